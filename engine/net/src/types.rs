@@ -1,0 +1,117 @@
+//! The batch interface that a worker sees.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+/// Names a socket of one [`Io`]. Chosen by the caller, who keeps the numbers small and dense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub u32);
+
+/// Names a [`Datagrams`] of the current turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatagramsIndex(pub u32);
+
+/// One or more datagrams of one source that the kernel delivered together (UDP_GRO).
+#[derive(Clone, Copy, Debug)]
+pub struct Datagrams<'a> {
+    /// The socket that they came in at.
+    pub socket: SocketId,
+    /// Where they came from.
+    pub source: SocketAddr,
+    /// All datagrams, one after another.
+    pub bytes: &'a [u8],
+    /// Size of each datagram but the last, which may be shorter. At least 1, even when `bytes` is empty.
+    pub segment_bytes: usize,
+}
+
+/// Part of a received datagram, to be sent on without a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// Which run of datagrams of the current turn.
+    pub datagrams: DatagramsIndex,
+    /// First byte, counted from the start of the run.
+    pub offset: u32,
+    /// Number of bytes.
+    pub len: u32,
+}
+
+/// What one turn brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Runs of datagrams now readable by [`Io::datagrams`].
+    pub received: usize,
+    /// The [`Waker`] was used since the last turn.
+    pub woken: bool,
+    /// The kernel may hold more packets already; do not sleep for long.
+    pub more: bool,
+}
+
+/// Counters since start. Monotonic; cheap to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoStats {
+    /// Datagrams received (GRO segments counted one by one).
+    pub datagrams_received: u64,
+    /// Bytes of payload received.
+    pub bytes_received: u64,
+    /// Messages received from the kernel (one may hold many datagrams).
+    pub messages_received: u64,
+    /// Datagrams received with a truncated or unreadable message; dropped.
+    pub receive_errors: u64,
+    /// Datagrams that the kernel accepted for sending.
+    pub datagrams_sent: u64,
+    /// Bytes of payload sent.
+    pub bytes_sent: u64,
+    /// Messages sent (one may hold many datagrams).
+    pub messages_sent: u64,
+    /// Datagrams sent in messages of two or more (GSO).
+    pub datagrams_in_gso: u64,
+    /// Datagrams dropped because the socket's send buffer was full.
+    pub send_dropped_full: u64,
+    /// Datagrams dropped because of any other error, such as an unreachable destination.
+    pub send_dropped_error: u64,
+    /// Datagrams dropped because the send queue of the turn was full.
+    pub queue_dropped: u64,
+    /// System calls made for packets.
+    pub system_calls: u64,
+}
+
+/// Sockets, a ring and its buffers, owned by one worker thread.
+pub trait Io {
+    /// Registers a bound socket under an id that is not in use; makes it non-blocking and asks for
+    /// UDP_GRO. Errors: the id is in use (`AlreadyExists`), the table is full, the kernel refuses.
+    fn add_socket(&mut self, id: SocketId, socket: UdpSocket) -> io::Result<()>;
+
+    /// Closes a socket. Packets of it that are already received stay readable for this turn, packets
+    /// queued for it are dropped. Unknown ids are ignored.
+    fn remove_socket(&mut self, id: SocketId);
+
+    /// Queues one datagram, `header` followed by `payload`, for the next turn. The header is copied, the
+    /// payload is not. Datagrams queued one after another for the same socket and destination leave as
+    /// one GSO message where sizes allow. A full queue drops and counts, as does an unknown socket.
+    ///
+    /// Panics when `payload` is not within the current turn's datagrams: that is the caller's mistake.
+    fn queue(&mut self, socket: SocketId, destination: SocketAddr, header: &[u8], payload: Option<Slice>);
+
+    /// Sends what is queued, gives the current datagrams back to the kernel, waits until packets, the
+    /// waker or the timeout, and receives. `None` waits without end; zero does not wait.
+    fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn>;
+
+    /// A run of datagrams of the current turn; `index < Turn::received`.
+    fn datagrams(&self, index: DatagramsIndex) -> Datagrams<'_>;
+
+    /// A handle that ends the wait of [`Io::turn`] from another thread.
+    fn waker(&self) -> io::Result<Waker>;
+
+    /// Counters since start.
+    fn stats(&self) -> &IoStats;
+
+    /// "uring" or "mmsg".
+    fn name(&self) -> &'static str;
+}
+
+/// Ends a worker's wait from another thread. Cheap to clone; waking twice is waking once.
+#[derive(Clone, Debug)]
+pub struct Waker {
+    pub(crate) event: std::sync::Arc<std::os::fd::OwnedFd>,
+}

@@ -1,0 +1,90 @@
+//! What the relay wants sent, in the order to send it, and what it reports.
+
+use crate::{Event, PortId};
+use std::net::SocketAddr;
+
+/// Part of a datagram of the current batch, to be sent without a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// Which `Inbound` of the batch, counted from 0.
+    pub inbound: u32,
+    /// First byte, counted from the start of `Inbound::bytes`.
+    pub offset: u32,
+    /// Number of bytes.
+    pub len: u32,
+}
+
+/// One datagram to send: `header` followed by `payload`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Port to send from.
+    pub port: PortId,
+    /// Where to.
+    pub destination: SocketAddr,
+    /// Rewritten header, or the whole of an RTCP packet.
+    pub header: &'a [u8],
+    /// The rest, still in the receive buffer.
+    pub payload: Option<Payload>,
+}
+
+/// Collects one turn's messages and events; reused from turn to turn, so that it stops allocating.
+///
+/// Messages to one destination lie next to each other (leg-major), so that the edge can send equal-sized
+/// neighbours as one GSO message.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) events: Vec<Event>,
+}
+
+/// Messages from one port to one destination.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) port: PortId,
+    pub(crate) destination: SocketAddr,
+    pub(crate) first_part: u32,
+    pub(crate) parts: u32,
+}
+
+/// One message of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    pub(crate) header_offset: u32,
+    pub(crate) header_len: u32,
+    pub(crate) payload: Option<Payload>,
+}
+
+impl Outbox {
+    /// An empty outbox.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Messages in the order to send them.
+    pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
+        self.runs.iter().flat_map(move |run| {
+            let parts = &self.parts[run.first_part as usize..][..run.parts as usize];
+            parts.iter().map(move |part| Message {
+                port: run.port,
+                destination: run.destination,
+                header: &self.bytes[part.header_offset as usize..][..part.header_len as usize],
+                payload: part.payload,
+            })
+        })
+    }
+
+    /// Events in the order they happened.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Forgets everything, keeps the memory. Call when all is sent and reported.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.runs.clear();
+        self.parts.clear();
+        self.events.clear();
+    }
+}

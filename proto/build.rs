@@ -1,0 +1,13 @@
+//! Generates the gRPC code and the descriptor set for reflection.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let files = ["media.proto", "media_node.proto", "registry.proto", "conference.proto"];
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    tonic_prost_build::configure()
+        .file_descriptor_set_path(out.join("motet.bin"))
+        .compile_protos(&files, &["proto"])?;
+    for file in files {
+        println!("cargo:rerun-if-changed=proto/{file}");
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! Repository lint.
+
+fn main() {}
