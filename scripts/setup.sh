@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Installs what building, testing and the demo need and this machine lacks, from Debian's packages.
+#
+#   scripts/setup.sh          for make demo and make test
+#   scripts/setup.sh bench    rtpengine too, which the benchmarks compare with
+#
+# Does nothing, and asks nobody, when all is there. Services that Debian would start on installation
+# (redis-server, rtpengine) are installed and not started: tests and benchmarks start their own.
+set -euo pipefail
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() {
+    printf 'setup: %s\n' "$*" >&2
+    exit 1
+}
+
+# command, package that has it, what it is for
+needs=(
+    "protoc protobuf-compiler compiles_proto/*.proto"
+    "c++ g++ links_the_binaries_and_builds_the_fuzzers"
+    "ffmpeg ffmpeg sends_and_decodes_the_demo's_media"
+    "redis-server redis-server the_store_that_tests_start_for_themselves"
+)
+case "${1:-}" in
+    "") ;;
+    bench) needs+=("rtpengine rtpengine-daemon the_relay_that_benchmarks_compare_with") ;;
+    *) fail "unknown argument '$1'; there is only: bench" ;;
+esac
+
+# Debian keeps daemons in sbin, which is not on everybody's path.
+export PATH="$PATH:/usr/sbin:/sbin"
+
+check_rust() {
+    local wanted version
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml")
+    command -v cargo >/dev/null ||
+        fail "cargo is missing: install Rust $wanted or newer (https://rustup.rs) and run this again"
+    version=$(cargo --version | cut -d' ' -f2)
+    [ "$(printf '%s\n%s\n' "$wanted" "$version" | sort -V | head -n1)" = "$wanted" ] ||
+        fail "cargo is $version and Rust $wanted or newer is needed: rustup update stable"
+}
+
+packages=()
+find_missing() {
+    local command package purpose
+    for need in "${needs[@]}"; do
+        read -r command package purpose <<<"$need"
+        if ! command -v "$command" >/dev/null; then
+            say "$command is missing (${purpose//_/ }): package $package"
+            packages+=("$package")
+        fi
+    done
+}
+
+as_root=()
+find_root() {
+    [ "$(id -u)" = 0 ] && return
+    command -v sudo >/dev/null ||
+        fail "installing needs root and there is no sudo; as root: apt-get install ${packages[*]}"
+    say "installing needs root: using sudo"
+    as_root=(sudo)
+}
+
+# invoke-rc.d asks this file before it starts a service; 101 means "not allowed" (Debian policy,
+# README.policy-rc.d of package sysv-rc). A file that is there already is left as it is.
+policy=/usr/sbin/policy-rc.d
+hold_services() {
+    [ -e "$policy" ] && return
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod +x "$policy"
+}
+
+apt() {
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120 "$@"
+}
+
+update_lists() {
+    local try
+    for try in 1 2 3; do
+        apt update && return
+        say "apt-get update failed (try $try of 3)"
+        sleep $((try * 3))
+    done
+    fail "apt-get update failed three times: is the network there, and /etc/apt/sources.list right?"
+}
+
+check_rust
+find_missing
+if [ ${#packages[@]} = 0 ]; then
+    exit 0
+fi
+command -v apt-get >/dev/null ||
+    fail "this is not Debian: install by hand what has ${packages[*]} on this system"
+find_root
+say "installing ${packages[*]} (services are not started)"
+update_lists
+hold_services
+apt install -y --no-install-recommends "${packages[@]}" ||
+    fail "apt-get install ${packages[*]} failed; its message is above"
+say "done"
