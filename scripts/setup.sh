@@ -88,6 +88,7 @@ update_lists() {
 check_rust
 find_missing
 if [ ${#packages[@]} = 0 ]; then
+    say "nothing is missing"
     exit 0
 fi
 command -v apt-get >/dev/null ||

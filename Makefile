@@ -1,0 +1,59 @@
+# Everything that people and machines run here. Each target sets up what it needs first.
+
+# Rust installed by rustup is found without a new login.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+export CARGO_TERM_COLOR ?= auto
+
+# How long each fuzz target runs, and how long the demo's conference lasts.
+FUZZ_SECONDS ?= 5
+DEMO_SECONDS ?= 15
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test fmt fmt-check lint tidy doc fuzz bench bench-relay bench-criterion
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
+		printf '  make %-16s %s\n' "$$name" "$$text"; done
+
+setup: ## install what is missing from Debian's packages
+	@scripts/setup.sh
+
+demo: setup ## a conference with real pictures and sound; the result is in target/demo/
+	cargo build --release -p motet -p motet-demo
+	target/release/motet-demo --seconds $(DEMO_SECONDS)
+
+test: setup fmt-check lint tidy ## everything that a change must pass
+	cargo test --workspace --no-fail-fast
+	$(MAKE) --no-print-directory doc
+	scripts/fuzz.sh $(FUZZ_SECONDS)
+	@echo "make test: format, lint, tidy, tests, documentation and fuzzing all passed"
+
+fmt: ## format the code
+	cargo fmt --all
+
+fmt-check:
+	cargo fmt --all --check
+
+lint: ## clippy, warnings denied
+	cargo clippy --workspace --all-targets -- -D warnings
+
+tidy: ## the repository's own lint: sizes, clocks, unsafe, documents
+	cargo run --quiet -p motet-tidy
+
+doc: ## build the documentation, warnings denied
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+fuzz: ## run each fuzz target for FUZZ_SECONDS
+	scripts/fuzz.sh $(FUZZ_SECONDS)
+
+bench: bench-relay bench-criterion ## all benchmarks; tables here, figures in target/bench/
+
+bench-relay: ## CPU per forwarded packet, against a bare loop and rtpengine
+	@scripts/setup.sh bench
+	cargo build --release -p motet
+	cargo build --release -p motet-net --example bare_loop
+	cargo build --release -p motet-benches --bin bench_relay
+	target/release/bench_relay
+
+bench-criterion: ## nanoseconds of parsing, rewriting and routing
+	cargo bench -p motet-benches
