@@ -10,6 +10,23 @@
 //!
 //! This crate knows nothing of RTP. It is the only one with `unsafe` network code.
 
+mod address;
+mod cmsg;
+mod layout;
+mod mmsg;
+mod options;
+mod outbound;
+mod queue;
+mod region;
+mod select;
+mod socket;
 mod types;
+mod uring;
+mod waker;
 
+pub use mmsg::MmsgIo;
+pub use options::{OpenError, Options};
+pub use select::{AnyIo, IoChoice, select};
 pub use types::*;
+pub use uring::UringIo;
+pub use waker::Waker;

@@ -1,5 +1,6 @@
 //! The batch interface that a worker sees.
 
+use crate::Waker;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -56,7 +57,8 @@ pub struct IoStats {
     pub bytes_received: u64,
     /// Messages received from the kernel (one may hold many datagrams).
     pub messages_received: u64,
-    /// Datagrams received with a truncated or unreadable message; dropped.
+    /// Messages that came truncated or unreadable and were dropped, and errors reported by the kernel
+    /// instead of a message, such as ICMP "port unreachable".
     pub receive_errors: u64,
     /// Datagrams that the kernel accepted for sending.
     pub datagrams_sent: u64,
@@ -70,8 +72,13 @@ pub struct IoStats {
     pub send_dropped_full: u64,
     /// Datagrams dropped because of any other error, such as an unreachable destination.
     pub send_dropped_error: u64,
-    /// Datagrams dropped because the send queue of the turn was full.
+    /// Datagrams dropped because the send queue of the turn was full, or their socket is unknown.
     pub queue_dropped: u64,
+    /// GSO messages that the kernel refused (a segment larger than the path's MTU, a device without
+    /// checksum offload) and that were sent again one datagram at a time.
+    pub gso_fallbacks: u64,
+    /// Times that receiving stopped for want of receive buffers; packets wait in the socket meanwhile.
+    pub receive_stalls: u64,
     /// System calls made for packets.
     pub system_calls: u64,
 }
@@ -89,12 +96,16 @@ pub trait Io {
     /// Queues one datagram, `header` followed by `payload`, for the next turn. The header is copied, the
     /// payload is not. Datagrams queued one after another for the same socket and destination leave as
     /// one GSO message where sizes allow. A full queue drops and counts, as does an unknown socket.
+    /// A long queue is sent in chunks, the first of them before the next turn.
     ///
     /// Panics when `payload` is not within the current turn's datagrams: that is the caller's mistake.
     fn queue(&mut self, socket: SocketId, destination: SocketAddr, header: &[u8], payload: Option<Slice>);
 
     /// Sends what is queued, gives the current datagrams back to the kernel, waits until packets, the
-    /// waker or the timeout, and receives. `None` waits without end; zero does not wait.
+    /// waker or the timeout, and receives. `None` waits without end; zero does not wait. May return early
+    /// with nothing received, for example after a signal. Always called by the same thread.
+    ///
+    /// Errors are the machine's (out of memory, a ring used by two threads); no peer can cause one.
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn>;
 
     /// A run of datagrams of the current turn; `index < Turn::received`.
@@ -108,10 +119,4 @@ pub trait Io {
 
     /// "uring" or "mmsg".
     fn name(&self) -> &'static str;
-}
-
-/// Ends a worker's wait from another thread. Cheap to clone; waking twice is waking once.
-#[derive(Clone, Debug)]
-pub struct Waker {
-    pub(crate) event: std::sync::Arc<std::os::fd::OwnedFd>,
 }

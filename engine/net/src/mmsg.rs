@@ -1,0 +1,392 @@
+//! The back end that works everywhere: epoll(7), recvmmsg(2) and sendmmsg(2).
+//!
+//! A turn is: send the queue, one `epoll_pwait2`, one `recvmmsg` for each ready socket. Legs have sockets
+//! of their own, so most sends are a call each; the gain over plain sockets comes from GSO and GRO.
+
+use crate::layout::{
+    BUFFER_STRIDE, CONTROL_BYTES, CONTROL_OFFSET, Lengths, NAME_BYTES, NAME_OFFSET, PAYLOAD_BYTES,
+    PAYLOAD_OFFSET, Received,
+};
+use crate::outbound::{Outbound, SEND_FLAGS};
+use crate::queue::Push;
+use crate::region::Region;
+use crate::socket::{Sockets, configure};
+use crate::{Datagrams, DatagramsIndex, Io, IoStats, OpenError, Options, Slice, SocketId, Turn, Waker};
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr::null;
+use std::time::Duration;
+
+/// Messages taken from one socket per turn, so that one socket cannot use up the turn of the others.
+const SOCKET_MESSAGES_MAX: usize = 32;
+/// Sockets reported by one wait.
+const EVENTS_MAX: usize = 256;
+/// What epoll reports for the waker; no socket id is this large.
+const WAKER_EVENT: u64 = u64::MAX;
+
+/// recvmmsg and sendmmsg with epoll.
+pub struct MmsgIo {
+    epoll: OwnedFd,
+    waker: Waker,
+    sockets: Sockets,
+    outbound: Outbound,
+    buffers: ReceiveBuffers,
+    runs: Vec<Run>,
+    events: Vec<libc::epoll_event>,
+    /// Where in the list of ready sockets to start, so that all get their turn.
+    rotation: usize,
+    stats: IoStats,
+    options: Options,
+}
+
+/// A message of the current turn.
+struct Run {
+    socket: SocketId,
+    buffer: usize,
+    received: Received,
+}
+
+impl MmsgIo {
+    /// Errors: an option is out of range, or the machine is out of descriptors or memory.
+    pub fn new(options: &Options) -> Result<Self, OpenError> {
+        let options = options.checked()?;
+        // SAFETY: no pointers are passed.
+        let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        if epoll < 0 {
+            return Err(OpenError::kernel("epoll_create1")(io::Error::last_os_error()));
+        }
+        // SAFETY: epoll_create1(2) has just returned this descriptor and nobody else has it.
+        let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
+        let waker = Waker::new().map_err(OpenError::kernel("eventfd"))?;
+        watch(&epoll, waker.descriptor(), WAKER_EVENT).map_err(OpenError::kernel("epoll_ctl"))?;
+        let buffers = ReceiveBuffers::new(options.turn_messages_max as usize);
+        Ok(Self {
+            epoll,
+            waker,
+            sockets: Sockets::new(options.sockets_max),
+            outbound: Outbound::new(&options),
+            buffers: buffers.map_err(OpenError::kernel("mmap"))?,
+            runs: Vec::with_capacity(options.turn_messages_max as usize),
+            events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX],
+            rotation: 0,
+            stats: IoStats::default(),
+            options,
+        })
+    }
+
+    /// Sends the chunk and empties it.
+    fn send_chunk(&mut self) {
+        if self.outbound.messages().is_empty() {
+            return;
+        }
+        self.outbound.prepare();
+        let count = self.outbound.messages().len();
+        let mut first = 0;
+        while first < count {
+            let message = &self.outbound.messages()[first];
+            let (socket, dropped) = (message.socket, message.dropped);
+            let alike = self.outbound.messages()[first..]
+                .iter()
+                .take_while(|next| next.socket == socket && next.dropped == dropped)
+                .count();
+            if !dropped {
+                self.send_messages(socket, first, alike);
+            }
+            first += alike;
+        }
+        let Self { outbound, sockets, stats, .. } = self;
+        outbound.send_refused(|socket| sockets.descriptor(socket), stats);
+        outbound.clear_chunk();
+    }
+
+    /// Sends prepared messages of one socket.
+    fn send_messages(&mut self, socket: SocketId, first: usize, count: usize) {
+        let descriptor = self.sockets.descriptor(socket).expect("messages of removed sockets are dropped");
+        let mut sent = 0;
+        while sent < count {
+            let headers = self.outbound.header(first + sent);
+            // SAFETY: `count - sent` prepared headers follow; they, what they point to and the receive
+            // buffers stay alive and unmoved during the call, which keeps nothing (sendmmsg(2)).
+            let result =
+                unsafe { libc::sendmmsg(descriptor, headers, (count - sent) as u32, SEND_FLAGS as _) };
+            self.stats.system_calls += 1;
+            let (accepted, errno) = match usize::try_from(result) {
+                Ok(accepted) => (accepted, 0),
+                Err(_) => (1, io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)),
+            };
+            // After an error within the batch the call reports success for those before; the next call
+            // starts with the one that failed and reports why.
+            for index in sent..sent + accepted {
+                self.outbound.complete(first + index, errno, &mut self.stats);
+            }
+            sent += accepted;
+        }
+    }
+
+    /// Waits for events; returns how many there are.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let timeout = timeout.map(timespec);
+        let pointer = timeout.as_ref().map_or(null(), std::ptr::from_ref);
+        self.stats.system_calls += 1;
+        // SAFETY: `events` has EVENTS_MAX writable entries, `pointer` is null or a live timespec, and no
+        // signal mask is given (epoll_pwait2(2)).
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.epoll.as_raw_fd(),
+                self.events.as_mut_ptr(),
+                EVENTS_MAX as libc::c_int,
+                pointer,
+                null::<libc::sigset_t>(),
+                0usize,
+            )
+        };
+        if count >= 0 {
+            return Ok(count as usize);
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => Ok(0),
+            // Kernels before 5.11.
+            Some(libc::ENOSYS) => self.wait_coarsely(timeout),
+            _ => Err(error),
+        }
+    }
+
+    /// [`MmsgIo::wait`] in milliseconds, rounded up.
+    fn wait_coarsely(&mut self, timeout: Option<libc::timespec>) -> io::Result<usize> {
+        let millis = timeout.map_or(-1, |time| {
+            let millis = i128::from(time.tv_sec) * 1000 + i128::from(time.tv_nsec).div_euclid(1_000_000) + 1;
+            if time.tv_sec == 0 && time.tv_nsec == 0 { 0 } else { millis.min(i32::MAX.into()) as i32 }
+        });
+        self.stats.system_calls += 1;
+        let events = self.events.as_mut_ptr();
+        // SAFETY: `events` has EVENTS_MAX writable entries (epoll_wait(2)).
+        let count = unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), events, EVENTS_MAX as i32, millis) };
+        if count >= 0 {
+            return Ok(count as usize);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() == io::ErrorKind::Interrupted { Ok(0) } else { Err(error) }
+    }
+
+    /// Receives from the sockets that are ready, as far as the turn's bounds allow.
+    fn receive(&mut self, ready: usize) -> Turn {
+        let mut turn = Turn { more: ready == EVENTS_MAX, ..Turn::default() };
+        let mut datagrams = 0;
+        let (mut used, mut served) = (0, 0);
+        for step in 0..ready {
+            let event = self.events[(self.rotation + step) % ready];
+            if event.u64 == WAKER_EVENT {
+                self.waker.reset();
+                turn.woken = true;
+                continue;
+            }
+            if used == self.buffers.len() || datagrams >= self.options.turn_datagrams_max {
+                turn.more = true;
+                continue;
+            }
+            let count = SOCKET_MESSAGES_MAX.min(self.buffers.len() - used);
+            let taken = self.receive_socket(SocketId(event.u64 as u32), used, count, &mut datagrams);
+            turn.more |= taken == count;
+            used += taken;
+            served += 1;
+        }
+        self.rotation = self.rotation.wrapping_add(served);
+        turn.received = self.runs.len();
+        turn
+    }
+
+    /// Receives up to `count` messages of a socket into the buffers from `first` on.
+    fn receive_socket(&mut self, socket: SocketId, first: usize, count: usize, datagrams: &mut u32) -> usize {
+        let Some(descriptor) = self.sockets.descriptor(socket) else { return 0 };
+        self.stats.system_calls += 1;
+        let taken = match self.buffers.receive(descriptor, first, count) {
+            Ok(taken) => taken,
+            Err(error) => {
+                let nothing = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+                self.stats.receive_errors += u64::from(!nothing);
+                return 0;
+            }
+        };
+        for buffer in first..first + taken {
+            let Some(received) = self.buffers.parse(buffer) else {
+                self.stats.receive_errors += 1;
+                continue;
+            };
+            *datagrams += received.datagrams();
+            self.stats.messages_received += 1;
+            self.stats.datagrams_received += u64::from(received.datagrams());
+            self.stats.bytes_received += received.payload_bytes as u64;
+            self.runs.push(Run { socket, buffer, received });
+        }
+        taken
+    }
+}
+
+impl Io for MmsgIo {
+    fn add_socket(&mut self, id: SocketId, socket: UdpSocket) -> io::Result<()> {
+        self.sockets.check_free(id)?;
+        configure(&socket, &self.options)?;
+        watch(&self.epoll, socket.as_raw_fd(), u64::from(id.0))?;
+        self.sockets.insert(id, socket);
+        Ok(())
+    }
+
+    fn remove_socket(&mut self, id: SocketId) {
+        let Some(entry) = self.sockets.remove(id) else { return };
+        self.stats.queue_dropped += u64::from(self.outbound.drop_socket(id));
+        let descriptor = entry.socket.as_raw_fd();
+        // Closing alone would not end the watch if the caller holds a duplicate of the socket (epoll(7)).
+        // SAFETY: both descriptors are open; EPOLL_CTL_DEL ignores the event (epoll_ctl(2)).
+        let _ = unsafe {
+            libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, descriptor, std::ptr::null_mut())
+        };
+    }
+
+    #[inline]
+    fn queue(&mut self, socket: SocketId, destination: SocketAddr, header: &[u8], payload: Option<Slice>) {
+        let payload = match payload {
+            Some(slice) => {
+                let run = &self.runs[slice.datagrams.0 as usize];
+                let end = u64::from(slice.offset) + u64::from(slice.len);
+                assert!(end <= run.received.payload_bytes as u64, "{slice:?} is outside of its datagrams");
+                let offset = PAYLOAD_OFFSET + slice.offset as usize;
+                (self.buffers.pointer(run.buffer, offset).cast_const(), slice.len)
+            }
+            None => (null(), 0),
+        };
+        if self.sockets.get(socket).is_none() {
+            self.stats.queue_dropped += 1;
+            return;
+        }
+        loop {
+            match self.outbound.push(socket, destination, header, payload) {
+                Push::Queued => return,
+                Push::ChunkFull => self.send_chunk(),
+                Push::TurnFull => return self.stats.queue_dropped += 1,
+                Push::TooLong => return self.stats.send_dropped_error += 1,
+            }
+        }
+    }
+
+    fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
+        self.send_chunk();
+        self.outbound.begin_turn();
+        self.runs.clear();
+        let ready = self.wait(timeout)?;
+        Ok(self.receive(ready))
+    }
+
+    #[inline]
+    fn datagrams(&self, index: DatagramsIndex) -> Datagrams<'_> {
+        let run = &self.runs[index.0 as usize];
+        Datagrams {
+            socket: run.socket,
+            source: run.received.source,
+            bytes: self.buffers.payload(run.buffer, run.received.payload_bytes),
+            segment_bytes: run.received.segment_bytes,
+        }
+    }
+
+    fn waker(&self) -> io::Result<Waker> {
+        Ok(self.waker.clone())
+    }
+
+    fn stats(&self) -> &IoStats {
+        &self.stats
+    }
+
+    fn name(&self) -> &'static str {
+        "mmsg"
+    }
+}
+
+/// Buffers of a turn with the headers through which recvmmsg fills them.
+struct ReceiveBuffers {
+    region: Region,
+    headers: Vec<libc::mmsghdr>,
+    /// Only the kernel reads these, through `headers`.
+    _iovecs: Box<[libc::iovec]>,
+}
+
+// SAFETY: all pointers inside lead to the region and the boxed iovecs, which belong to this value alone.
+unsafe impl Send for ReceiveBuffers {}
+
+impl ReceiveBuffers {
+    fn new(count: usize) -> io::Result<Self> {
+        let region = Region::new(count * BUFFER_STRIDE)?;
+        let iovec = |buffer: usize| libc::iovec {
+            iov_base: region.pointer(buffer * BUFFER_STRIDE + PAYLOAD_OFFSET).cast(),
+            iov_len: PAYLOAD_BYTES,
+        };
+        let mut iovecs: Box<[libc::iovec]> = (0..count).map(iovec).collect();
+        let base = iovecs.as_mut_ptr();
+        let header = |buffer: usize| {
+            // SAFETY: all zeroes is a valid mmsghdr: null pointers and lengths of 0.
+            let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            header.msg_hdr.msg_name = region.pointer(buffer * BUFFER_STRIDE + NAME_OFFSET).cast();
+            header.msg_hdr.msg_control = region.pointer(buffer * BUFFER_STRIDE + CONTROL_OFFSET).cast();
+            header.msg_hdr.msg_iov = base.wrapping_add(buffer);
+            header.msg_hdr.msg_iovlen = 1;
+            header
+        };
+        let headers = (0..count).map(header).collect();
+        Ok(Self { region, headers, _iovecs: iovecs })
+    }
+
+    fn len(&self) -> usize {
+        self.headers.len()
+    }
+
+    fn pointer(&self, buffer: usize, offset: usize) -> *mut u8 {
+        self.region.pointer(buffer * BUFFER_STRIDE + offset)
+    }
+
+    fn receive(&mut self, descriptor: i32, first: usize, count: usize) -> io::Result<usize> {
+        let headers = &mut self.headers[first..first + count];
+        for header in headers.iter_mut() {
+            header.msg_hdr.msg_namelen = NAME_BYTES as u32;
+            header.msg_hdr.msg_controllen = CONTROL_BYTES;
+        }
+        let (pointer, flags) = (headers.as_mut_ptr(), libc::MSG_DONTWAIT);
+        // SAFETY: the headers point into the region and to iovecs, which are alive, and no slice of these
+        // buffers exists: they are handed out through `&self` only. The call keeps nothing (recvmmsg(2)).
+        let taken =
+            unsafe { libc::recvmmsg(descriptor, pointer, count as u32, flags as _, std::ptr::null_mut()) };
+        usize::try_from(taken).map_err(|_| io::Error::last_os_error())
+    }
+
+    fn parse(&self, buffer: usize) -> Option<Received> {
+        let header = &self.headers[buffer];
+        let lengths = Lengths {
+            name: header.msg_hdr.msg_namelen as usize,
+            control: header.msg_hdr.msg_controllen,
+            payload: header.msg_len as usize,
+            flags: header.msg_hdr.msg_flags,
+        };
+        // SAFETY: the kernel writes to buffers during `receive` only.
+        Received::parse(unsafe { self.region.bytes(buffer * BUFFER_STRIDE, PAYLOAD_OFFSET) }, lengths)
+    }
+
+    fn payload(&self, buffer: usize, len: usize) -> &[u8] {
+        // SAFETY: the kernel writes to buffers during `receive` only, which takes `&mut self`.
+        unsafe { self.region.bytes(buffer * BUFFER_STRIDE + PAYLOAD_OFFSET, len) }
+    }
+}
+
+/// Reports when a descriptor is readable, as long as it is.
+fn watch(epoll: &OwnedFd, descriptor: i32, data: u64) -> io::Result<()> {
+    let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: data };
+    // SAFETY: both descriptors are open and `event` is live; the call keeps nothing (epoll_ctl(2)).
+    let done = unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, descriptor, &raw mut event) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn timespec(duration: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: duration.as_secs().min(i32::MAX as u64) as libc::time_t,
+        tv_nsec: duration.subsec_nanos() as libc::c_long,
+    }
+}

@@ -1,0 +1,97 @@
+//! Choosing a back end at start.
+
+use crate::mmsg::MmsgIo;
+use crate::uring::UringIo;
+use crate::{Datagrams, DatagramsIndex, Io, IoStats, OpenError, Options, Slice, SocketId, Turn, Waker};
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+/// Which back end is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IoChoice {
+    /// io_uring where it works, otherwise recvmmsg and sendmmsg.
+    #[default]
+    Auto,
+    /// io_uring or nothing.
+    Uring,
+    /// recvmmsg and sendmmsg.
+    Mmsg,
+}
+
+/// One of the two back ends, dispatched without a table.
+pub enum AnyIo {
+    /// io_uring.
+    Uring(Box<UringIo>),
+    /// recvmmsg and sendmmsg.
+    Mmsg(Box<MmsgIo>),
+}
+
+/// Opens a back end; the text says which one and why, for the log.
+///
+/// Errors: an option is out of range, or the chosen back end (for `Auto`: either) does not work here.
+pub fn select(choice: IoChoice, options: &Options) -> Result<(AnyIo, String), OpenError> {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let kernel = if kernel.is_empty() { "unknown" } else { kernel.trim() };
+    let refusal = match choice {
+        IoChoice::Mmsg => "asked for".to_owned(),
+        IoChoice::Auto | IoChoice::Uring => match UringIo::new(options) {
+            Ok(io) => {
+                return Ok((
+                    AnyIo::Uring(Box::new(io)),
+                    format!("uring: kernel {kernel}, multishot receive"),
+                ));
+            }
+            Err(error @ OpenError::Option { .. }) => return Err(error),
+            Err(error) if choice == IoChoice::Uring => return Err(error),
+            Err(error) => error.to_string(),
+        },
+    };
+    let io = MmsgIo::new(options)?;
+    Ok((AnyIo::Mmsg(Box::new(io)), format!("mmsg: {refusal}")))
+}
+
+macro_rules! dispatch {
+    ($any:expr, $io:ident => $call:expr) => {
+        match $any {
+            AnyIo::Uring($io) => $call,
+            AnyIo::Mmsg($io) => $call,
+        }
+    };
+}
+
+impl Io for AnyIo {
+    fn add_socket(&mut self, id: SocketId, socket: UdpSocket) -> io::Result<()> {
+        dispatch!(self, io => io.add_socket(id, socket))
+    }
+
+    fn remove_socket(&mut self, id: SocketId) {
+        dispatch!(self, io => io.remove_socket(id));
+    }
+
+    #[inline]
+    fn queue(&mut self, socket: SocketId, destination: SocketAddr, header: &[u8], payload: Option<Slice>) {
+        dispatch!(self, io => io.queue(socket, destination, header, payload));
+    }
+
+    fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
+        dispatch!(self, io => io.turn(timeout))
+    }
+
+    #[inline]
+    fn datagrams(&self, index: DatagramsIndex) -> Datagrams<'_> {
+        dispatch!(self, io => io.datagrams(index))
+    }
+
+    fn waker(&self) -> io::Result<Waker> {
+        dispatch!(self, io => io.waker())
+    }
+
+    fn stats(&self) -> &IoStats {
+        dispatch!(self, io => io.stats())
+    }
+
+    fn name(&self) -> &'static str {
+        dispatch!(self, io => io.name())
+    }
+}

@@ -1,0 +1,425 @@
+//! The fast back end: one io_uring with a multishot receive per socket.
+//!
+//! A turn is normally one `io_uring_enter`: it submits the sends of the last turn, waits for packets, and
+//! runs the receives. Sends are non-blocking, so they complete while they are submitted; the wait asks for
+//! one completion more than there are sends. Buffers go back to the kernel only after the completions of
+//! all sends that may refer to them were seen; giving back is a store to shared memory. The receives of a
+//! turn therefore use other buffers than its sends.
+//!
+//! Read io_uring_enter(2), io_uring_setup(2), io_uring_prep_recvmsg_multishot(3) and
+//! io_uring_register_buf_ring(3).
+
+mod buffers;
+mod inbound;
+mod setup;
+mod token;
+
+use crate::outbound::{Outbound, SEND_FLAGS};
+use crate::queue::Push;
+use crate::socket::{Sockets, configure};
+use crate::{Datagrams, DatagramsIndex, Io, IoStats, OpenError, Options, Slice, SocketId, Turn, Waker};
+use inbound::Inbound;
+use io_uring::{IoUring, cqueue, opcode, types};
+use setup::{BUFFER_GROUP, SUBMISSIONS};
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+use token::Token;
+
+/// io_uring with multishot receive.
+pub struct UringIo {
+    // Declared before all memory that requests may refer to: dropped first, which ends them.
+    ring: IoUring,
+    state: State,
+    options: Options,
+    /// The thread that takes the first turn owns the ring from then on.
+    enabled: bool,
+    /// Why an early send of a chunk failed; reported by the next turn.
+    failure: Option<io::Error>,
+}
+
+/// Everything that completions change.
+struct State {
+    inbound: Inbound,
+    outbound: Outbound,
+    sockets: Sockets,
+    waker: Waker,
+    /// The poll of the waker is with the kernel.
+    waker_polled: bool,
+    woken: bool,
+    /// Sockets whose receive is to be started.
+    to_arm: VecDeque<SocketId>,
+    /// A receive ended for want of buffers in this turn.
+    stalled: bool,
+    receive_header: Box<libc::msghdr>,
+    stats: IoStats,
+}
+
+// SAFETY: the pointers in the message header are null and stay so; everything else is Send. A ring used by
+// two threads is refused by the kernel (IORING_SETUP_SINGLE_ISSUER), or harmless without that flag.
+unsafe impl Send for UringIo {}
+
+impl UringIo {
+    /// Errors: an option is out of range, io_uring is missing, forbidden or too old; the text names the
+    /// likely cause.
+    pub fn new(options: &Options) -> Result<Self, OpenError> {
+        let options = options.checked()?;
+        let ring = setup::ring()?;
+        setup::probe()?;
+        let inbound = Inbound::new(&options).map_err(OpenError::kernel("mmap"))?;
+        let sockets_max = setup::register(&ring, inbound.buffers(), options.sockets_max)?;
+        let state = State {
+            inbound,
+            outbound: Outbound::new(&options),
+            sockets: Sockets::new(sockets_max),
+            waker: Waker::new().map_err(OpenError::kernel("eventfd"))?,
+            waker_polled: false,
+            woken: false,
+            to_arm: VecDeque::new(),
+            stalled: false,
+            receive_header: setup::receive_header(),
+            stats: IoStats::default(),
+        };
+        Ok(Self { ring, state, options, enabled: false, failure: None })
+    }
+
+    /// Makes the calling thread the ring's owner.
+    fn enable(&mut self) -> io::Result<()> {
+        if !self.enabled {
+            self.ring.submitter().register_enable_rings()?;
+            self.enabled = true;
+            self.state.inbound.lend();
+        }
+        Ok(())
+    }
+
+    /// Puts the chunk into the submission queue.
+    fn load_sends(&mut self) {
+        let outbound = &mut self.state.outbound;
+        outbound.prepare();
+        let mut submission = self.ring.submission();
+        for index in 0..outbound.messages().len() {
+            let message = &outbound.messages()[index];
+            if message.dropped {
+                continue;
+            }
+            let slot = types::Fixed(message.socket.0);
+            let header = outbound.header(index).cast::<libc::msghdr>();
+            let entry = opcode::SendMsg::new(slot, header).flags(SEND_FLAGS as u32).build();
+            let entry = entry.user_data(Token::Send { index: index as u32 }.pack());
+            // SAFETY: `header` (the first field of the mmsghdr) and all that it leads to stay alive and
+            // unmoved until `Outbound::clear_chunk`, which asserts that every send has completed; receive
+            // buffers are given back after that, too.
+            unsafe { submission.push(&entry) }.expect("the queue is empty and longer than a chunk");
+            outbound.lend();
+        }
+    }
+
+    /// Puts receives and the poll of the waker into the submission queue, as far as there is room.
+    fn load_receives(&mut self) {
+        let state = &mut self.state;
+        let mut submission = self.ring.submission();
+        if !state.waker_polled {
+            let descriptor = types::Fd(state.waker.descriptor());
+            let poll = opcode::PollAdd::new(descriptor, libc::POLLIN as u32).multi(true).build();
+            // SAFETY: the request refers to no memory; the kernel holds on to the file.
+            let pushed = unsafe { submission.push(&poll.user_data(Token::Wake.pack())) };
+            state.waker_polled = pushed.is_ok();
+        }
+        while submission.len() < SUBMISSIONS.min(submission.capacity() as u32) as usize {
+            let Some(socket) = state.to_arm.pop_front() else { break };
+            let Some(entry) = state.sockets.get_mut(socket) else { continue };
+            entry.fed = false;
+            let token = Token::Receive { socket, generation: entry.generation };
+            let header = &raw const *state.receive_header;
+            let receive = opcode::RecvMsgMulti::new(types::Fixed(socket.0), header, BUFFER_GROUP).build();
+            // SAFETY: the header and the buffers live until after the ring is closed.
+            unsafe { submission.push(&receive.user_data(token.pack())) }.expect("there is room");
+        }
+    }
+
+    /// Submits everything and waits: for the sends, and for `extra` completions more until the timeout.
+    /// Takes all completions.
+    fn enter(&mut self, extra: usize, timeout: Option<Duration>) -> io::Result<()> {
+        let want = self.state.outbound.lent() + extra;
+        let result = self.enter_once(want, timeout);
+        self.reap();
+        ignore_harmless(result)?;
+        // Usually nothing is left. Otherwise the kernel took only some of the submissions, or a send did
+        // not complete at once.
+        while self.state.outbound.lent() > 0 || !self.ring.submission().is_empty() {
+            let want = self.state.outbound.lent();
+            let result = self.enter_once(want, None);
+            self.reap();
+            ignore_harmless(result)?;
+        }
+        Ok(())
+    }
+
+    fn enter_once(&mut self, want: usize, timeout: Option<Duration>) -> io::Result<usize> {
+        let to_submit = self.ring.submission().len() as u32;
+        let timespec = timeout.map(timespec);
+        let mut args = types::SubmitArgs::new();
+        if let Some(timespec) = &timespec {
+            args = args.timespec(timespec);
+        }
+        self.state.stats.system_calls += 1;
+        let flags = ENTER_GETEVENTS | ENTER_EXT_ARG;
+        // SAFETY: `args` has the layout of io_uring_getevents_arg and lives during the call, as does the
+        // timespec; what the submissions refer to is vouched for where they were pushed
+        // (io_uring_enter(2)).
+        unsafe { self.ring.submitter().enter(to_submit, want as u32, flags, Some(&args)) }
+    }
+
+    /// Takes all completions that are there.
+    fn reap(&mut self) {
+        let Self { ring, state, .. } = self;
+        for completion in ring.completion() {
+            state.on_completion(&completion);
+        }
+    }
+
+    /// [`UringIo::enter`], and forgets the chunk when all of it was sent.
+    fn transfer(&mut self, extra: usize, timeout: Option<Duration>) -> io::Result<()> {
+        let result = self.enter(extra, timeout);
+        if self.state.outbound.lent() == 0 {
+            self.state.finish_chunk();
+        }
+        result
+    }
+
+    /// Makes the submission queue empty, which it is unless the last turn failed.
+    fn settle(&mut self) -> io::Result<()> {
+        if self.ring.submission().is_empty() && self.state.outbound.lent() == 0 {
+            return Ok(());
+        }
+        let loaded = self.state.outbound.lent() > 0;
+        self.enter(0, Some(Duration::ZERO))?;
+        if loaded {
+            self.state.finish_chunk();
+        }
+        Ok(())
+    }
+
+    /// Sends the chunk before the turn ends, since it is full. Hands out no messages.
+    #[cold]
+    fn send_early(&mut self) -> io::Result<()> {
+        self.enable()?;
+        self.settle()?;
+        self.load_sends();
+        self.transfer(0, Some(Duration::ZERO))
+    }
+
+    /// Ends the receive of a socket that was removed: it would keep the port open.
+    fn cancel_receive(&mut self, socket: SocketId, generation: u32) -> io::Result<()> {
+        self.settle()?;
+        let token = Token::Receive { socket, generation };
+        let cancel = opcode::AsyncCancel::new(token.pack()).build().user_data(Token::Cancel.pack());
+        // SAFETY: the request refers to no memory.
+        unsafe { self.ring.submission().push(&cancel) }.expect("the queue is empty");
+        self.enter(0, Some(Duration::ZERO))
+    }
+
+    /// Ends all requests, so that the kernel writes to no buffer any more.
+    fn end_requests(&mut self) {
+        if self.enabled {
+            let _ = self
+                .ring
+                .submitter()
+                .register_sync_cancel(Some(timespec(CANCEL_WAIT_MAX)), types::CancelBuilder::any());
+        }
+    }
+}
+
+impl State {
+    fn on_completion(&mut self, completion: &cqueue::Entry) {
+        let (result, flags) = (completion.result(), completion.flags());
+        match Token::unpack(completion.user_data()) {
+            Some(Token::Receive { socket, generation }) => {
+                self.on_received(socket, generation, result, flags);
+            }
+            Some(Token::Send { index }) => {
+                self.outbound.returned();
+                self.outbound.complete(index as usize, (-result).max(0), &mut self.stats);
+            }
+            Some(Token::Wake) => {
+                self.woken = true;
+                self.waker_polled = cqueue::more(flags);
+            }
+            Some(Token::Cancel) => {}
+            None => unreachable!("a completion of no request of ours: {completion:?}"),
+        }
+    }
+
+    fn on_received(&mut self, socket: SocketId, generation: u32, result: i32, flags: u32) {
+        let entry = self.sockets.get_mut(socket).filter(|entry| entry.generation == generation);
+        let current = entry.is_some();
+        let fed = entry.is_some_and(|entry| std::mem::replace(&mut entry.fed, true));
+        if let Some(buffer) = cqueue::buffer_select(flags) {
+            self.inbound.take(buffer, result, current.then_some((socket, generation)), &mut self.stats);
+        }
+        if cqueue::more(flags) {
+            return;
+        }
+        // The receive has ended; io_uring_prep_recvmsg_multishot(3) leaves starting it again to us.
+        let lasting = match -result {
+            libc::ENOBUFS => {
+                self.stats.receive_stalls += 1;
+                self.stalled = true;
+                self.inbound.ran_out();
+                false
+            }
+            libc::ECANCELED => false,
+            errno if errno > 0 => {
+                self.stats.receive_errors += 1;
+                // Not the network's doing: the same would happen again at once and for ever.
+                matches!(errno, libc::EBADF | libc::ENOTSOCK | libc::EINVAL | libc::EFAULT | libc::EOPNOTSUPP)
+            }
+            _ => false,
+        };
+        if !current || lasting {
+            return;
+        }
+        // When buffers are short, those that got nothing go first, so that a flood cannot starve them.
+        if fed { self.to_arm.push_back(socket) } else { self.to_arm.push_front(socket) }
+    }
+
+    /// After all sends of a chunk have completed.
+    fn finish_chunk(&mut self) {
+        let Self { outbound, sockets, stats, .. } = self;
+        outbound.send_refused(|socket| sockets.descriptor(socket), stats);
+        outbound.clear_chunk();
+    }
+}
+
+impl Io for UringIo {
+    fn add_socket(&mut self, id: SocketId, socket: UdpSocket) -> io::Result<()> {
+        self.state.sockets.check_free(id)?;
+        configure(&socket, &self.options)?;
+        self.ring.submitter().register_files_update(id.0, &[socket.as_raw_fd()])?;
+        self.state.sockets.insert(id, socket);
+        // Room for all, so that starting a receive again never allocates.
+        let State { to_arm, sockets, .. } = &mut self.state;
+        to_arm.reserve(sockets.room().saturating_sub(to_arm.len()));
+        to_arm.push_back(id);
+        Ok(())
+    }
+
+    fn remove_socket(&mut self, id: SocketId) {
+        let Some(entry) = self.state.sockets.remove(id) else { return };
+        let dropped = self.state.outbound.drop_socket(id);
+        self.state.stats.queue_dropped += u64::from(dropped);
+        self.state.to_arm.retain(|&socket| socket != id);
+        if self.enabled
+            && let Err(error) = self.cancel_receive(id, entry.generation)
+        {
+            self.failure = Some(error);
+        }
+        // Fails only when the table has no such slot, and then there is nothing to clear.
+        let _ = self.ring.submitter().register_files_update(id.0, &[-1]);
+    }
+
+    #[inline]
+    fn queue(&mut self, socket: SocketId, destination: SocketAddr, header: &[u8], payload: Option<Slice>) {
+        let payload = match payload {
+            Some(slice) => (self.state.inbound.payload_pointer(slice), slice.len),
+            None => (std::ptr::null(), 0),
+        };
+        if self.state.sockets.get(socket).is_none() || self.state.outbound.lent() > 0 {
+            self.state.stats.queue_dropped += 1;
+            return;
+        }
+        loop {
+            match self.state.outbound.push(socket, destination, header, payload) {
+                Push::Queued => return,
+                Push::ChunkFull => {
+                    if let Err(error) = self.send_early() {
+                        self.failure = Some(error);
+                        self.state.stats.queue_dropped += 1;
+                        return;
+                    }
+                }
+                Push::TurnFull => return self.state.stats.queue_dropped += 1,
+                Push::TooLong => return self.state.stats.send_dropped_error += 1,
+            }
+        }
+    }
+
+    fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        self.enable()?;
+        self.settle()?;
+        self.load_sends();
+        self.load_receives();
+        let timeout = if self.state.must_not_wait() { Some(Duration::ZERO) } else { timeout };
+        self.state.stalled = false;
+        self.transfer(usize::from(timeout != Some(Duration::ZERO)), timeout)?;
+        let state = &mut self.state;
+        state.outbound.begin_turn();
+        let received = state.inbound.next_turn(&state.sockets);
+        let pending = self.ring.submission().taskrun() || !self.ring.completion().is_empty();
+        let state = &mut self.state;
+        let woken = std::mem::take(&mut state.woken);
+        let more = pending || state.stalled || state.must_not_wait();
+        Ok(Turn { received, woken, more })
+    }
+
+    #[inline]
+    fn datagrams(&self, index: DatagramsIndex) -> Datagrams<'_> {
+        self.state.inbound.datagrams(index)
+    }
+
+    fn waker(&self) -> io::Result<Waker> {
+        Ok(self.state.waker.clone())
+    }
+
+    fn stats(&self) -> &IoStats {
+        &self.state.stats
+    }
+
+    fn name(&self) -> &'static str {
+        "uring"
+    }
+}
+
+impl State {
+    /// Something is at hand already: messages beyond the last turn's bound, a wake-up seen while a socket
+    /// was removed, or more receives to start than fitted into one submission.
+    fn must_not_wait(&self) -> bool {
+        self.inbound.has_backlog() || self.woken || !self.to_arm.is_empty()
+    }
+}
+
+impl Drop for UringIo {
+    fn drop(&mut self) {
+        self.end_requests();
+    }
+}
+
+/// Requests are cancelled at once; the bound only guards against a kernel that cannot.
+const CANCEL_WAIT_MAX: Duration = Duration::from_secs(1);
+/// IORING_ENTER_GETEVENTS: wait, and run deferred work (io_uring_enter(2)).
+const ENTER_GETEVENTS: u32 = 1;
+/// IORING_ENTER_EXT_ARG: the argument is a `struct io_uring_getevents_arg` (io_uring_enter(2)).
+const ENTER_EXT_ARG: u32 = 8;
+
+/// A wait that ended by its timeout or a signal is none the worse, nor is a full completion queue, which
+/// has just been emptied.
+fn ignore_harmless(result: io::Result<usize>) -> io::Result<()> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ETIME | libc::EINTR | libc::EBUSY) => Ok(()),
+            _ => Err(error),
+        },
+    }
+}
+
+fn timespec(duration: Duration) -> types::Timespec {
+    let seconds = duration.as_secs().min(i32::MAX as u64);
+    types::Timespec::new().sec(seconds).nsec(duration.subsec_nanos())
+}

@@ -1,0 +1,121 @@
+//! The receive side: messages that completions brought, handed out turn by turn.
+
+use super::buffers::{Buffers, Held};
+use crate::layout::{Lengths, PAYLOAD_OFFSET, Received};
+use crate::socket::Sockets;
+use crate::{Datagrams, DatagramsIndex, IoStats, Options, Slice, SocketId};
+use std::collections::VecDeque;
+use std::io;
+
+/// A received message.
+struct Run {
+    socket: SocketId,
+    generation: u32,
+    received: Received,
+    buffer: Held,
+}
+
+/// Buffers, messages of the current turn, and messages waiting for a later one.
+pub(super) struct Inbound {
+    buffers: Buffers,
+    current: Vec<Run>,
+    /// In order of arrival. Never longer than there are buffers.
+    backlog: VecDeque<Run>,
+    messages_max: usize,
+    datagrams_max: u32,
+}
+
+impl Inbound {
+    pub(super) fn new(options: &Options) -> io::Result<Self> {
+        let count = u16::try_from(options.receive_buffers).expect("checked options");
+        Ok(Self {
+            buffers: Buffers::new(count)?,
+            current: Vec::with_capacity(options.turn_messages_max as usize),
+            backlog: VecDeque::with_capacity(count.into()),
+            messages_max: options.turn_messages_max as usize,
+            datagrams_max: options.turn_datagrams_max,
+        })
+    }
+
+    pub(super) fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
+    /// Gives the kernel its first buffers.
+    pub(super) fn lend(&mut self) {
+        self.buffers.lend();
+    }
+
+    pub(super) fn ran_out(&mut self) {
+        self.buffers.ran_out();
+    }
+
+    pub(super) fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Takes the message in a buffer of `result` bytes. `socket` is `None` when it is gone.
+    pub(super) fn take(
+        &mut self,
+        buffer: u16,
+        result: i32,
+        socket: Option<(SocketId, u32)>,
+        stats: &mut IoStats,
+    ) {
+        let buffer = self.buffers.take(buffer);
+        let Some((socket, generation)) = socket else { return self.buffers.give_back(buffer) };
+        let front = self.buffers.bytes(&buffer, PAYLOAD_OFFSET);
+        let received = match usize::try_from(result) {
+            Ok(bytes) if bytes >= PAYLOAD_OFFSET => Received::parse(front, Lengths::parse(front)),
+            _ => None,
+        };
+        let Some(received) = received else {
+            stats.receive_errors += 1;
+            return self.buffers.give_back(buffer);
+        };
+        stats.messages_received += 1;
+        stats.datagrams_received += u64::from(received.datagrams());
+        stats.bytes_received += received.payload_bytes as u64;
+        self.backlog.push_back(Run { socket, generation, received, buffer });
+    }
+
+    /// Gives back the buffers of the current turn, which no send refers to any more, and starts the next
+    /// one; returns the number of its messages.
+    pub(super) fn next_turn(&mut self, sockets: &Sockets) -> usize {
+        for run in self.current.drain(..) {
+            self.buffers.give_back(run.buffer);
+        }
+        let mut datagrams = 0;
+        while self.current.len() < self.messages_max && datagrams < self.datagrams_max {
+            let Some(run) = self.backlog.pop_front() else { break };
+            if !sockets.is_current(run.socket, run.generation) {
+                self.buffers.give_back(run.buffer);
+                continue;
+            }
+            datagrams += run.received.datagrams();
+            self.current.push(run);
+        }
+        self.buffers.lend();
+        self.current.len()
+    }
+
+    #[inline]
+    pub(super) fn datagrams(&self, index: DatagramsIndex) -> Datagrams<'_> {
+        let run = &self.current[index.0 as usize];
+        Datagrams {
+            socket: run.socket,
+            source: run.received.source,
+            bytes: self.buffers.payload(&run.buffer, run.received.payload_bytes),
+            segment_bytes: run.received.segment_bytes,
+        }
+    }
+
+    /// Address of a slice of the current turn; panics when it is not within its datagrams.
+    #[inline]
+    pub(super) fn payload_pointer(&self, slice: Slice) -> *const u8 {
+        let run = &self.current[slice.datagrams.0 as usize];
+        let end = u64::from(slice.offset) + u64::from(slice.len);
+        assert!(end <= run.received.payload_bytes as u64, "{slice:?} is outside of its datagrams");
+        self.buffers.payload_pointer(&run.buffer, slice.offset as usize)
+    }
+}
