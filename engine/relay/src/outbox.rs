@@ -88,3 +88,41 @@ impl Outbox {
         self.events.clear();
     }
 }
+
+impl Outbox {
+    /// The messages pushed from now on go from `port` to `destination`.
+    pub(crate) fn begin_run(&mut self, port: PortId, destination: SocketAddr) {
+        let first_part = self.parts.len() as u32;
+        self.runs.push(Run { port, destination, first_part, parts: 0 });
+    }
+
+    /// One message of the run that was begun last.
+    #[inline]
+    pub(crate) fn push(&mut self, header: &[u8], payload: Option<Payload>) {
+        let header_offset = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(header);
+        self.parts.push(Part { header_offset, header_len: header.len() as u32, payload });
+    }
+
+    /// Closes the run that was begun last, if it is open.
+    pub(crate) fn end_run(&mut self) {
+        if let Some(run) = self.runs.last_mut() {
+            run.parts = self.parts.len() as u32 - run.first_part;
+        }
+    }
+
+    /// A message of its own, written in place by `write`.
+    pub(crate) fn message(
+        &mut self,
+        port: PortId,
+        destination: SocketAddr,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.begin_run(port, destination);
+        let header_offset = self.bytes.len() as u32;
+        write(&mut self.bytes);
+        let header_len = self.bytes.len() as u32 - header_offset;
+        self.parts.push(Part { header_offset, header_len, payload: None });
+        self.end_run();
+    }
+}

@@ -1,0 +1,290 @@
+//! Commands: checked first, then applied. A refused command has changed nothing.
+
+use crate::leg::{Leg, PortUse};
+use crate::limits::{
+    LEGS_MAX, PAYLOAD_TYPES_MAX, PORTS_MAX, ROUTES_MAX, STREAMS_MAX, TRANSPORTS_PER_LEG_MAX,
+};
+use crate::relay::{Relay, Timer};
+use crate::route::{NO_STREAM, Route};
+use crate::stream::Stream;
+use crate::{Command, CommandError, Latch, LegId, LegSpec, Outbox, RouteId, RouteSpec, StreamId, StreamSpec};
+use motet_rtp::Time;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+type Changed = Result<(), CommandError>;
+
+impl Relay {
+    /// Applies a command, between batches. What it makes (BYE, key-frame requests) is appended to `out`.
+    pub fn handle_command(&mut self, now: Time, command: Command, out: &mut Outbox) -> Changed {
+        match command {
+            Command::AddLeg(id, spec) => self.add_leg(now, id, spec),
+            Command::RemoveLeg(id) => self.remove_leg(now, id, out),
+            Command::SetRemote { leg, transport, remote, remote_rtcp, latch, relatch } => {
+                check_remote(latch, remote)?;
+                self.leg(leg).ok_or(CommandError::UnknownLeg(leg))?;
+                let unknown = CommandError::UnknownTransport(leg, transport);
+                self.transport_mut(leg, transport).ok_or(unknown)?.latch.set(
+                    latch,
+                    remote,
+                    remote_rtcp,
+                    relatch,
+                );
+                Ok(())
+            }
+            Command::AddStream(id, spec) => self.add_stream(id, spec),
+            Command::RemoveStream(id) => self.remove_stream(id),
+            Command::AddRoute(id, spec) => self.add_route(now, id, spec, out),
+            Command::RemoveRoute(id) => self.remove_route(now, id, out),
+            Command::SwitchRoute { route, stream, payload_map } => {
+                self.switch_route(now, route, stream, &payload_map, out)
+            }
+            Command::SetRouteActive(id, active) => {
+                let route = slot_mut(&mut self.routes, id.0).ok_or(CommandError::UnknownRoute(id))?;
+                route.set_active(active);
+                let stream = route.stream;
+                if active {
+                    self.want_first_key_frame(now, stream, out);
+                }
+                Ok(())
+            }
+            Command::RequestKeyFrame(id) => {
+                slot(&self.streams, id.0).ok_or(CommandError::UnknownStream(id))?;
+                self.want_key_frame(now, id, crate::feedback::Ask::Pli, out);
+                Ok(())
+            }
+        }
+    }
+
+    fn add_leg(&mut self, now: Time, id: LegId, spec: LegSpec) -> Changed {
+        free(&self.legs, id.0, LEGS_MAX, "leg")?;
+        if spec.transports.is_empty() || spec.transports.len() > TRANSPORTS_PER_LEG_MAX {
+            return Err(CommandError::OutOfRange { field: "transports", why: "a leg has 1 to 64" });
+        }
+        if spec.cname.is_empty() || spec.cname.len() > 255 {
+            return Err(CommandError::OutOfRange { field: "cname", why: "has 1 to 255 bytes" });
+        }
+        let mut ports = BTreeSet::new();
+        for transport in &spec.transports {
+            check_remote(transport.latch, transport.remote)?;
+            for port in [Some(transport.rtp), transport.rtcp].into_iter().flatten() {
+                if port.0 as usize >= PORTS_MAX {
+                    return Err(CommandError::Limit("ports"));
+                }
+                if slot(&self.ports, port.0).is_some() || !ports.insert(port) {
+                    return Err(CommandError::PortInUse(port));
+                }
+            }
+        }
+        for (index, transport) in spec.transports.iter().enumerate() {
+            let used = |rtcp_only| PortUse { leg: id, transport: index as u8, rtcp_only };
+            put(&mut self.ports, transport.rtp.0, used(false));
+            if let Some(rtcp) = transport.rtcp {
+                put(&mut self.ports, rtcp.0, used(true));
+            }
+        }
+        put(&mut self.legs, id.0, Leg::new(spec, now));
+        self.counts.legs += 1;
+        // Spread over the interval by number, so that legs made together do not all report together.
+        let phase = id.0.wrapping_mul(0x9e37_79b9) >> 26;
+        self.timers.insert((now + self.config.report_interval * (phase + 1) / 64, Timer::Leg(id)));
+        Ok(())
+    }
+
+    fn remove_leg(&mut self, now: Time, id: LegId, out: &mut Outbox) -> Changed {
+        let leg = self.leg(id).ok_or(CommandError::UnknownLeg(id))?;
+        let streams: Vec<StreamId> = leg.transports.iter().flat_map(|t| t.streams.iter().copied()).collect();
+        let mut routes: Vec<RouteId> = leg.transports.iter().flat_map(|t| t.routes.iter().copied()).collect();
+        for stream in &streams {
+            let stream = slot(&self.streams, stream.0).expect("a transport lists existing streams");
+            routes.extend(stream.routes.iter().filter(|route| {
+                // A leg may receive itself.
+                slot(&self.routes, route.0).is_some_and(|route| route.leg != id)
+            }));
+        }
+        self.say_bye(now, &routes, out);
+        routes.into_iter().for_each(|route| self.drop_route(route));
+        for stream in streams {
+            self.timers.retain(|(_, timer)| *timer != Timer::KeyFrame(stream));
+            self.streams[stream.0 as usize] = None;
+            self.counts.streams -= 1;
+        }
+        let leg = self.legs[id.0 as usize].take().expect("it was there a moment ago");
+        for transport in &leg.transports {
+            for port in [Some(transport.rtp), transport.rtcp].into_iter().flatten() {
+                self.ports[port.0 as usize] = None;
+            }
+        }
+        self.timers.retain(|(_, timer)| *timer != Timer::Leg(id));
+        self.counts.legs -= 1;
+        Ok(())
+    }
+
+    fn add_stream(&mut self, id: StreamId, spec: StreamSpec) -> Changed {
+        free(&self.streams, id.0, STREAMS_MAX, "stream")?;
+        self.leg(spec.leg).ok_or(CommandError::UnknownLeg(spec.leg))?;
+        let unknown = CommandError::UnknownTransport(spec.leg, spec.transport);
+        let transport = self.transport(spec.leg, spec.transport).ok_or(unknown)?;
+        if spec.payload_types.is_empty() || spec.payload_types.len() > PAYLOAD_TYPES_MAX {
+            return Err(CommandError::OutOfRange { field: "payload_types", why: "a stream has 1 to 96" });
+        }
+        let mut numbers = BTreeSet::new();
+        for payload_type in &spec.payload_types {
+            if !matches!(payload_type.number, 0..=63 | 96..=127) {
+                return Err(CommandError::OutOfRange {
+                    field: "payload_type",
+                    why: "is 0 to 63 or 96 to 127",
+                });
+            }
+            if payload_type.clock_hz == 0 {
+                return Err(CommandError::OutOfRange { field: "clock_hz", why: "is at least 1" });
+            }
+            if !numbers.insert(payload_type.number) {
+                return Err(CommandError::AmbiguousPayloadType(payload_type.number));
+            }
+        }
+        for other in &transport.streams {
+            let other = &slot(&self.streams, other.0).expect("a transport lists existing streams").spec;
+            match (other.ssrc, spec.ssrc) {
+                (Some(first), Some(second)) if first == second => {
+                    return Err(CommandError::DuplicateSsrc(first));
+                }
+                (Some(_), Some(_)) => {}
+                _ => {
+                    let shared = other.payload_types.iter().find(|known| numbers.contains(&known.number));
+                    if let Some(shared) = shared {
+                        return Err(CommandError::AmbiguousPayloadType(shared.number));
+                    }
+                }
+            }
+        }
+        self.transport_mut(spec.leg, spec.transport).expect("it was there a moment ago").streams.push(id);
+        put(&mut self.streams, id.0, Stream::new(spec));
+        self.counts.streams += 1;
+        Ok(())
+    }
+
+    fn remove_stream(&mut self, id: StreamId) -> Changed {
+        let stream = slot(&self.streams, id.0).ok_or(CommandError::UnknownStream(id))?;
+        let (leg, transport) = (stream.spec.leg, stream.spec.transport);
+        for route in stream.routes.clone() {
+            slot_mut(&mut self.routes, route.0).expect("a stream lists existing routes").detach();
+        }
+        self.streams[id.0 as usize] = None;
+        self.timers.retain(|(_, timer)| *timer != Timer::KeyFrame(id));
+        let transport = self.transport_mut(leg, transport).expect("a stream belongs to a transport");
+        transport.streams.retain(|stream| *stream != id);
+        self.counts.streams -= 1;
+        Ok(())
+    }
+
+    fn add_route(&mut self, now: Time, id: RouteId, spec: RouteSpec, out: &mut Outbox) -> Changed {
+        free(&self.routes, id.0, ROUTES_MAX, "route")?;
+        slot(&self.streams, spec.stream.0).ok_or(CommandError::UnknownStream(spec.stream))?;
+        let leg = self.leg(spec.leg).ok_or(CommandError::UnknownLeg(spec.leg))?;
+        if leg.route_by_ssrc.contains_key(&spec.ssrc) {
+            return Err(CommandError::DuplicateSsrc(spec.ssrc));
+        }
+        let unknown = CommandError::UnknownTransport(spec.leg, spec.transport);
+        let port = self.transport(spec.leg, spec.transport).ok_or(unknown)?.rtp;
+        check_payload_map(&spec.payload_map)?;
+        put(&mut self.routes, id.0, Route::new(&spec, port));
+        slot_mut(&mut self.streams, spec.stream.0).expect("checked above").routes.push(id);
+        let leg = slot_mut(&mut self.legs, spec.leg.0).expect("checked above");
+        leg.route_by_ssrc.insert(spec.ssrc, id);
+        leg.transports[usize::from(spec.transport)].routes.push(id);
+        self.counts.routes += 1;
+        if spec.active {
+            self.want_first_key_frame(now, spec.stream, out);
+        }
+        Ok(())
+    }
+
+    fn remove_route(&mut self, now: Time, id: RouteId, out: &mut Outbox) -> Changed {
+        slot(&self.routes, id.0).ok_or(CommandError::UnknownRoute(id))?;
+        self.say_bye(now, &[id], out);
+        self.drop_route(id);
+        Ok(())
+    }
+
+    fn switch_route(
+        &mut self,
+        now: Time,
+        id: RouteId,
+        stream: StreamId,
+        payload_map: &[(u8, u8)],
+        out: &mut Outbox,
+    ) -> Changed {
+        let route = slot(&self.routes, id.0).ok_or(CommandError::UnknownRoute(id))?;
+        slot(&self.streams, stream.0).ok_or(CommandError::UnknownStream(stream))?;
+        check_payload_map(payload_map)?;
+        let before = route.stream;
+        if before != stream {
+            if let Some(before) = slot_mut(&mut self.streams, before.0) {
+                before.routes.retain(|route| *route != id);
+            }
+            slot_mut(&mut self.streams, stream.0).expect("checked above").routes.push(id);
+        }
+        let route = slot_mut(&mut self.routes, id.0).expect("checked above");
+        route.switch(stream, payload_map);
+        if before != stream && route.active {
+            self.want_first_key_frame(now, stream, out);
+        }
+        Ok(())
+    }
+
+    /// Removes a route from all tables.
+    fn drop_route(&mut self, id: RouteId) {
+        let Some(route) = self.routes[id.0 as usize].take() else { return };
+        if route.stream != NO_STREAM
+            && let Some(stream) = slot_mut(&mut self.streams, route.stream.0)
+        {
+            stream.routes.retain(|route| *route != id);
+        }
+        let leg = slot_mut(&mut self.legs, route.leg.0).expect("a route ends at an existing leg");
+        leg.route_by_ssrc.remove(&route.ssrc);
+        leg.transports[usize::from(route.transport)].routes.retain(|route| *route != id);
+        self.counts.routes -= 1;
+    }
+}
+
+fn check_remote(latch: Latch, remote: Option<SocketAddr>) -> Changed {
+    if latch != Latch::Symmetric && remote.is_none() {
+        return Err(CommandError::OutOfRange { field: "remote", why: "is needed for this latch policy" });
+    }
+    Ok(())
+}
+
+fn check_payload_map(map: &[(u8, u8)]) -> Changed {
+    if map.iter().any(|(from, to)| *from > 127 || *to > 127) {
+        return Err(CommandError::OutOfRange { field: "payload_map", why: "holds numbers up to 127" });
+    }
+    Ok(())
+}
+
+fn slot<T>(table: &[Option<T>], id: u32) -> Option<&T> {
+    table.get(id as usize)?.as_ref()
+}
+
+fn slot_mut<T>(table: &mut [Option<T>], id: u32) -> Option<&mut T> {
+    table.get_mut(id as usize)?.as_mut()
+}
+
+fn free<T>(table: &[Option<T>], id: u32, max: usize, what: &'static str) -> Changed {
+    if id as usize >= max {
+        return Err(CommandError::Limit(what));
+    }
+    if slot(table, id).is_some() {
+        return Err(CommandError::DuplicateId(what));
+    }
+    Ok(())
+}
+
+/// Numbers are dense, so that the table is about as long as what it holds.
+fn put<T>(table: &mut Vec<Option<T>>, id: u32, value: T) {
+    let index = id as usize;
+    if table.len() <= index {
+        table.resize_with(index + 1, || None);
+    }
+    table[index] = Some(value);
+}

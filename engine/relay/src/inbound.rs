@@ -1,0 +1,202 @@
+//! From datagrams to packets of streams: demultiplexing, latching, checking.
+
+use crate::drop::DropReason;
+use crate::latch::{Claim, Judgement};
+use crate::leg::PortUse;
+use crate::limits::ROAMING_DISTANCE_MAX;
+use crate::relay::{Inbound, Relay, Sorted};
+use crate::stream::{Arrival, NONE};
+use crate::{Event, Outbox, Payload, StreamId};
+use motet_rtp::Time;
+use motet_rtp::demux::{PacketClass, classify};
+use motet_rtp::rtp::{FIXED_HEADER_BYTES, FixedHeader, RtpError};
+
+impl Relay {
+    /// Puts each datagram of a run to its stream's list, or handles it as RTCP.
+    pub(crate) fn sort(&mut self, now: Time, index: u32, run: Inbound<'_>, out: &mut Outbox) {
+        let segment_bytes = run.segment_bytes.max(1);
+        let used = self.ports.get(run.port.0 as usize).copied().flatten();
+        // An empty datagram is a datagram, too.
+        if run.bytes.is_empty() {
+            self.counts.packets_in += 1;
+            self.drops.add(if used.is_some() { DropReason::TooShort } else { DropReason::UnknownPort }, 1);
+            return;
+        }
+        let Some(used) = used else {
+            let datagrams = run.bytes.len().div_ceil(segment_bytes) as u64;
+            self.counts.packets_in += datagrams;
+            self.drops.add(DropReason::UnknownPort, datagrams);
+            return;
+        };
+        let mut offset = 0;
+        for datagram in run.bytes.chunks(segment_bytes) {
+            self.counts.packets_in += 1;
+            match classify(datagram) {
+                PacketClass::Rtp if used.rtcp_only => self.drops.add(DropReason::RtpAtRtcpPort, 1),
+                PacketClass::Rtp => {
+                    let at = Payload { inbound: index, offset, len: datagram.len() as u32 };
+                    if let Err(reason) = self.sort_rtp(now, used, &run, at, out) {
+                        self.drops.add(reason, 1);
+                    }
+                }
+                PacketClass::Rtcp => self.handle_rtcp(now, used, run.source, datagram, out),
+                PacketClass::Stun => self.drops.add(DropReason::Stun, 1),
+                PacketClass::Dtls => self.drops.add(DropReason::Dtls, 1),
+                PacketClass::TooShort => self.drops.add(DropReason::TooShort, 1),
+                // Version 1 and 3 of RTP begin with 64 to 127 and 192 to 255.
+                PacketClass::Other if datagram[0] >= 64 => self.drops.add(DropReason::BadVersion, 1),
+                PacketClass::Other => self.drops.add(DropReason::NotRtp, 1),
+            }
+            offset += datagram.len() as u32;
+        }
+    }
+
+    fn sort_rtp(
+        &mut self,
+        now: Time,
+        used: PortUse,
+        run: &Inbound<'_>,
+        at: Payload,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let datagram = &run.bytes[at.offset as usize..][..at.len as usize];
+        let header = FixedHeader::read(datagram).map_err(|error| match error {
+            RtpError::TooShort => DropReason::TooShort,
+            RtpError::BadVersion => DropReason::BadVersion,
+            _ => DropReason::Malformed,
+        })?;
+        let leg = self.legs[used.leg.0 as usize].as_mut().expect("a port in use belongs to a leg");
+        let transport = &mut leg.transports[usize::from(used.transport)];
+        if !transport.latch.hear(now, run.source) {
+            self.judge_source(now, used, run, &header, out)?;
+        } else if leg.silent {
+            self.leg_heard(now, used, run.source, out);
+        } else {
+            leg.heard = now;
+        }
+        let (id, clock_hz) = self.find_stream(used, &header)?;
+        let stream = self.streams[id.0 as usize].as_mut().expect("a transport lists existing streams");
+        let sequence = match stream.arrive(now, &header, clock_hz) {
+            Arrival::Packet(sequence) => sequence,
+            Arrival::Started(sequence) => {
+                (stream.silent, stream.ended) = (false, false);
+                out.events.push(Event::StreamStarted { stream: id, ssrc: header.ssrc });
+                self.stream_started(now, id, out);
+                sequence
+            }
+            Arrival::Probation => return Err(DropReason::Probation),
+            Arrival::Jump => return Err(DropReason::SequenceJump),
+        };
+        let stream = self.streams[id.0 as usize].as_mut().expect("it was there a moment ago");
+        if stream.silent || stream.ended {
+            (stream.silent, stream.ended) = (false, false);
+            out.events.push(Event::StreamResumed { stream: id });
+        }
+        stream.packets += 1;
+        stream.bytes += datagram.len() as u64;
+        stream.last_at = Some(now);
+        let entry = self.scratch.packets.len() as u32;
+        if stream.batch_first == NONE {
+            stream.batch_first = entry;
+            self.scratch.streams.push(id);
+        } else {
+            self.scratch.packets[stream.batch_last as usize].next = entry;
+        }
+        stream.batch_last = entry;
+        let payload = Payload {
+            offset: at.offset + FIXED_HEADER_BYTES as u32,
+            len: at.len - FIXED_HEADER_BYTES as u32,
+            ..at
+        };
+        let generation = stream.generation;
+        self.scratch.packets.push(Sorted { payload, header, sequence, generation, clock_hz, next: NONE });
+        Ok(())
+    }
+
+    /// A packet from a source that is not locked.
+    #[cold]
+    fn judge_source(
+        &mut self,
+        now: Time,
+        used: PortUse,
+        run: &Inbound<'_>,
+        header: &FixedHeader,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let transport =
+            self.transport(used.leg, used.transport).expect("a port in use belongs to a transport");
+        // What the leg would not publish proves nothing; a leg that publishes nothing may send anything.
+        if !transport.streams.is_empty() {
+            self.find_stream(used, header)?;
+        }
+        let continues = transport.streams.iter().any(|stream| {
+            let stream =
+                self.streams[stream.0 as usize].as_ref().expect("a transport lists existing streams");
+            let ahead = header.sequence.distance(stream.reception.highest().wire());
+            stream.started()
+                && stream.ssrc == Some(header.ssrc)
+                && (1..=ROAMING_DISTANCE_MAX).contains(&ahead)
+        });
+        let claim = Claim { ssrc: header.ssrc, sequence: header.sequence, continues };
+        let relatch_after = self.config.relatch_after;
+        let transport = self.transport_mut(used.leg, used.transport).expect("it was there a moment ago");
+        match transport.latch.judge(now, run.source, claim, relatch_after) {
+            Judgement::Accept => Ok(()),
+            Judgement::Latched => {
+                self.latched(now, used, run.source, out);
+                Ok(())
+            }
+            Judgement::Probation => Err(DropReason::Probation),
+            Judgement::OffPath => Err(DropReason::OffPath),
+        }
+    }
+
+    /// A source was locked: the leg lives, and what waited for an address can go.
+    pub(crate) fn latched(
+        &mut self,
+        now: Time,
+        used: PortUse,
+        source: std::net::SocketAddr,
+        out: &mut Outbox,
+    ) {
+        self.leg_heard(now, used, source, out);
+        let transport =
+            self.transport(used.leg, used.transport).expect("a port in use belongs to a transport");
+        for index in 0..transport.streams.len() {
+            let stream = self.transport(used.leg, used.transport).expect("as above").streams[index];
+            self.send_waiting_key_frame(now, stream, out);
+        }
+    }
+
+    /// The leg came to life, or back to it.
+    pub(crate) fn leg_heard(
+        &mut self,
+        now: Time,
+        used: PortUse,
+        source: std::net::SocketAddr,
+        out: &mut Outbox,
+    ) {
+        let leg = self.legs[used.leg.0 as usize].as_mut().expect("a port in use belongs to a leg");
+        (leg.silent, leg.heard) = (false, now);
+        out.events.push(Event::LegAlive { leg: used.leg, transport: used.transport, source });
+    }
+
+    /// The stream that a packet belongs to, and the clock of its payload type.
+    fn find_stream(&self, used: PortUse, header: &FixedHeader) -> Result<(StreamId, u32), DropReason> {
+        let transport =
+            self.transport(used.leg, used.transport).expect("a port in use belongs to a transport");
+        let mut by_type = None;
+        let mut other_ssrc = false;
+        for id in &transport.streams {
+            let stream = self.streams[id.0 as usize].as_ref().expect("a transport lists existing streams");
+            let clock_hz = stream.clock_hz(header.payload_type);
+            match clock_hz {
+                Some(clock_hz) if stream.ssrc == Some(header.ssrc) => return Ok((*id, clock_hz)),
+                Some(clock_hz) if stream.spec.ssrc.is_none() => by_type = by_type.or(Some((*id, clock_hz))),
+                Some(_) => other_ssrc = true,
+                None => {}
+            }
+        }
+        by_type.ok_or(if other_ssrc { DropReason::UnknownSsrc } else { DropReason::UnknownPayloadType })
+    }
+}

@@ -1,0 +1,263 @@
+//! Whose packets a transport takes, and where it sends.
+//!
+//! A transport has at most one *locked* source. Only its packets are taken.
+//!
+//! - While the locked source is alive (heard within `relatch_after`), nobody replaces it, whatever they send.
+//!   One exception: a lock that was guessed before the signalled address was ever heard yields to it.
+//! - Without a lock, the signalled address is locked by its first packet, any other source by two packets in
+//!   sequence of one SSRC (RFC 3550 A.1: what arrives by chance does not continue itself).
+//! - After a silence the signalled address locks again at once. Another source must, under
+//!   [`Latch::Symmetric`], *continue a stream of the transport*: its SSRC, a sequence number just ahead of the
+//!   last, five packets in sequence. Who was not on the path does not know them. A source that starts afresh
+//!   elsewhere needs control's word (`relatch`).
+//! - Under [`Latch::Fixed`] the destination never moves, so that nothing can be stolen: after a silence two
+//!   packets in sequence from the same host are enough.
+//! - Under [`Latch::Strict`] there is only the signalled address.
+//!
+//! RTCP is taken from the locked source, or from its host at a port for RTCP alone. It does not lock, except
+//! that a transport which publishes nothing has nothing else to show.
+
+use crate::Latch;
+use crate::limits::CANDIDATES_MAX;
+use motet_rtp::Time;
+use motet_rtp::seq::WireSeq;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What to do with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    /// From the locked source.
+    Accept,
+    /// Accept; the source is locked now.
+    Latched,
+    /// Not yet proven.
+    Probation,
+    /// Not the leg's source.
+    OffPath,
+}
+
+/// What a packet from a source that is not locked says of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    pub(crate) ssrc: u32,
+    pub(crate) sequence: WireSeq,
+    /// It continues a stream that this transport carries.
+    pub(crate) continues: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Locked {
+    source: SocketAddr,
+    heard: Time,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    source: SocketAddr,
+    ssrc: u32,
+    next: WireSeq,
+    count: u8,
+}
+
+/// The state of one transport.
+#[derive(Clone, Debug)]
+pub(crate) struct Latching {
+    policy: Latch,
+    remote: Option<SocketAddr>,
+    remote_rtcp: Option<SocketAddr>,
+    multiplexed: bool,
+    locked: Option<Locked>,
+    /// The signalled address has spoken.
+    remote_heard: bool,
+    /// Where RTCP came from, at a port for RTCP alone.
+    rtcp_source: Option<SocketAddr>,
+    candidates: [Option<Candidate>; CANDIDATES_MAX],
+    next_candidate: usize,
+}
+
+/// Packets in sequence that a source without a history must send.
+const PROOF_PACKETS: u8 = 2;
+/// Packets in sequence that a source must send to take over from a silent one.
+const ROAMING_PACKETS: u8 = 5;
+
+impl Latching {
+    pub(crate) fn new(
+        policy: Latch,
+        remote: Option<SocketAddr>,
+        remote_rtcp: Option<SocketAddr>,
+        multiplexed: bool,
+    ) -> Latching {
+        Latching {
+            policy,
+            remote,
+            remote_rtcp,
+            multiplexed,
+            locked: None,
+            remote_heard: false,
+            rtcp_source: None,
+            candidates: [None; CANDIDATES_MAX],
+            next_candidate: 0,
+        }
+    }
+
+    /// Control changed what it knows.
+    pub(crate) fn set(
+        &mut self,
+        policy: Latch,
+        remote: Option<SocketAddr>,
+        remote_rtcp: Option<SocketAddr>,
+        relatch: bool,
+    ) {
+        let moved = remote != self.remote || policy != self.policy;
+        self.policy = policy;
+        self.remote = remote;
+        self.remote_rtcp = remote_rtcp;
+        // A lock that the new policy would not have allowed goes, too.
+        let stands = self.locked.is_some_and(|locked| self.may_lock(locked.source));
+        if relatch || moved && !stands {
+            self.locked = None;
+            self.rtcp_source = None;
+        }
+        if relatch || moved {
+            self.remote_heard = self.locked.is_some_and(|locked| Some(locked.source) == remote);
+            self.candidates = [None; CANDIDATES_MAX];
+        }
+    }
+
+    /// Where RTP goes.
+    #[inline]
+    pub(crate) fn destination(&self) -> Option<SocketAddr> {
+        match self.policy {
+            Latch::Symmetric => self.locked.map(|locked| locked.source).or(self.remote),
+            Latch::Fixed | Latch::Strict => self.remote,
+        }
+    }
+
+    /// Where RTCP goes.
+    pub(crate) fn rtcp_destination(&self) -> Option<SocketAddr> {
+        let rtp = self.destination()?;
+        if let Some(given) = self.remote_rtcp {
+            return Some(given);
+        }
+        if self.multiplexed {
+            return Some(rtp);
+        }
+        let learnt = self.rtcp_source.filter(|source| source.ip() == rtp.ip());
+        if self.policy == Latch::Symmetric && learnt.is_some() {
+            return learnt;
+        }
+        let mut next = rtp;
+        next.set_port(rtp.port().checked_add(1)?);
+        Some(next)
+    }
+
+    /// The source that packets are taken from.
+    pub(crate) fn source(&self) -> Option<SocketAddr> {
+        self.locked.map(|locked| locked.source)
+    }
+
+    /// True for the locked source, which is then alive: the way of nearly every packet.
+    #[inline]
+    pub(crate) fn hear(&mut self, now: Time, source: SocketAddr) -> bool {
+        match &mut self.locked {
+            Some(locked) if locked.source == source => {
+                locked.heard = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Judges an RTP packet of a source that is not the locked one.
+    pub(crate) fn judge(
+        &mut self,
+        now: Time,
+        source: SocketAddr,
+        claim: Claim,
+        relatch_after: Duration,
+    ) -> Judgement {
+        if !self.may_lock(source) {
+            return Judgement::OffPath;
+        }
+        let signalled = self.remote == Some(source);
+        let needed = match self.locked {
+            None if signalled => 1,
+            None => PROOF_PACKETS,
+            Some(_) if signalled && !self.remote_heard => 1,
+            Some(locked) if now.since(locked.heard) < relatch_after => return Judgement::OffPath,
+            Some(_) if signalled => 1,
+            Some(_) if self.policy == Latch::Symmetric && !claim.continues => return Judgement::OffPath,
+            Some(_) if self.policy == Latch::Symmetric => ROAMING_PACKETS,
+            Some(_) => PROOF_PACKETS,
+        };
+        if self.proofs(source, claim) < needed {
+            return Judgement::Probation;
+        }
+        self.lock(now, source);
+        Judgement::Latched
+    }
+
+    /// Judges RTCP. `publishes` says whether RTP is expected from the leg at all.
+    pub(crate) fn judge_rtcp(&mut self, now: Time, source: SocketAddr, publishes: bool) -> Judgement {
+        if self.hear(now, source) {
+            return Judgement::Accept;
+        }
+        let host = |other: Option<SocketAddr>| other.is_some_and(|other| other.ip() == source.ip());
+        let known = match self.policy {
+            Latch::Fixed => host(self.remote),
+            Latch::Strict => {
+                [self.remote, self.remote_rtcp].contains(&Some(source))
+                    || (!self.multiplexed && host(self.remote))
+            }
+            Latch::Symmetric if self.locked.is_some() => !self.multiplexed && host(self.source()),
+            Latch::Symmetric => self.remote == Some(source) || (!self.multiplexed && host(self.remote)),
+        };
+        if known {
+            if !self.multiplexed {
+                self.rtcp_source = Some(source);
+            }
+            return Judgement::Accept;
+        }
+        let may_show_itself = self.policy == Latch::Symmetric && self.multiplexed && !publishes;
+        if may_show_itself && self.locked.is_none() && self.remote.is_none() {
+            self.lock(now, source);
+            return Judgement::Latched;
+        }
+        Judgement::OffPath
+    }
+
+    fn may_lock(&self, source: SocketAddr) -> bool {
+        match (self.policy, self.remote) {
+            (Latch::Symmetric, _) => true,
+            (Latch::Fixed, Some(remote)) => remote.ip() == source.ip(),
+            (Latch::Strict, Some(remote)) => remote == source,
+            (Latch::Fixed | Latch::Strict, None) => false,
+        }
+    }
+
+    /// How many packets in sequence the source has sent, with this one.
+    fn proofs(&mut self, source: SocketAddr, claim: Claim) -> u8 {
+        let next = claim.sequence.plus(1);
+        let same = |candidate: &&mut Candidate| candidate.source == source && candidate.ssrc == claim.ssrc;
+        if let Some(candidate) = self.candidates.iter_mut().flatten().find(same) {
+            let follows = candidate.next == claim.sequence;
+            candidate.count = if follows { candidate.count.saturating_add(1) } else { 1 };
+            candidate.next = next;
+            return candidate.count;
+        }
+        self.candidates[self.next_candidate] = Some(Candidate { source, ssrc: claim.ssrc, next, count: 1 });
+        self.next_candidate = (self.next_candidate + 1) % CANDIDATES_MAX;
+        1
+    }
+
+    fn lock(&mut self, now: Time, source: SocketAddr) {
+        self.locked = Some(Locked { source, heard: now });
+        self.remote_heard |= self.remote == Some(source);
+        self.candidates = [None; CANDIDATES_MAX];
+        self.rtcp_source = None;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+use super::*;
+
+const AFTER: Duration = Duration::from_secs(2);
+
+fn at(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn elsewhere(port: u16) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 9], port))
+}
+
+fn claim(sequence: u16, continues: bool) -> Claim {
+    Claim { ssrc: 7, sequence: WireSeq(sequence), continues }
+}
+
+/// What a source gets for `count` packets in sequence, sent at once.
+fn send(latch: &mut Latching, ms: u64, source: SocketAddr, count: u16, continues: bool) -> Vec<Judgement> {
+    let now = Time::from_millis(ms);
+    let one = |index| match latch.hear(now, source) {
+        true => Judgement::Accept,
+        false => latch.judge(now, source, claim(index, continues), AFTER),
+    };
+    (0..count).map(one).collect()
+}
+
+fn symmetric(remote: Option<SocketAddr>) -> Latching {
+    Latching::new(Latch::Symmetric, remote, None, true)
+}
+
+use Judgement::{Accept, Latched, OffPath, Probation};
+
+#[test]
+fn an_unknown_source_proves_itself_by_two_packets_in_sequence() {
+    let mut latch = symmetric(None);
+    assert_eq!(latch.destination(), None);
+    assert_eq!(send(&mut latch, 0, at(5000), 3, false), [Probation, Latched, Accept]);
+    assert_eq!(latch.destination(), Some(at(5000)));
+}
+
+#[test]
+fn packets_out_of_sequence_prove_nothing() {
+    let mut latch = symmetric(None);
+    for sequence in [10, 20, 30, 40] {
+        assert_eq!(latch.judge(Time::ZERO, at(5000), claim(sequence, false), AFTER), Probation);
+    }
+    assert_eq!(latch.source(), None);
+}
+
+#[test]
+fn the_signalled_address_is_taken_at_once() {
+    let mut latch = symmetric(Some(at(5000)));
+    assert_eq!(latch.destination(), Some(at(5000)), "before any packet");
+    assert_eq!(send(&mut latch, 0, at(5000), 1, false), [Latched]);
+}
+
+#[test]
+fn a_source_that_is_alive_cannot_be_replaced() {
+    let mut latch = symmetric(None);
+    send(&mut latch, 0, at(5000), 2, false);
+    let attack = send(&mut latch, 1_999, elsewhere(6000), 100, true);
+    assert!(attack.iter().all(|judgement| *judgement == OffPath));
+    assert_eq!(latch.destination(), Some(at(5000)));
+}
+
+#[test]
+fn after_a_silence_only_who_continues_the_stream_may_take_over() {
+    let mut latch = symmetric(None);
+    send(&mut latch, 0, at(5000), 2, false);
+    let stranger = send(&mut latch, 60_000, elsewhere(6000), 100, false);
+    assert!(stranger.iter().all(|judgement| *judgement == OffPath));
+    let roaming = send(&mut latch, 60_000, elsewhere(7000), 5, true);
+    assert_eq!(roaming, [Probation, Probation, Probation, Probation, Latched]);
+}
+
+#[test]
+fn the_edge_of_silence() {
+    for (ms, first) in [(1_999, OffPath), (2_000, Probation)] {
+        let mut latch = symmetric(None);
+        send(&mut latch, 0, at(5000), 2, false);
+        assert_eq!(send(&mut latch, ms, elsewhere(6000), 1, true), [first], "after {ms} ms");
+    }
+}
+
+#[test]
+fn a_guess_yields_to_the_signalled_address_once() {
+    let mut latch = symmetric(Some(at(5000)));
+    assert_eq!(send(&mut latch, 0, elsewhere(6000), 2, false), [Probation, Latched]);
+    assert_eq!(send(&mut latch, 10, at(5000), 1, false), [Latched], "it speaks for the first time");
+    assert_eq!(send(&mut latch, 20, elsewhere(6000), 5, true)[4], OffPath);
+}
+
+#[test]
+fn a_flood_of_candidates_does_not_keep_the_real_one_out() {
+    let mut latch = symmetric(None);
+    for port in 6000..6050 {
+        send(&mut latch, 0, elsewhere(port), 1, false);
+    }
+    assert_eq!(send(&mut latch, 0, at(5000), 2, false)[1], Latched);
+}
+
+#[test]
+fn fixed_never_moves_and_takes_any_port_of_the_host() {
+    let mut latch = Latching::new(Latch::Fixed, Some(at(5000)), None, false);
+    assert_eq!(send(&mut latch, 0, elsewhere(5000), 9, true)[8], OffPath);
+    assert_eq!(send(&mut latch, 0, at(40_000), 2, false), [Probation, Latched]);
+    assert_eq!(latch.destination(), Some(at(5000)));
+    assert_eq!(send(&mut latch, 1_000, at(41_000), 2, false)[1], OffPath, "the first is alive");
+    assert_eq!(send(&mut latch, 3_000, at(41_000), 2, false)[1], Latched, "a program that was started again");
+    assert_eq!((latch.destination(), latch.rtcp_destination()), (Some(at(5000)), Some(at(5001))));
+}
+
+#[test]
+fn strict_takes_one_address_only() {
+    let mut latch = Latching::new(Latch::Strict, Some(at(5000)), None, true);
+    assert_eq!(send(&mut latch, 60_000, at(5002), 9, true)[8], OffPath);
+    assert_eq!(send(&mut latch, 60_000, at(5000), 1, false), [Latched]);
+}
+
+#[test]
+fn control_can_have_the_source_learnt_again() {
+    let mut latch = symmetric(None);
+    send(&mut latch, 0, at(5000), 2, false);
+    latch.set(Latch::Symmetric, None, None, true);
+    assert_eq!(latch.destination(), None);
+    assert_eq!(send(&mut latch, 1, elsewhere(6000), 2, false), [Probation, Latched]);
+}
+
+#[test]
+fn a_new_address_keeps_a_lock_that_it_allows() {
+    let mut latch = Latching::new(Latch::Fixed, Some(at(5000)), None, true);
+    send(&mut latch, 0, at(40_000), 2, false);
+    latch.set(Latch::Fixed, Some(at(5010)), None, false);
+    assert_eq!((latch.source(), latch.destination()), (Some(at(40_000)), Some(at(5010))));
+    latch.set(Latch::Fixed, Some(elsewhere(5010)), None, false);
+    assert_eq!(latch.source(), None);
+}
+
+#[test]
+fn rtcp_comes_from_the_source_or_its_host_and_does_not_lock() {
+    let mut mux = symmetric(None);
+    assert_eq!(mux.judge_rtcp(Time::ZERO, at(5000), true), OffPath);
+    send(&mut mux, 0, at(5000), 2, false);
+    assert_eq!(mux.judge_rtcp(Time::ZERO, at(5000), true), Accept);
+    assert_eq!(mux.judge_rtcp(Time::ZERO, at(5001), true), OffPath);
+
+    let mut apart = Latching::new(Latch::Symmetric, None, None, false);
+    send(&mut apart, 0, at(5000), 2, false);
+    assert_eq!(apart.rtcp_destination(), Some(at(5001)));
+    assert_eq!(apart.judge_rtcp(Time::ZERO, at(5555), true), Accept);
+    assert_eq!(apart.rtcp_destination(), Some(at(5555)));
+    assert_eq!(apart.judge_rtcp(Time::ZERO, elsewhere(5001), true), OffPath);
+}
+
+#[test]
+fn a_listener_may_show_itself_by_rtcp() {
+    let mut latch = symmetric(None);
+    assert_eq!(latch.judge_rtcp(Time::ZERO, at(5000), false), Latched);
+    assert_eq!(latch.destination(), Some(at(5000)));
+}
+
+#[test]
+fn rtcp_keeps_a_source_alive() {
+    let mut latch = symmetric(None);
+    send(&mut latch, 0, at(5000), 2, false);
+    latch.judge_rtcp(Time::from_millis(3_000), at(5000), true);
+    assert_eq!(send(&mut latch, 4_000, elsewhere(6000), 1, true), [OffPath]);
+}

@@ -1,0 +1,94 @@
+//! A leg: one participant's connection.
+
+use crate::latch::Latching;
+use crate::{LegId, LegSpec, PortId, RouteId, StreamId};
+use motet_rtp::{Ntp, Time};
+use std::collections::HashMap;
+
+/// A leg and its transports.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    pub(crate) cname: String,
+    pub(crate) report_ssrc: u32,
+    pub(crate) transports: Vec<Transport>,
+    /// Routes to this leg by their SSRC.
+    pub(crate) route_by_ssrc: HashMap<u32, RouteId>,
+    /// When anything valid came last; at first, when the leg was made.
+    pub(crate) heard: Time,
+    pub(crate) silent: bool,
+    /// Our clock less the publisher's, in NTP units; one for all its streams, so that they stay in step.
+    pub(crate) clock_offset: Option<i64>,
+    /// Number of the last FIR sent to this leg (RFC 5104 section 4.3.1.1).
+    pub(crate) fir_command: u8,
+}
+
+/// One RTP port of a leg and its RTCP port.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    pub(crate) rtp: PortId,
+    pub(crate) rtcp: Option<PortId>,
+    pub(crate) latch: Latching,
+    /// What the leg publishes here.
+    pub(crate) streams: Vec<StreamId>,
+    /// What the leg receives here.
+    pub(crate) routes: Vec<RouteId>,
+}
+
+/// What a port is used for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PortUse {
+    pub(crate) leg: LegId,
+    pub(crate) transport: u8,
+    pub(crate) rtcp_only: bool,
+}
+
+impl Leg {
+    pub(crate) fn new(spec: LegSpec, now: Time) -> Leg {
+        let transports = spec.transports.iter().map(|transport| Transport {
+            rtp: transport.rtp,
+            rtcp: transport.rtcp,
+            latch: Latching::new(
+                transport.latch,
+                transport.remote,
+                transport.remote_rtcp,
+                transport.rtcp.is_none(),
+            ),
+            streams: Vec::new(),
+            routes: Vec::new(),
+        });
+        Leg {
+            transports: transports.collect(),
+            cname: spec.cname,
+            report_ssrc: spec.report_ssrc,
+            route_by_ssrc: HashMap::new(),
+            heard: now,
+            silent: false,
+            clock_offset: None,
+            fir_command: 0,
+        }
+    }
+
+    /// Learns how far the publisher's clock is from ours. The report that was fastest on its way tells best;
+    /// a slow drift back follows a clock that drifts.
+    pub(crate) fn learn_clock(&mut self, ours: Ntp, publishers: Ntp) {
+        let step = i64::try_from(crate::limits::CLOCK_STEP_MIN.as_secs()).expect("a few seconds") << 32;
+        let offset = ours.0.wrapping_sub(publishers.0) as i64;
+        self.clock_offset = Some(match self.clock_offset {
+            Some(known) if offset.wrapping_sub(known).unsigned_abs() >= step.unsigned_abs() => offset,
+            Some(known) if offset > known => known + (offset - known) / 16,
+            _ => offset,
+        });
+    }
+
+    /// The publisher's wall clock at a moment of ours.
+    pub(crate) fn publisher_ntp(&self, ours: Ntp) -> Option<Ntp> {
+        self.clock_offset.map(|offset| Ntp(ours.0.wrapping_sub(offset as u64)))
+    }
+}
+
+impl Transport {
+    /// Where RTCP is sent from.
+    pub(crate) fn rtcp_port(&self) -> PortId {
+        self.rtcp.unwrap_or(self.rtp)
+    }
+}

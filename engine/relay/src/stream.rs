@@ -1,0 +1,184 @@
+//! A stream: what a leg publishes.
+
+use crate::feedback::KeyFrames;
+use crate::{Kind, RouteId, StreamSpec};
+use motet_rtp::reception::{Reception, Verdict};
+use motet_rtp::rtp::FixedHeader;
+use motet_rtp::seq::{SeqExtender, SeqNo, WireSeq};
+use motet_rtp::{Ntp, Time, WireTimestamp};
+use std::time::Duration;
+
+/// End of a list of scratch entries.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// The sender report of a publisher (RFC 3550 section 6.4.1), and when it came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeardReport {
+    pub(crate) ntp: Ntp,
+    pub(crate) timestamp: WireTimestamp,
+    pub(crate) at: Time,
+}
+
+/// A stream and what is known of its source.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) spec: StreamSpec,
+    pub(crate) routes: Vec<RouteId>,
+    /// SSRC that packets are taken of; fixed, or learnt.
+    pub(crate) ssrc: Option<u32>,
+    /// Counts restarts: a route that carries another generation takes the stream up anew.
+    pub(crate) generation: u32,
+    pub(crate) reception: Reception,
+    pub(crate) extender: SeqExtender,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    /// Of the packet with the highest sequence number.
+    pub(crate) last_timestamp: WireTimestamp,
+    pub(crate) last_at: Option<Time>,
+    pub(crate) silent: bool,
+    pub(crate) ended: bool,
+    pub(crate) report: Option<HeardReport>,
+    pub(crate) key_frames: KeyFrames,
+    /// Lost before the last restart.
+    lost_before: i64,
+    /// An SSRC that wants to take the place of the present one, and the number that would prove it.
+    successor: Option<(u32, WireSeq)>,
+    /// This batch's packets: first and last entry of the relay's scratch list.
+    pub(crate) batch_first: u32,
+    pub(crate) batch_last: u32,
+}
+
+/// What a packet is to its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// To be forwarded under this number.
+    Packet(SeqNo),
+    /// To be forwarded; the stream starts, or starts anew.
+    Started(SeqNo),
+    /// Has yet to prove itself.
+    Probation,
+    /// The sequence number jumped.
+    Jump,
+}
+
+impl Stream {
+    pub(crate) fn new(spec: StreamSpec) -> Stream {
+        let clock_hz = spec.payload_types.first().map_or(1, |first| first.clock_hz);
+        Stream {
+            ssrc: spec.ssrc,
+            spec,
+            routes: Vec::new(),
+            generation: 0,
+            reception: Reception::with_probation(clock_hz, 1),
+            extender: SeqExtender::new(),
+            packets: 0,
+            bytes: 0,
+            last_timestamp: WireTimestamp(0),
+            last_at: None,
+            silent: false,
+            ended: false,
+            report: None,
+            key_frames: KeyFrames::default(),
+            lost_before: 0,
+            successor: None,
+            batch_first: NONE,
+            batch_last: NONE,
+        }
+    }
+
+    pub(crate) fn is_video(&self) -> bool {
+        self.spec.kind == Kind::Video
+    }
+
+    pub(crate) fn started(&self) -> bool {
+        self.generation > 0
+    }
+
+    /// Clock of a payload type; none: the stream does not carry it.
+    #[inline]
+    pub(crate) fn clock_hz(&self, payload_type: u8) -> Option<u32> {
+        self.spec.payload_types.iter().find(|known| known.number == payload_type).map(|known| known.clock_hz)
+    }
+
+    /// Takes note of a packet whose payload type the stream carries.
+    #[inline]
+    pub(crate) fn arrive(&mut self, now: Time, header: &FixedHeader, clock_hz: u32) -> Arrival {
+        if self.ssrc != Some(header.ssrc) || !self.started() {
+            return self.arrive_new(now, header, clock_hz);
+        }
+        // A second clock in one SSRC, as with telephone events, does not measure the network.
+        if clock_hz != self.reception.clock_hz() {
+            return self.arrive_aside(now, header);
+        }
+        match self.reception.on_packet(now, header.sequence, header.timestamp) {
+            Verdict::Probation => Arrival::Probation,
+            Verdict::Jump => Arrival::Jump,
+            Verdict::Restarted => self.restart(header),
+            Verdict::InOrder { .. } => {
+                self.last_timestamp = header.timestamp;
+                Arrival::Packet(self.extender.extend(header.sequence))
+            }
+            Verdict::Late | Verdict::Duplicate => Arrival::Packet(self.extender.extend(header.sequence)),
+        }
+    }
+
+    /// A packet of another clock: counted for its place in the sequence, not for jitter.
+    fn arrive_aside(&mut self, now: Time, header: &FixedHeader) -> Arrival {
+        // Stands for a packet of the main clock that came exactly when it should.
+        let elapsed = self.last_at.map_or(Duration::ZERO, |at| now.since(at));
+        let punctual = self.last_timestamp.plus(ticks(elapsed, self.reception.clock_hz()));
+        match self.reception.on_packet(now, header.sequence, punctual) {
+            Verdict::Probation => Arrival::Probation,
+            Verdict::Jump | Verdict::Restarted => Arrival::Jump,
+            Verdict::InOrder { .. } | Verdict::Late | Verdict::Duplicate => {
+                Arrival::Packet(self.extender.extend(header.sequence))
+            }
+        }
+    }
+
+    /// The first packet at all, or one of another SSRC. A single stray packet does not cut the stream.
+    fn arrive_new(&mut self, now: Time, header: &FixedHeader, clock_hz: u32) -> Arrival {
+        let first = !self.started();
+        let proven = self.successor == Some((header.ssrc, header.sequence));
+        if !first && !proven {
+            self.successor = Some((header.ssrc, header.sequence.plus(1)));
+            return Arrival::Probation;
+        }
+        self.lost_before += self.reception.lost();
+        self.ssrc = Some(header.ssrc);
+        self.report = None;
+        self.reception = Reception::with_probation(clock_hz, 1);
+        let _ = self.reception.on_packet(now, header.sequence, header.timestamp);
+        self.restart(header)
+    }
+
+    fn restart(&mut self, header: &FixedHeader) -> Arrival {
+        self.generation += 1;
+        self.successor = None;
+        self.last_timestamp = header.timestamp;
+        self.extender = SeqExtender::new();
+        Arrival::Started(self.extender.extend(header.sequence))
+    }
+
+    /// Packets lost since the stream was made.
+    pub(crate) fn lost(&self) -> i64 {
+        self.lost_before + self.reception.lost()
+    }
+
+    /// The publisher's RTP time at a moment of its own wall clock, or of ours when it sends no reports.
+    pub(crate) fn timestamp_at(&self, now: Time, publisher_ntp: Option<Ntp>) -> WireTimestamp {
+        let clock_hz = self.reception.clock_hz();
+        if let (Some(report), Some(ntp)) = (self.report, publisher_ntp) {
+            let units = ntp.0.wrapping_sub(report.ntp.0) as i64;
+            let ticks = (i128::from(units) * i128::from(clock_hz)) >> 32;
+            return report.timestamp.plus(ticks as u32);
+        }
+        let elapsed = self.last_at.map_or(Duration::ZERO, |at| now.since(at));
+        self.last_timestamp.plus(ticks(elapsed, clock_hz))
+    }
+}
+
+/// A duration in ticks of a clock, modulo 2^32.
+pub(crate) fn ticks(duration: Duration, clock_hz: u32) -> u32 {
+    (duration.as_nanos() * u128::from(clock_hz) / 1_000_000_000) as u32
+}

@@ -1,0 +1,87 @@
+//! The packet path does not allocate once it is warm, shown by an allocator that counts.
+
+use motet_relay::testing::{Script, participant};
+use motet_relay::{Inbound, Kind, Latch, Outbox, PortId};
+use motet_rtp::{RtpBuilder, WireSeq, WireTimestamp};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call is passed on to the system's allocator unchanged; counting touches a thread-local
+// integer that needs no allocation and no destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const FAN_OUT: u32 = 20;
+const BURST: u16 = 10;
+
+/// Bursts of video and single packets of sound to 20 receivers. Gives allocations and packets forwarded.
+fn run(script: &mut Script, out: &mut Outbox, first: u16, batches: u16) -> (u64, u64) {
+    let (mut video, mut audio) = (Vec::with_capacity(20_000), Vec::with_capacity(2_000));
+    let (mut allocations, mut forwarded) = (0, 0);
+    for batch in 0..batches {
+        video.clear();
+        audio.clear();
+        let at = first.wrapping_add(batch);
+        for index in 0..BURST {
+            let sequence = WireSeq(at.wrapping_mul(BURST).wrapping_add(index));
+            let timestamp = WireTimestamp(u32::from(at) * 900);
+            let packet = RtpBuilder::new(1).payload_type(96).sequence(sequence).timestamp(timestamp);
+            packet.payload(&[0; 1188]).write(&mut video);
+        }
+        let timestamp = WireTimestamp(u32::from(at) * 480);
+        let packet = RtpBuilder::new(2).payload_type(111).sequence(WireSeq(at)).timestamp(timestamp);
+        packet.payload(&[0; 160]).write(&mut audio);
+        let source = participant(0);
+        let inbound = [
+            Inbound { port: PortId(0), source, bytes: &video, segment_bytes: 1200 },
+            Inbound { port: PortId(0), source, bytes: &audio, segment_bytes: 172 },
+        ];
+        let before = ALLOCATIONS.with(Cell::get);
+        script.relay.handle_batch(script.now, inbound.into_iter(), out);
+        allocations += ALLOCATIONS.with(Cell::get) - before;
+        forwarded += out.messages().count() as u64;
+        out.clear();
+        script.now += Duration::from_millis(10);
+    }
+    (allocations, forwarded)
+}
+
+#[test]
+fn forwarding_does_not_allocate() {
+    let mut script = Script::default();
+    (0..=FAN_OUT).for_each(|n| {
+        script.leg(n, Latch::Strict);
+    });
+    script.stream(0, 0, Kind::Video);
+    script.stream(1, 0, Kind::Audio);
+    for leg in 1..=FAN_OUT {
+        script.route(2 * leg, 0, leg);
+        script.route(2 * leg + 1, 1, leg);
+    }
+    let mut out = Outbox::new();
+    let (warm_up, _) = run(&mut script, &mut out, 0, 10);
+    assert!(warm_up > 0, "the counter counts");
+    let (allocations, forwarded) = run(&mut script, &mut out, 10, 5_000);
+    assert_eq!(forwarded, 5_000 * u64::from(FAN_OUT) * (u64::from(BURST) + 1));
+    assert_eq!(allocations, 0, "for {forwarded} packets");
+}
