@@ -1,1 +1,37 @@
-//! Under construction.
+//! The media node: the process in which relay and packet input and output meet.
+//!
+//! ```text
+//! gRPC --> service --> state (spec, plan: what should run against what runs)
+//!                        |  sockets and relay commands, one bounded queue per worker
+//!                        v
+//!                      worker (pinned thread): io.turn -> relay -> io.queue
+//!                        |  events, by a bounded queue
+//!                        v
+//!                      events --> Watch
+//! ```
+//!
+//! Everything that decides is pure and tested without a socket: [`model`] (wire to domain, checked once),
+//! [`routing`] (which routes the policy wants) and [`plan`] (the difference as commands). Read
+//! `docs/packet.md` for a packet's way.
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod model;
+pub mod plan;
+pub mod ports;
+pub mod routing;
+
+mod announce;
+mod events;
+mod ids;
+mod options;
+mod resources;
+mod run;
+mod service;
+mod state;
+#[cfg(test)]
+mod testing;
+mod worker;
+
+pub use options::NodeOptions;
+pub use run::{RunningNode, run, start};

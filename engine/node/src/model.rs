@@ -1,0 +1,162 @@
+//! A conference as the node understands it: the wire's specification, checked once.
+//!
+//! Everything that could be wrong with a specification by itself is found here, and the error names the
+//! field. What depends on the node (ports, address families) is found when planning.
+
+use motet_proto::{media as wire_media, node as wire};
+use motet_relay::Latch;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+mod check;
+mod wire_form;
+
+/// A checked conference specification.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// Conference id.
+    pub id: String,
+    /// Legs by id.
+    pub legs: BTreeMap<String, Leg>,
+    /// Which routes exist without being named.
+    pub policy: Policy,
+    /// Named routes and their wanted SSRC.
+    pub routes: BTreeMap<RouteKey, Option<u32>>,
+    /// Kept for control.
+    pub metadata: Vec<u8>,
+}
+
+/// Route policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Everything to everybody else.
+    All,
+    /// Named routes only.
+    None,
+}
+
+/// One participant's connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leg {
+    /// Id in the conference.
+    pub id: String,
+    /// RTCP canonical name.
+    pub cname: String,
+    /// At least one.
+    pub transports: Vec<Transport>,
+    /// What it sends and receives.
+    pub media: Vec<Medium>,
+    /// Nothing that it publishes is forwarded.
+    pub muted: bool,
+}
+
+/// One port of a leg.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transport {
+    /// Id in the leg.
+    pub id: String,
+    /// Where to send, if known.
+    pub remote: Option<SocketAddr>,
+    /// Where to send RTCP, if given.
+    pub remote_rtcp: Option<SocketAddr>,
+    /// RTP and RTCP share a port.
+    pub rtcp_mux: bool,
+    /// Whose packets are taken.
+    pub latch: Latch,
+    /// Address family of the port.
+    pub ipv6: bool,
+    /// Raised to learn the source again.
+    pub latch_generation: u32,
+}
+
+/// What a leg sends and receives of one kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Medium {
+    /// Id in the leg.
+    pub id: String,
+    /// What it carries.
+    pub kind: MediaKind,
+    /// The participant sends it.
+    pub sends: bool,
+    /// The participant receives it.
+    pub receives: bool,
+    /// Index into the leg's transports.
+    pub transport: usize,
+    /// At least one.
+    pub codecs: Vec<Codec>,
+    /// Fixed SSRC of the participant.
+    pub ssrc: Option<u32>,
+    /// The only leg to receive from.
+    pub receive_from: Option<String>,
+}
+
+/// Kind of a medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MediaKind {
+    /// Sound.
+    Audio,
+    /// Camera.
+    Video,
+    /// Screen or document.
+    Content,
+}
+
+/// A payload type and its meaning.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Codec {
+    /// RTP payload type.
+    pub payload_type: u8,
+    /// Encoding name in lower case.
+    pub name: String,
+    /// RTP clock in Hz.
+    pub clock_hz: u32,
+    /// Channels, at least 1.
+    pub channels: u32,
+    /// As in a=fmtp.
+    pub fmtp: String,
+    /// As given, to be given back.
+    pub wire: wire_media::Codec,
+}
+
+/// The ends of a route.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteKey {
+    /// Publishing leg.
+    pub from_leg: String,
+    /// Its medium.
+    pub from_medium: String,
+    /// Receiving leg.
+    pub to_leg: String,
+    /// Its medium.
+    pub to_medium: String,
+}
+
+impl RouteKey {
+    /// As on the wire.
+    pub fn to_wire(&self, ssrc: u32) -> wire::Route {
+        wire::Route {
+            from_leg: self.from_leg.clone(),
+            from_medium: self.from_medium.clone(),
+            to_leg: self.to_leg.clone(),
+            to_medium: self.to_medium.clone(),
+            ssrc,
+        }
+    }
+}
+
+impl From<&wire::Route> for RouteKey {
+    fn from(route: &wire::Route) -> Self {
+        RouteKey {
+            from_leg: route.from_leg.clone(),
+            from_medium: route.from_medium.clone(),
+            to_leg: route.to_leg.clone(),
+            to_medium: route.to_medium.clone(),
+        }
+    }
+}
+
+/// Bytes of metadata kept per conference at most.
+pub const METADATA_BYTES_MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+use super::*;
+use crate::error::NodeError;
+use crate::testing::{caller, conference, leg, medium, opus};
+
+fn refused(change: impl FnOnce(&mut wire::ConferenceSpec)) -> (String, String) {
+    let mut spec = conference(vec![caller("alice"), caller("bob")]);
+    change(&mut spec);
+    match Spec::from_wire(&spec, false) {
+        Err(NodeError::Invalid { field, why }) => (field, why),
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_good_specification_is_taken() {
+    let spec = conference(vec![caller("alice"), caller("bob")]);
+    let spec = Spec::from_wire(&spec, false).expect("nothing is wrong with it");
+    assert_eq!(spec.policy, Policy::All);
+    let alice = &spec.legs["alice"];
+    assert_eq!(alice.cname, "alice@c1");
+    assert_eq!(alice.transports[1].latch, Latch::Symmetric);
+    assert_eq!((alice.media[1].transport, alice.media[1].codecs[0].name.as_str()), (1, "h264"));
+}
+
+#[test]
+fn every_refusal_names_its_field() {
+    type Change = Box<dyn FnOnce(&mut wire::ConferenceSpec)>;
+    let cases: Vec<(&str, Change)> = vec![
+        ("spec.id", Box::new(|s| s.id = "a b".into())),
+        ("spec.id", Box::new(|s| s.id.clear())),
+        ("spec.legs[1].id", Box::new(|s| s.legs[1].id = "alice".into())),
+        ("spec.legs[0].transports", Box::new(|s| s.legs[0].transports.clear())),
+        ("spec.legs[0].transports[1].id", Box::new(|s| s.legs[0].transports[1].id = "audio".into())),
+        ("spec.legs[0].transports[0].remote", Box::new(|s| s.legs[0].transports[0].remote = "alice".into())),
+        (
+            "spec.legs[0].transports[0].remote",
+            Box::new(|s| s.legs[0].transports[0].remote = "1.2.3.4:0".into()),
+        ),
+        ("spec.legs[0].transports[0].remote", Box::new(|s| s.legs[0].transports[0].latch = 2)),
+        ("spec.legs[0].transports[0].latch", Box::new(|s| s.legs[0].transports[0].latch = 9)),
+        ("spec.legs[0].transports[0].ip_version", Box::new(|s| s.legs[0].transports[0].ip_version = 5)),
+        ("spec.legs[0].media[0].kind", Box::new(|s| s.legs[0].media[0].kind = 0)),
+        ("spec.legs[0].media[0].direction", Box::new(|s| s.legs[0].media[0].direction = 7)),
+        ("spec.legs[0].media[0].transport", Box::new(|s| s.legs[0].media[0].transport = "other".into())),
+        ("spec.legs[0].media[0].codecs", Box::new(|s| s.legs[0].media[0].codecs.clear())),
+        (
+            "spec.legs[1].media[0].codecs[1].payload_type",
+            Box::new(|s| s.legs[1].media[0].codecs.push(opus(111))),
+        ),
+        (
+            "spec.legs[0].media[0].codecs[0].payload_type",
+            Box::new(|s| s.legs[0].media[0].codecs[0].payload_type = 72),
+        ),
+        (
+            "spec.legs[0].media[0].codecs[0].clock_rate_hz",
+            Box::new(|s| s.legs[0].media[0].codecs[0].clock_rate_hz = 0),
+        ),
+        (
+            "spec.legs[0].media[0].receive_from",
+            Box::new(|s| s.legs[0].media[0].receive_from = "alice".into()),
+        ),
+        ("spec.route_policy", Box::new(|s| s.route_policy = 77)),
+        ("spec.routes[0].from_leg", Box::new(|s| s.routes.push(wire::Route::default()))),
+        ("spec.metadata", Box::new(|s| s.metadata = vec![0; METADATA_BYTES_MAX + 1])),
+    ];
+    for (expected, change) in cases {
+        let (field, why) = refused(change);
+        assert_eq!(field, expected, "{why}");
+        assert!(!why.is_empty());
+    }
+}
+
+#[test]
+fn payload_types_are_told_apart_by_ssrc_on_one_transport() {
+    let bundled = |first_ssrc, second_ssrc| {
+        let mut camera = medium("camera", wire_media::MediaKind::Video, vec![opus(96)]);
+        let mut screen = medium("screen", wire_media::MediaKind::Content, vec![opus(96)]);
+        camera.ssrc = first_ssrc;
+        screen.ssrc = second_ssrc;
+        let mut leg = leg("a", vec![camera, screen]);
+        leg.transports.truncate(1);
+        leg.media[1].transport = leg.transports[0].id.clone();
+        Spec::from_wire(&conference(vec![leg]), false)
+    };
+    assert!(bundled(1, 2).is_ok());
+    assert!(bundled(1, 1).is_err());
+    assert!(bundled(1, 0).is_err());
+}
+
+#[test]
+fn a_given_address_makes_the_destination_fixed() {
+    let mut spec = conference(vec![caller("alice")]);
+    spec.legs[0].transports[0].remote = "[2001:db8::1]:5004".into();
+    let spec = Spec::from_wire(&spec, false).expect("nothing is wrong with it");
+    let transport = &spec.legs["alice"].transports[0];
+    assert_eq!((transport.latch, transport.ipv6), (Latch::Fixed, true));
+}

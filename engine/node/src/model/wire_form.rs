@@ -1,0 +1,301 @@
+//! From the wire's specification to the checked one. Each error names the field it is about.
+
+use super::check::{Path, address, identifier};
+use super::{Codec, Leg, METADATA_BYTES_MAX, MediaKind, Medium, Policy, RouteKey, Spec, Transport};
+use crate::error::NodeError;
+use motet_proto::{media as wire_media, node as wire};
+use motet_relay::Latch;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+impl Spec {
+    /// Checks a specification. Errors name the field, beginning with `spec.`. Transports that leave their
+    /// address family open take IPv6 when `ipv6_default` says so.
+    pub fn from_wire(spec: &wire::ConferenceSpec, ipv6_default: bool) -> Result<Spec, NodeError> {
+        let path = Path::root("spec");
+        identifier(&path.field("id"), &spec.id)?;
+        let mut legs = BTreeMap::new();
+        for (index, leg) in spec.legs.iter().enumerate() {
+            let at = path.index("legs", index);
+            let leg = Leg::from_wire(&at, &spec.id, leg, ipv6_default)?;
+            let id = leg.id.clone();
+            if legs.insert(id.clone(), leg).is_some() {
+                return Err(at.field("id").error(format!("'{id}' names two legs")));
+            }
+        }
+        let policy = match wire::RoutePolicy::try_from(spec.route_policy) {
+            Ok(wire::RoutePolicy::Unspecified | wire::RoutePolicy::All) => Policy::All,
+            Ok(wire::RoutePolicy::None) => Policy::None,
+            Err(_) => {
+                return Err(path.field("route_policy").error(format!("{} is not known", spec.route_policy)));
+            }
+        };
+        let routes = named_routes(&path, &spec.routes, &legs)?;
+        for (index, leg) in spec.legs.iter().enumerate() {
+            check_receive_from(&path.index("legs", index), leg)?;
+        }
+        if spec.metadata.len() > METADATA_BYTES_MAX {
+            let why = format!("{} bytes; at most {METADATA_BYTES_MAX}", spec.metadata.len());
+            return Err(path.field("metadata").error(why));
+        }
+        Ok(Spec { id: spec.id.clone(), legs, policy, routes, metadata: spec.metadata.clone() })
+    }
+}
+
+fn named_routes(
+    path: &Path,
+    routes: &[wire::Route],
+    legs: &BTreeMap<String, Leg>,
+) -> Result<BTreeMap<RouteKey, Option<u32>>, NodeError> {
+    let mut named = BTreeMap::new();
+    for (index, route) in routes.iter().enumerate() {
+        let at = path.index("routes", index);
+        let from = medium(legs, &at, "from_leg", &route.from_leg, "from_medium", &route.from_medium)?;
+        let to = medium(legs, &at, "to_leg", &route.to_leg, "to_medium", &route.to_medium)?;
+        if from.kind != to.kind {
+            let why = format!("is {:?}, but {}/{} is {:?}", to.kind, route.from_leg, from.id, from.kind);
+            return Err(at.field("to_medium").error(why));
+        }
+        if !from.sends {
+            return Err(at.field("from_medium").error(format!("'{}' is receive-only", from.id)));
+        }
+        if !to.receives {
+            return Err(at.field("to_medium").error(format!("'{}' is send-only", to.id)));
+        }
+        let ssrc = (route.ssrc != 0).then_some(route.ssrc);
+        if named.insert(RouteKey::from(route), ssrc).is_some() {
+            return Err(at.error("this route is named twice"));
+        }
+    }
+    Ok(named)
+}
+
+fn medium<'a>(
+    legs: &'a BTreeMap<String, Leg>,
+    at: &Path,
+    leg_field: &'static str,
+    leg_id: &str,
+    medium_field: &'static str,
+    medium_id: &str,
+) -> Result<&'a Medium, NodeError> {
+    let Some(leg) = legs.get(leg_id) else {
+        return Err(at.field(leg_field).error(format!("no leg has the id '{leg_id}'")));
+    };
+    leg.media
+        .iter()
+        .find(|medium| medium.id == medium_id)
+        .ok_or_else(|| at.field(medium_field).error(format!("leg '{leg_id}' has no medium '{medium_id}'")))
+}
+
+fn check_receive_from(at: &Path, leg: &wire::Leg) -> Result<(), NodeError> {
+    for (index, medium) in leg.media.iter().enumerate() {
+        if !medium.receive_from.is_empty() && medium.receive_from == leg.id {
+            let field = at.index("media", index).field("receive_from");
+            return Err(field.error("a leg does not receive itself by policy; name the route instead"));
+        }
+    }
+    Ok(())
+}
+
+impl Leg {
+    fn from_wire(at: &Path, conference: &str, leg: &wire::Leg, ipv6_default: bool) -> Result<Leg, NodeError> {
+        identifier(&at.field("id"), &leg.id)?;
+        let cname = match leg.cname.as_str() {
+            "" => format!("{}@{conference}", leg.id),
+            given if given.len() <= 255 => given.to_owned(),
+            given => {
+                return Err(at.field("cname").error(format!("{} bytes; at most 255", given.len())));
+            }
+        };
+        if leg.transports.is_empty() {
+            return Err(at.field("transports").error("a leg needs at least one"));
+        }
+        if leg.transports.len() > motet_relay::limits::TRANSPORTS_PER_LEG_MAX {
+            let max = motet_relay::limits::TRANSPORTS_PER_LEG_MAX;
+            return Err(at.field("transports").error(format!("{}; at most {max}", leg.transports.len())));
+        }
+        let mut transports = Vec::new();
+        let mut ids = BTreeSet::new();
+        for (index, transport) in leg.transports.iter().enumerate() {
+            let at = at.index("transports", index);
+            if !ids.insert(transport.id.as_str()) {
+                return Err(at.field("id").error(format!("'{}' names two transports", transport.id)));
+            }
+            transports.push(Transport::from_wire(&at, transport, ipv6_default)?);
+        }
+        let media = media_from_wire(at, leg, &transports)?;
+        Ok(Leg { id: leg.id.clone(), cname, transports, media, muted: leg.muted })
+    }
+}
+
+fn media_from_wire(at: &Path, leg: &wire::Leg, transports: &[Transport]) -> Result<Vec<Medium>, NodeError> {
+    let mut media: Vec<Medium> = Vec::new();
+    for (index, medium) in leg.media.iter().enumerate() {
+        let at = at.index("media", index);
+        let medium = Medium::from_wire(&at, medium, transports)?;
+        for other in &media {
+            if other.id == medium.id {
+                return Err(at.field("id").error(format!("'{}' names two media of the leg", medium.id)));
+            }
+            check_distinct(&at, other, &medium)?;
+        }
+        media.push(medium);
+    }
+    Ok(media)
+}
+
+/// Two published media of one transport must be told apart by payload type or by SSRC.
+fn check_distinct(at: &Path, other: &Medium, medium: &Medium) -> Result<(), NodeError> {
+    if other.transport != medium.transport || !other.sends || !medium.sends {
+        return Ok(());
+    }
+    if let (Some(first), Some(second)) = (other.ssrc, medium.ssrc) {
+        if first == second {
+            let why = format!("{first} is the SSRC of medium '{}' too", other.id);
+            return Err(at.field("ssrc").error(why));
+        }
+        return Ok(());
+    }
+    for (index, codec) in medium.codecs.iter().enumerate() {
+        if other.codecs.iter().any(|known| known.payload_type == codec.payload_type) {
+            let why = format!(
+                "{} is used by medium '{}' of the same transport too; use another, another transport, or give both an ssrc",
+                codec.payload_type, other.id
+            );
+            return Err(at.index("codecs", index).field("payload_type").error(why));
+        }
+    }
+    Ok(())
+}
+
+impl Transport {
+    fn from_wire(at: &Path, transport: &wire::Transport, ipv6_default: bool) -> Result<Transport, NodeError> {
+        if !transport.id.is_empty() {
+            identifier(&at.field("id"), &transport.id)?;
+        }
+        let remote = address(&at.field("remote"), &transport.remote)?;
+        let remote_rtcp = address(&at.field("remote_rtcp"), &transport.remote_rtcp)?;
+        if let (Some(rtp), Some(rtcp)) = (remote, remote_rtcp)
+            && rtp.is_ipv6() != rtcp.is_ipv6()
+        {
+            return Err(at.field("remote_rtcp").error("is not of the address family of remote"));
+        }
+        let latch = latch(at, transport, remote)?;
+        let ipv6 = match (transport.ip_version, remote.or(remote_rtcp)) {
+            (4, Some(SocketAddr::V6(_))) | (6, Some(SocketAddr::V4(_))) => {
+                return Err(at.field("ip_version").error("is not the family of remote"));
+            }
+            (0 | 4 | 6, Some(remote)) => remote.is_ipv6(),
+            (0, None) => ipv6_default,
+            (4, None) => false,
+            (6, None) => true,
+            (other, _) => return Err(at.field("ip_version").error(format!("{other}; may be 0, 4 or 6"))),
+        };
+        Ok(Transport {
+            id: transport.id.clone(),
+            remote,
+            remote_rtcp,
+            rtcp_mux: transport.rtcp_mux,
+            latch,
+            ipv6,
+            latch_generation: transport.latch_generation,
+        })
+    }
+}
+
+fn latch(at: &Path, transport: &wire::Transport, remote: Option<SocketAddr>) -> Result<Latch, NodeError> {
+    use wire_media::LatchPolicy;
+    let needs_remote = |latch: Latch| match remote {
+        Some(_) => Ok(latch),
+        None => Err(at.field("remote").error("is needed for this latch policy")),
+    };
+    match LatchPolicy::try_from(transport.latch) {
+        Ok(LatchPolicy::Unspecified) => Ok(if remote.is_some() { Latch::Fixed } else { Latch::Symmetric }),
+        Ok(LatchPolicy::Symmetric) => Ok(Latch::Symmetric),
+        Ok(LatchPolicy::Fixed) => needs_remote(Latch::Fixed),
+        Ok(LatchPolicy::Strict) => needs_remote(Latch::Strict),
+        Err(_) => Err(at.field("latch").error(format!("{} is not known", transport.latch))),
+    }
+}
+
+impl Medium {
+    fn from_wire(at: &Path, medium: &wire::Medium, transports: &[Transport]) -> Result<Medium, NodeError> {
+        identifier(&at.field("id"), &medium.id)?;
+        let kind = match wire_media::MediaKind::try_from(medium.kind) {
+            Ok(wire_media::MediaKind::Audio) => MediaKind::Audio,
+            Ok(wire_media::MediaKind::Video) => MediaKind::Video,
+            Ok(wire_media::MediaKind::Content) => MediaKind::Content,
+            _ => return Err(at.field("kind").error("must be AUDIO, VIDEO or CONTENT")),
+        };
+        let (sends, receives) = match wire_media::Direction::try_from(medium.direction) {
+            Ok(wire_media::Direction::Unspecified | wire_media::Direction::SendReceive) => (true, true),
+            Ok(wire_media::Direction::SendOnly) => (true, false),
+            Ok(wire_media::Direction::ReceiveOnly) => (false, true),
+            Err(_) => return Err(at.field("direction").error(format!("{} is not known", medium.direction))),
+        };
+        let transport = if medium.transport.is_empty() {
+            0
+        } else {
+            let found = transports.iter().position(|transport| transport.id == medium.transport);
+            found.ok_or_else(|| {
+                at.field("transport").error(format!("the leg has no transport '{}'", medium.transport))
+            })?
+        };
+        if medium.codecs.is_empty() {
+            return Err(at.field("codecs").error("a medium needs at least one"));
+        }
+        let mut codecs: Vec<Codec> = Vec::new();
+        for (index, codec) in medium.codecs.iter().enumerate() {
+            let at = at.index("codecs", index);
+            let codec = Codec::from_wire(&at, codec)?;
+            if codecs.iter().any(|known| known.payload_type == codec.payload_type) {
+                return Err(at.field("payload_type").error(format!("{} is used twice", codec.payload_type)));
+            }
+            codecs.push(codec);
+        }
+        Ok(Medium {
+            id: medium.id.clone(),
+            kind,
+            sends,
+            receives,
+            transport,
+            codecs,
+            ssrc: (medium.ssrc != 0).then_some(medium.ssrc),
+            receive_from: (!medium.receive_from.is_empty()).then(|| medium.receive_from.clone()),
+        })
+    }
+}
+
+impl Codec {
+    fn from_wire(at: &Path, codec: &wire_media::Codec) -> Result<Codec, NodeError> {
+        let payload_type = match codec.payload_type {
+            number @ (0..=63 | 96..=127) => number as u8,
+            64..=95 => {
+                let why = format!("{} is kept for RTCP (RFC 5761); use 96 to 127", codec.payload_type);
+                return Err(at.field("payload_type").error(why));
+            }
+            other => return Err(at.field("payload_type").error(format!("{other}; at most 127"))),
+        };
+        if codec.name.is_empty() || codec.name.len() > 32 || !codec.name.is_ascii() {
+            return Err(at.field("name").error("must be 1 to 32 ASCII characters, such as opus or H264"));
+        }
+        if !(1_000..=10_000_000).contains(&codec.clock_rate_hz) {
+            let why = format!("{} Hz; must be 1000 to 10000000", codec.clock_rate_hz);
+            return Err(at.field("clock_rate_hz").error(why));
+        }
+        if codec.channels > 8 {
+            return Err(at.field("channels").error(format!("{}; at most 8", codec.channels)));
+        }
+        if codec.fmtp.len() > 1024 {
+            return Err(at.field("fmtp").error(format!("{} bytes; at most 1024", codec.fmtp.len())));
+        }
+        Ok(Codec {
+            payload_type,
+            name: codec.name.to_ascii_lowercase(),
+            clock_hz: codec.clock_rate_hz,
+            channels: codec.channels.max(1),
+            fmtp: codec.fmtp.clone(),
+            wire: codec.clone(),
+        })
+    }
+}

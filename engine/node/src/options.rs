@@ -1,0 +1,82 @@
+//! Command-line options of a node.
+
+use clap::Args;
+use motet_net::IoChoice;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+
+/// Options of `motet node`.
+#[derive(Args, Clone, Debug)]
+pub struct NodeOptions {
+    /// Name of the node, stable over restarts; 1 to 64 of A-Z a-z 0-9 . _ : -
+    /// [default: the host name and the port of --listen]
+    #[arg(long, value_name = "ID")]
+    pub node_id: Option<String>,
+
+    /// Address of the gRPC services; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7500")]
+    pub listen: SocketAddr,
+
+    /// Address that control is told to call, if it is not the one of --listen
+    #[arg(long, value_name = "URL")]
+    pub advertise: Option<String>,
+
+    /// Control to announce this node to; may be given several times
+    #[arg(long, value_name = "URL")]
+    pub control: Vec<String>,
+
+    /// Machine room that the node stands in
+    #[arg(long, value_name = "MOID", default_value = "")]
+    pub room: String,
+
+    /// Local address for media; may be given twice, for IPv4 and for IPv6. The first is taken where a
+    /// participant's family is not known
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub media_ip: Vec<IpAddr>,
+
+    /// UDP ports for media, as FIRST-LAST. Each medium takes an even port and the next
+    #[arg(long, value_name = "FIRST-LAST", default_value = "20000-29999", value_parser = port_range)]
+    pub port_range: RangeInclusive<u16>,
+
+    /// How packets are carried: auto takes io_uring where it can be had, and says why when not
+    #[arg(long, value_name = "auto|uring|mmsg", default_value = "auto", value_parser = io_choice)]
+    pub io: IoChoice,
+
+    /// Threads that carry packets, 1 to 256
+    /// [default: the number of --worker-cores, else 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
+
+    /// CPU cores to pin the workers to, in their order, such as 0,2
+    #[arg(long, value_name = "CORE,...", value_delimiter = ',')]
+    pub worker_cores: Vec<usize>,
+
+    /// End when standard input is closed: for a supervisor that must not leave an orphan
+    #[arg(long, hide = true)]
+    pub exit_with_stdin: bool,
+}
+
+fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let parsed = text.split_once('-').and_then(|(first, last)| {
+        let first: u16 = first.trim().parse().ok()?;
+        let last: u16 = last.trim().parse().ok()?;
+        Some(first..=last)
+    });
+    match parsed {
+        Some(range) if *range.start() == 0 => Err("port 0 cannot be used".into()),
+        Some(range) if range.end() <= range.start() => {
+            Err("the last port must be greater than the first".into())
+        }
+        Some(range) => Ok(range),
+        None => Err("must be two port numbers such as 20000-29999".into()),
+    }
+}
+
+fn io_choice(text: &str) -> Result<IoChoice, String> {
+    match text {
+        "auto" => Ok(IoChoice::Auto),
+        "uring" => Ok(IoChoice::Uring),
+        "mmsg" => Ok(IoChoice::Mmsg),
+        _ => Err("must be auto, uring or mmsg".into()),
+    }
+}

@@ -1,0 +1,127 @@
+//! Numbers and ports for planning, taken for good or given back together.
+
+use crate::error::NodeError;
+use crate::ids::IdPool;
+use crate::plan::{HeldPorts, Released, Resources};
+use crate::ports::PortPool;
+use motet_net::SocketId;
+use motet_relay::limits::{LEGS_MAX, ROUTES_MAX, STREAMS_MAX};
+use motet_relay::{LegId, PortId, RouteId, StreamId};
+use std::io;
+use std::net::UdpSocket;
+
+/// The numbers of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct WorkerIds {
+    pub(crate) legs: IdPool,
+    pub(crate) streams: IdPool,
+    pub(crate) routes: IdPool,
+    pub(crate) ports: IdPool,
+}
+
+/// Takes numbers and ports, and remembers them until they are kept or given back.
+pub(crate) struct Taker<'a> {
+    ids: &'a mut WorkerIds,
+    pools: &'a mut [PortPool],
+    taken: Released,
+    /// Sockets of the taken ports.
+    pub(crate) opened: Vec<(SocketId, UdpSocket)>,
+}
+
+impl<'a> Taker<'a> {
+    pub(crate) fn new(ids: &'a mut WorkerIds, pools: &'a mut [PortPool]) -> Taker<'a> {
+        Taker { ids, pools, taken: Released::default(), opened: Vec::new() }
+    }
+
+    /// Gives back all that was taken.
+    pub(crate) fn undo(self) {
+        let Taker { ids, pools, taken, opened } = self;
+        drop(opened);
+        give_back(ids, pools, taken);
+    }
+}
+
+/// Gives numbers and ports back to where they came from.
+pub(crate) fn give_back(ids: &mut WorkerIds, pools: &mut [PortPool], released: Released) {
+    released.legs.iter().for_each(|id| ids.legs.give_back(id.0));
+    released.streams.iter().for_each(|id| ids.streams.give_back(id.0));
+    released.routes.iter().for_each(|id| ids.routes.give_back(id.0));
+    for ports in released.ports {
+        pools[ports.pool].give_back(ports.base);
+        ids.ports.give_back(ports.rtp.0.0);
+        if let Some((port, _)) = ports.rtcp {
+            ids.ports.give_back(port.0);
+        }
+    }
+}
+
+/// A number, unless as many as the relay can hold are in use.
+fn take(pool: &mut IdPool, max: usize, field: &str, what: &str) -> Result<u32, NodeError> {
+    if pool.taken() as usize >= max {
+        let why =
+            format!("the worker already holds {max} {what}, its limit; use more workers or another node");
+        return Err(NodeError::Exhausted { field: field.to_owned(), why });
+    }
+    Ok(pool.take())
+}
+
+impl Resources for Taker<'_> {
+    fn leg(&mut self) -> Result<LegId, NodeError> {
+        let id = LegId(take(&mut self.ids.legs, LEGS_MAX, "spec.legs", "legs")?);
+        self.taken.legs.push(id);
+        Ok(id)
+    }
+
+    fn stream(&mut self) -> Result<StreamId, NodeError> {
+        let id = StreamId(take(&mut self.ids.streams, STREAMS_MAX, "spec.legs.media", "streams")?);
+        self.taken.streams.push(id);
+        Ok(id)
+    }
+
+    fn route(&mut self) -> Result<RouteId, NodeError> {
+        let id = RouteId(take(&mut self.ids.routes, ROUTES_MAX, "spec.routes", "routes")?);
+        self.taken.routes.push(id);
+        Ok(id)
+    }
+
+    fn ports(&mut self, ipv6: bool, rtcp_mux: bool) -> Result<HeldPorts, NodeError> {
+        let field = "spec.legs.transports";
+        let Some(pool) = self.pools.iter().position(|pool| pool.ip().is_ipv6() == ipv6) else {
+            let family = if ipv6 { "IPv6" } else { "IPv4" };
+            return Err(NodeError::invalid(
+                field,
+                format!("this node has no {family} media address (--media-ip)"),
+            ));
+        };
+        let ports = &mut self.pools[pool];
+        let pair = ports.take(rtcp_mux).map_err(|error| NodeError::Exhausted {
+            field: field.to_owned(),
+            why: match error.kind() {
+                io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => format!(
+                    "port range exhausted: {} of {} pairs of {} are in use here and other programs hold the rest; \
+                     give a wider --port-range",
+                    ports.used(),
+                    ports.pairs(),
+                    ports.ip()
+                ),
+                _ => format!("cannot open a UDP socket on {}: {error}", ports.ip()),
+            },
+        })?;
+        let rtp = PortId(self.ids.ports.take());
+        self.opened.push((SocketId(rtp.0), pair.rtp));
+        let rtcp = pair.rtcp.map(|socket| {
+            let port = PortId(self.ids.ports.take());
+            self.opened.push((SocketId(port.0), socket));
+            let mut address = pair.rtp_address;
+            address.set_port(pair.base + 1);
+            (port, address)
+        });
+        let held = HeldPorts { pool, base: pair.base, rtp: (rtp, pair.rtp_address), rtcp };
+        self.taken.ports.push(held.clone());
+        Ok(held)
+    }
+
+    fn random(&mut self) -> u32 {
+        rand::random()
+    }
+}

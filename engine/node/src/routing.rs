@@ -1,0 +1,136 @@
+//! Which routes a specification wants, and with which payload types. Pure.
+
+use crate::model::{Codec, Leg, Medium, Policy, RouteKey, Spec};
+use std::collections::BTreeMap;
+
+/// A route that the specification wants.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// Payload types from publisher to receiver.
+    pub payload_map: Vec<(u8, u8)>,
+    /// What the receiver gets, in the publisher's order.
+    pub codecs: Vec<Codec>,
+    /// SSRC that the specification asks for.
+    pub ssrc: Option<u32>,
+    /// False while the publisher is muted.
+    pub active: bool,
+}
+
+/// The routes of a specification: those that can be made, and why others cannot.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Routes {
+    /// To be made.
+    pub wanted: BTreeMap<RouteKey, Wanted>,
+    /// Cannot be made, with the reason for people.
+    pub refused: BTreeMap<RouteKey, String>,
+}
+
+impl Routes {
+    /// Named routes first, then those of the policy that are not named.
+    pub fn of(spec: &Spec) -> Routes {
+        let mut routes = Routes::default();
+        for (key, ssrc) in &spec.routes {
+            let from = &spec.legs[&key.from_leg];
+            let to = &spec.legs[&key.to_leg];
+            let source = medium(from, &key.from_medium);
+            let sink = medium(to, &key.to_medium);
+            routes.add(key.clone(), from, source, sink, *ssrc);
+        }
+        if spec.policy == Policy::All {
+            for from in spec.legs.values() {
+                for source in from.media.iter().filter(|medium| medium.sends) {
+                    for to in spec.legs.values().filter(|to| to.id != from.id) {
+                        routes.add_by_policy(from, source, to);
+                    }
+                }
+            }
+        }
+        routes
+    }
+
+    /// A receiver that names this publisher comes before one that takes all.
+    fn add_by_policy(&mut self, from: &Leg, source: &Medium, to: &Leg) {
+        let takes = |medium: &&Medium| medium.receives && medium.kind == source.kind;
+        let named = |medium: &&Medium| medium.receive_from.as_deref() == Some(from.id.as_str());
+        let open = |medium: &&Medium| medium.receive_from.is_none();
+        let sinks = || to.media.iter().filter(takes);
+        let Some(sink) = sinks().find(named).or_else(|| sinks().find(open)) else {
+            return;
+        };
+        let key = RouteKey {
+            from_leg: from.id.clone(),
+            from_medium: source.id.clone(),
+            to_leg: to.id.clone(),
+            to_medium: sink.id.clone(),
+        };
+        if !self.wanted.contains_key(&key) && !self.refused.contains_key(&key) {
+            self.add(key, from, source, sink, None);
+        }
+    }
+
+    fn add(&mut self, key: RouteKey, from: &Leg, source: &Medium, sink: &Medium, ssrc: Option<u32>) {
+        let pairs: Vec<(&Codec, &Codec)> = source
+            .codecs
+            .iter()
+            .filter_map(|codec| Some((codec, sink.codecs.iter().find(|other| compatible(codec, other))?)))
+            .collect();
+        if !pairs.iter().any(|(codec, _)| !is_auxiliary(codec)) {
+            let why = format!(
+                "no common codec: {}/{} sends {}, {}/{} receives {}",
+                key.from_leg,
+                key.from_medium,
+                names(&source.codecs),
+                key.to_leg,
+                key.to_medium,
+                names(&sink.codecs)
+            );
+            self.refused.insert(key, why);
+            return;
+        }
+        let wanted = Wanted {
+            payload_map: pairs.iter().map(|(from, to)| (from.payload_type, to.payload_type)).collect(),
+            codecs: pairs.iter().map(|(_, to)| (*to).clone()).collect(),
+            ssrc,
+            active: !from.muted,
+        };
+        self.wanted.insert(key, wanted);
+    }
+}
+
+fn medium<'a>(leg: &'a Leg, id: &str) -> &'a Medium {
+    leg.media
+        .iter()
+        .find(|medium| medium.id == id)
+        .expect("the specification was checked: routes name existing media")
+}
+
+/// Whether a receiver of `to` understands a sender of `from`.
+fn compatible(from: &Codec, to: &Codec) -> bool {
+    from.name == to.name
+        && from.clock_hz == to.clock_hz
+        && (from.channels == to.channels || from.name == "opus")
+        && (from.name != "h264" || packetization_mode(from) <= packetization_mode(to))
+}
+
+/// RFC 6184 section 8.1: a receiver of mode 1 takes what a sender of mode 0 sends, not the other way round.
+fn packetization_mode(codec: &Codec) -> u32 {
+    codec
+        .fmtp
+        .split(';')
+        .filter_map(|parameter| parameter.trim().split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("packetization-mode"))
+        .and_then(|(_, value)| value.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+/// Codecs that carry no medium of their own: RFC 4733 and RFC 3389.
+fn is_auxiliary(codec: &Codec) -> bool {
+    matches!(codec.name.as_str(), "telephone-event" | "cn")
+}
+
+fn names(codecs: &[Codec]) -> String {
+    codecs.iter().map(|codec| format!("{}/{}", codec.name, codec.clock_hz)).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+use super::*;
+use crate::testing::{caller, codec, conference, leg, medium, opus};
+use motet_proto::{media::Direction, media::MediaKind, node as wire};
+
+fn routes(spec: &wire::ConferenceSpec) -> Routes {
+    Routes::of(&Spec::from_wire(spec, false).expect("a good specification"))
+}
+
+fn ends(routes: &Routes) -> Vec<String> {
+    let end =
+        |key: &RouteKey| format!("{}/{}>{}/{}", key.from_leg, key.from_medium, key.to_leg, key.to_medium);
+    routes.wanted.keys().map(end).collect()
+}
+
+#[test]
+fn everything_goes_to_everybody_else_and_kinds_do_not_mix() {
+    let routes = routes(&conference(vec![caller("a"), caller("b"), caller("c")]));
+    assert_eq!(routes.wanted.len(), 3 * 2 * 2);
+    assert!(routes.wanted.keys().all(|key| key.from_leg != key.to_leg && key.from_medium == key.to_medium));
+    assert!(routes.refused.is_empty());
+}
+
+#[test]
+fn payload_types_are_those_of_each_side() {
+    let a = leg(
+        "a",
+        vec![medium("audio", MediaKind::Audio, vec![opus(111), codec(101, "telephone-event", 48_000, "")])],
+    );
+    let b = leg(
+        "b",
+        vec![medium(
+            "audio",
+            MediaKind::Audio,
+            vec![
+                codec(0, "PCMU", 8000, ""),
+                codec(97, "OPUS", 48_000, ""),
+                codec(100, "telephone-event", 48_000, ""),
+            ],
+        )],
+    );
+    let routes = routes(&conference(vec![a, b]));
+    let map = |from: &str| {
+        &routes.wanted.iter().find(|(key, _)| key.from_leg == from).expect("a route").1.payload_map
+    };
+    assert_eq!(map("a"), &[(111, 97), (101, 100)]);
+    assert_eq!(map("b"), &[(97, 111), (100, 101)]);
+}
+
+#[test]
+fn without_a_common_codec_the_reason_is_given() {
+    let a = leg(
+        "a",
+        vec![medium("audio", MediaKind::Audio, vec![opus(111), codec(101, "telephone-event", 8000, "")])],
+    );
+    let pcmu = vec![codec(0, "PCMU", 8000, ""), codec(101, "telephone-event", 8000, "")];
+    let b = leg("b", vec![medium("audio", MediaKind::Audio, pcmu)]);
+    let routes = routes(&conference(vec![a, b]));
+    assert!(routes.wanted.is_empty(), "telephone events alone are no route");
+    let reason = &routes.refused.values().next().expect("two refusals");
+    assert!(reason.contains("opus/48000") && reason.contains("pcmu/8000"), "{reason}");
+}
+
+#[test]
+fn h264_goes_from_single_nal_mode_to_any_but_not_back() {
+    let video =
+        |id, fmtp| leg(id, vec![medium("v", MediaKind::Video, vec![codec(96, "H264", 90_000, fmtp)])]);
+    let routes = routes(&conference(vec![video("single", ""), video("fragments", "packetization-mode=1")]));
+    assert_eq!(ends(&routes), ["single/v>fragments/v"]);
+    assert_eq!(routes.refused.len(), 1);
+}
+
+#[test]
+fn directions_and_wanted_publishers_are_respected() {
+    let mut listener = caller("listener");
+    listener.media.iter_mut().for_each(|medium| medium.direction = Direction::ReceiveOnly.into());
+    let mut only_bob = medium("audio-bob", MediaKind::Audio, vec![opus(111)]);
+    only_bob.receive_from = "bob".into();
+    only_bob.direction = Direction::ReceiveOnly.into();
+    listener.transports.push(wire::Transport { id: "audio-bob".into(), ..Default::default() });
+    listener.media.push(only_bob);
+    let mut alice = caller("alice");
+    alice.media.iter_mut().for_each(|medium| medium.direction = Direction::SendOnly.into());
+    let mut bob = caller("bob");
+    bob.media.iter_mut().for_each(|medium| medium.direction = Direction::SendOnly.into());
+    let routes = routes(&conference(vec![listener, alice, bob]));
+    assert_eq!(
+        ends(&routes),
+        [
+            "alice/audio>listener/audio",
+            "alice/video>listener/video",
+            "bob/audio>listener/audio-bob",
+            "bob/video>listener/video"
+        ]
+    );
+}
+
+#[test]
+fn policy_none_makes_named_routes_only_and_muting_keeps_them_silent() {
+    let mut spec = conference(vec![caller("a"), caller("b")]);
+    spec.route_policy = wire::RoutePolicy::None.into();
+    spec.routes.push(wire::Route {
+        from_leg: "a".into(),
+        from_medium: "audio".into(),
+        to_leg: "a".into(),
+        to_medium: "audio".into(),
+        ssrc: 99,
+    });
+    spec.legs[0].muted = true;
+    let routes = routes(&spec);
+    assert_eq!(ends(&routes), ["a/audio>a/audio"]);
+    let wanted = routes.wanted.values().next().expect("one route");
+    assert_eq!((wanted.ssrc, wanted.active), (Some(99), false));
+}

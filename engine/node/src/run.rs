@@ -1,0 +1,315 @@
+//! Starts and ends a node.
+
+use crate::announce::{announce, leave};
+use crate::events::{Events, by_name};
+use crate::options::NodeOptions;
+use crate::ports::PortPool;
+use crate::service::Service;
+use crate::state::State;
+use crate::worker::{Worker, WorkerOptions};
+use anyhow::{Context, Result, bail};
+use motet_net::{Io, Options as IoOptions};
+use motet_proto::node as wire;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_stream::wrappers::TcpListenerStream;
+use wire::event::Kind;
+use wire::media_node_server::MediaNodeServer;
+
+/// Events that may wait between the workers and the watchers.
+const EVENTS_WAITING_MAX: usize = 8192;
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the node's tasks share.
+pub(crate) struct Shared {
+    pub(crate) node_id: String,
+    pub(crate) boot_id: String,
+    pub(crate) state: Mutex<State>,
+    pub(crate) draining: AtomicBool,
+    room: String,
+    io_backend: &'static str,
+    io_reason: String,
+    workers: u32,
+    ports_max: u32,
+    /// Bits of the f64 of the busiest worker's share.
+    busy_share: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) async fn describe(&self) -> wire::NodeDescription {
+        let status = self.status().await;
+        wire::NodeDescription {
+            node_id: self.node_id.clone(),
+            boot_id: self.boot_id.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            room: self.room.clone(),
+            numa_node: -1,
+            codecs: Vec::new(),
+            io_backend: self.io_backend.to_owned(),
+            io_reason: self.io_reason.clone(),
+            capacity: Some(wire::Capacity {
+                workers: self.workers,
+                legs_max: self.workers * motet_relay::limits::LEGS_MAX as u32,
+                ports_max: self.ports_max,
+                packets_per_second: 0,
+            }),
+            load: status.load,
+            draining: status.draining,
+            labels: Default::default(),
+        }
+    }
+
+    pub(crate) async fn status(&self) -> wire::NodeStatus {
+        let busy_share = f64::from_bits(self.busy_share.load(Ordering::Relaxed));
+        let load = Some(self.state.lock().await.load(busy_share));
+        wire::NodeStatus { load, draining: self.draining.load(Ordering::Relaxed) }
+    }
+}
+
+/// A node that runs in this process.
+pub struct RunningNode {
+    address: SocketAddr,
+    advertised: String,
+    control: Vec<String>,
+    shared: Arc<Shared>,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
+    end_server: oneshot::Sender<()>,
+    tasks: JoinSet<()>,
+    died: mpsc::Receiver<usize>,
+}
+
+impl RunningNode {
+    /// Where the gRPC services listen.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Name of the node.
+    pub fn node_id(&self) -> &str {
+        &self.shared.node_id
+    }
+
+    /// Waits until a worker ends by a failed assertion, and says which.
+    pub async fn worker_died(&mut self) -> usize {
+        match self.died.recv().await {
+            Some(worker) => worker,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends the node: tells control, closes the services, stops the workers.
+    pub async fn shutdown(mut self) {
+        for control in &self.control {
+            leave(&self.shared, control, &self.advertised).await;
+        }
+        self.tasks.shutdown().await;
+        let _ = self.end_server.send(());
+        // Watchers would hold an orderly end open for ever.
+        if tokio::time::timeout(Duration::from_millis(500), &mut self.server).await.is_err() {
+            self.server.abort();
+        }
+        let mut state = self.shared.state.lock().await;
+        for worker in &mut state.workers {
+            worker.stop();
+        }
+    }
+}
+
+/// Runs a node until `shutdown`, or until it cannot go on.
+pub async fn run(options: NodeOptions, shutdown: impl Future<Output = ()>) -> Result<()> {
+    let watch_stdin = options.exit_with_stdin;
+    let mut node = start(options).await?;
+    tokio::select! {
+        () = shutdown => {}
+        () = stdin_closed(), if watch_stdin => {}
+        worker = node.worker_died() => {
+            // Control restores the conferences elsewhere; a node without a worker must not look alive.
+            bail!("worker {worker} ended by a failed assertion; see the log above");
+        }
+    }
+    node.shutdown().await;
+    Ok(())
+}
+
+/// Starts a node and returns when it serves.
+pub async fn start(options: NodeOptions) -> Result<RunningNode> {
+    let listener = TcpListener::bind(options.listen).await.with_context(|| {
+        format!("cannot listen on {} (--listen); does another node run here?", options.listen)
+    })?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    let node_id = options.node_id.clone().unwrap_or_else(|| default_node_id(address));
+    let boot_id = uuid::Uuid::new_v4().to_string();
+    let pools = open_pools(&options)?;
+    let ports_max = pools.iter().map(|pool| 2 * pool.pairs() as u32).sum();
+
+    let (events_in, events_out) = mpsc::channel(EVENTS_WAITING_MAX);
+    let (died_in, died) = mpsc::channel(1);
+    let (io_backend, io_reason, workers) = start_workers(&options, &events_in, &died_in)?;
+    tracing::info!(%node_id, %address, io = io_backend, reason = %io_reason, workers = workers.len(), "node starts");
+
+    let events = Events::new(node_id.clone(), boot_id.clone());
+    let shared = Arc::new(Shared {
+        node_id,
+        boot_id,
+        workers: workers.len() as u32,
+        state: Mutex::new(State::new(workers, pools, events.clone())),
+        draining: AtomicBool::new(false),
+        room: options.room.clone(),
+        io_backend,
+        io_reason,
+        ports_max,
+        busy_share: AtomicU64::new(0),
+    });
+
+    let (end_server, ended) = oneshot::channel::<()>();
+    let server = serve(listener, Arc::clone(&shared), events.clone(), ended).await?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(forward_events(Arc::clone(&shared), events_out, events.clone()));
+    tasks.spawn(show_status(Arc::clone(&shared), events));
+    let advertised = options.advertise.clone().unwrap_or_else(|| advertised(address, &options));
+    for control in &options.control {
+        tasks.spawn(announce(Arc::clone(&shared), control.clone(), advertised.clone()));
+    }
+    Ok(RunningNode { address, advertised, control: options.control, shared, server, end_server, tasks, died })
+}
+
+fn default_node_id(address: SocketAddr) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host: String =
+        host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || ".-_".contains(*c)).take(50).collect();
+    format!("{}-{}", if host.is_empty() { "node" } else { &host }, address.port())
+}
+
+/// An address that others can reach: a node that listens on all addresses names its first media address.
+fn advertised(address: SocketAddr, options: &NodeOptions) -> String {
+    let ip = if address.ip().is_unspecified() { options.media_ip[0] } else { address.ip() };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+fn open_pools(options: &NodeOptions) -> Result<Vec<PortPool>> {
+    let mut pools: Vec<PortPool> = Vec::new();
+    for ip in &options.media_ip {
+        if ip.is_unspecified() || ip.is_multicast() {
+            bail!("--media-ip {ip}: must be an address of this machine that participants can reach");
+        }
+        if pools.iter().any(|pool| pool.ip().is_ipv6() == ip.is_ipv6()) {
+            bail!("--media-ip {ip}: one address of each family at most");
+        }
+        std::net::UdpSocket::bind((*ip, 0))
+            .with_context(|| format!("--media-ip {ip}: not an address of this machine?"))?;
+        let pool = PortPool::new(*ip, options.port_range.clone());
+        if pool.pairs() == 0 {
+            bail!("--port-range: holds no pair of an even port and the next");
+        }
+        pools.push(pool);
+    }
+    Ok(pools)
+}
+
+fn start_workers(
+    options: &NodeOptions,
+    events: &mpsc::Sender<(usize, motet_relay::Event)>,
+    died: &mpsc::Sender<usize>,
+) -> Result<(&'static str, String, Vec<Worker>)> {
+    let count = options.workers.map_or_else(|| options.worker_cores.len().max(1), usize::from);
+    if !options.worker_cores.is_empty() && options.worker_cores.len() < count {
+        bail!("--worker-cores: {} cores for {count} workers", options.worker_cores.len());
+    }
+    let mut workers = Vec::new();
+    let mut chosen = ("", String::new());
+    for index in 0..count {
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let choice = options.io;
+        let open = move || {
+            let (io, reason) =
+                motet_net::select(choice, &IoOptions::default()).map_err(|error| error.to_string())?;
+            let _ = tell.send((io.name(), reason));
+            Ok(io)
+        };
+        let core = options.worker_cores.get(index).copied();
+        let settings = WorkerOptions { index, core, events: events.clone(), died: died.clone() };
+        workers
+            .push(Worker::start(settings, open).map_err(|error| anyhow::anyhow!("worker {index}: {error}"))?);
+        chosen = told.recv().context("the worker did not say which back end it took")?;
+    }
+    Ok((chosen.0, chosen.1, workers))
+}
+
+async fn serve(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    events: Events,
+    ended: oneshot::Receiver<()>,
+) -> Result<JoinHandle<Result<(), tonic::transport::Error>>> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<MediaNodeServer<Service>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(motet_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .context("the schema cannot be reflected")?;
+    let service = MediaNodeServer::new(Service { shared, events });
+    let server = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(10)))
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(service)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+            let _ = ended.await;
+        });
+    Ok(tokio::spawn(server))
+}
+
+async fn forward_events(
+    shared: Arc<Shared>,
+    mut waiting: mpsc::Receiver<(usize, motet_relay::Event)>,
+    events: Events,
+) {
+    while let Some((worker, event)) = waiting.recv().await {
+        let named = by_name(&*shared.state.lock().await, worker, &event);
+        if let Some((conference, epoch, kind)) = named {
+            events.send(&conference, epoch, kind);
+        }
+    }
+}
+
+/// Measures the workers and shows the node's status each second.
+async fn show_status(shared: Arc<Shared>, events: Events) {
+    let threads: Vec<u32> = shared.state.lock().await.workers.iter().map(|worker| worker.thread_id).collect();
+    let mut before: Vec<u64> = threads.iter().map(|thread| cpu_nanos(*thread)).collect();
+    let mut ticks = tokio::time::interval(STATUS_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut last = ticks.tick().await;
+    loop {
+        let now = ticks.tick().await;
+        let wall = now.duration_since(last).as_nanos().max(1) as f64;
+        last = now;
+        let used: Vec<u64> = threads.iter().map(|thread| cpu_nanos(*thread)).collect();
+        let shares = used.iter().zip(&before).map(|(now, before)| now.saturating_sub(*before) as f64 / wall);
+        let busiest = shares.fold(0.0, f64::max).min(1.0);
+        before = used;
+        shared.busy_share.store(busiest.to_bits(), Ordering::Relaxed);
+        events.send("", 0, Kind::Status(shared.status().await));
+    }
+}
+
+/// Nanoseconds that a thread of this process spent on a processor (first field of its schedstat).
+fn cpu_nanos(thread: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).unwrap_or_default();
+    text.split_whitespace().next().and_then(|field| field.parse().ok()).unwrap_or(0)
+}
+
+/// Waits until standard input ends. On a thread of its own: a blocked read must not hold up the end.
+async fn stdin_closed() {
+    let (closed, wait) = oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = closed.send(());
+    });
+    let _ = wait.await;
+}

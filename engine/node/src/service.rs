@@ -1,0 +1,135 @@
+//! The `MediaNode` service: turns calls into changes of the state.
+
+use crate::events::Events;
+use crate::run::Shared;
+use motet_proto::node as wire;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status};
+use wire::event::Kind;
+use wire::media_node_server::MediaNode;
+
+/// The service of one node.
+pub(crate) struct Service {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) events: Events,
+}
+
+#[tonic::async_trait]
+impl MediaNode for Service {
+    async fn describe(
+        &self,
+        _request: Request<wire::DescribeRequest>,
+    ) -> Result<Response<wire::NodeDescription>, Status> {
+        Ok(Response::new(self.shared.describe().await))
+    }
+
+    async fn put_conference(
+        &self,
+        request: Request<wire::PutConferenceRequest>,
+    ) -> Result<Response<wire::ConferenceAllocation>, Status> {
+        let shared = Arc::clone(&self.shared);
+        let put = async move { shared.state.lock().await.put(request.into_inner()).await };
+        Ok(Response::new(to_the_end(put).await??))
+    }
+
+    async fn patch_conference(
+        &self,
+        request: Request<wire::PatchConferenceRequest>,
+    ) -> Result<Response<wire::ConferenceAllocation>, Status> {
+        let shared = Arc::clone(&self.shared);
+        let patch = async move { shared.state.lock().await.patch(request.into_inner()).await };
+        Ok(Response::new(to_the_end(patch).await??))
+    }
+
+    async fn delete_conference(
+        &self,
+        request: Request<wire::DeleteConferenceRequest>,
+    ) -> Result<Response<wire::DeleteConferenceResponse>, Status> {
+        let shared = Arc::clone(&self.shared);
+        let request = request.into_inner();
+        let delete = async move { shared.state.lock().await.delete(&request.id, request.epoch).await };
+        let existed = to_the_end(delete).await??;
+        Ok(Response::new(wire::DeleteConferenceResponse { existed }))
+    }
+
+    async fn list_conferences(
+        &self,
+        request: Request<wire::ListConferencesRequest>,
+    ) -> Result<Response<wire::ListConferencesResponse>, Status> {
+        let conferences = self.shared.state.lock().await.list(request.into_inner().full);
+        Ok(Response::new(wire::ListConferencesResponse {
+            node_id: self.shared.node_id.clone(),
+            boot_id: self.shared.boot_id.clone(),
+            conferences,
+        }))
+    }
+
+    async fn conference_stats(
+        &self,
+        request: Request<wire::ConferenceStatsRequest>,
+    ) -> Result<Response<wire::ConferenceStatsResponse>, Status> {
+        let stats = self.shared.state.lock().await.stats(&request.into_inner().id).await?;
+        Ok(Response::new(stats))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<wire::Event, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<wire::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let only = request.into_inner().conferences;
+        // Subscribed before the status is read, so that nothing falls between the two.
+        let received = BroadcastStream::new(self.events.subscribe());
+        let first = self.events.aside(Kind::Status(self.shared.status().await));
+        let events = self.events.clone();
+        let rest = received.filter_map(move |event| match event {
+            Ok(event)
+                if only.is_empty() || event.conference.is_empty() || only.contains(&event.conference) =>
+            {
+                Some(Ok(event))
+            }
+            Ok(_) => None,
+            Err(BroadcastStreamRecvError::Lagged(lost_events)) => {
+                Some(Ok(events.aside(Kind::Lagged(wire::Lagged { lost_events }))))
+            }
+        });
+        Ok(Response::new(Box::pin(tokio_stream::once(Ok(first)).chain(rest))))
+    }
+
+    async fn drain(
+        &self,
+        _request: Request<wire::DrainRequest>,
+    ) -> Result<Response<wire::DrainResponse>, Status> {
+        let mut state = self.shared.state.lock().await;
+        state.draining = true;
+        let conferences_left = state.conferences.len() as u32;
+        drop(state);
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.events.send("", 0, Kind::Status(self.shared.status().await));
+        Ok(Response::new(wire::DrainResponse { conferences_left }))
+    }
+
+    async fn undrain(
+        &self,
+        _request: Request<wire::UndrainRequest>,
+    ) -> Result<Response<wire::UndrainResponse>, Status> {
+        self.shared.state.lock().await.draining = false;
+        self.shared.draining.store(false, Ordering::Relaxed);
+        self.events.send("", 0, Kind::Status(self.shared.status().await));
+        Ok(Response::new(wire::UndrainResponse {}))
+    }
+}
+
+/// Runs a change to its end even when the caller goes away in the middle: half a change would leave the
+/// state and the worker apart.
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Status> {
+    tokio::spawn(change).await.map_err(|error| Status::internal(format!("the change failed: {error}")))
+}

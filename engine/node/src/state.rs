@@ -1,0 +1,270 @@
+//! What runs on this node, and the only place where it changes.
+//!
+//! Every call is checked and planned first, with everything it needs taken; only then is the worker told.
+//! A call that fails gives back what it took and has changed nothing.
+
+use crate::error::NodeError;
+use crate::events::Events;
+use crate::model::Spec;
+use crate::plan::{HeldPorts, Holdings, Plan, plan, plan_end};
+use crate::ports::PortPool;
+use crate::resources::{Taker, WorkerIds, give_back};
+use crate::worker::{Apply, Worker};
+use motet_net::SocketId;
+use motet_proto::node as wire;
+use motet_relay::{LegId, StreamId};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+mod patch;
+mod view;
+
+/// A conference that runs here.
+pub(crate) struct Conference {
+    pub(crate) wire: wire::ConferenceSpec,
+    pub(crate) spec: Spec,
+    pub(crate) epoch: u64,
+    pub(crate) revision: u64,
+    pub(crate) worker: usize,
+    pub(crate) held: Holdings,
+}
+
+/// Names of what a worker reports about.
+#[derive(Default)]
+pub(crate) struct Names {
+    pub(crate) legs: HashMap<LegId, (String, String)>,
+    pub(crate) streams: HashMap<StreamId, (String, String, String)>,
+}
+
+/// All that the node knows.
+pub(crate) struct State {
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) names: Vec<Names>,
+    pub(crate) conferences: BTreeMap<String, Conference>,
+    pub(crate) draining: bool,
+    pub(crate) pools: Vec<PortPool>,
+    ids: Vec<WorkerIds>,
+    /// Epoch and revision of conferences that ended lately, so that a late copy of an old request does
+    /// not bring one back.
+    ended: HashMap<String, (u64, u64)>,
+    ended_order: VecDeque<String>,
+    events: Events,
+}
+
+/// Ended conferences remembered at most.
+const ENDED_MAX: usize = 16_384;
+
+impl State {
+    pub(crate) fn new(workers: Vec<Worker>, pools: Vec<PortPool>, events: Events) -> State {
+        State {
+            names: workers.iter().map(|_| Names::default()).collect(),
+            ids: workers.iter().map(|_| WorkerIds::default()).collect(),
+            workers,
+            conferences: BTreeMap::new(),
+            draining: false,
+            pools,
+            ended: HashMap::new(),
+            ended_order: VecDeque::new(),
+            events,
+        }
+    }
+
+    /// Makes a conference what the specification says.
+    pub(crate) async fn put(
+        &mut self,
+        request: wire::PutConferenceRequest,
+    ) -> Result<wire::ConferenceAllocation, NodeError> {
+        let spec = request.spec.ok_or_else(|| NodeError::invalid("spec", "is missing"))?;
+        let (epoch, revision) = (request.epoch, request.revision);
+        for (field, value) in [("epoch", epoch), ("revision", revision)] {
+            if value == 0 {
+                return Err(NodeError::invalid(field, "must be at least 1"));
+            }
+        }
+        let checked = Spec::from_wire(&spec, self.pools[0].ip().is_ipv6())?;
+        let id = checked.id.clone();
+        if let Some(running) = self.conferences.get(&id) {
+            if epoch < running.epoch {
+                return Err(stale_epoch(&id, epoch, running.epoch, "runs"));
+            }
+            if epoch == running.epoch && revision < running.revision {
+                return Err(stale_revision(&id, revision, running.revision, "is older than what runs"));
+            }
+            if epoch == running.epoch && revision == running.revision {
+                if spec == running.wire {
+                    return Ok(running.allocation());
+                }
+                let why = "runs with another specification; raise the revision";
+                return Err(stale_revision(&id, revision, running.revision, why));
+            }
+        } else {
+            self.check_ended(&id, epoch, revision)?;
+            if self.draining {
+                return Err(NodeError::Draining(id));
+            }
+        }
+        self.install(spec, checked, epoch, revision).await
+    }
+
+    /// Applies changes on top of the running revision.
+    pub(crate) async fn patch(
+        &mut self,
+        request: wire::PatchConferenceRequest,
+    ) -> Result<wire::ConferenceAllocation, NodeError> {
+        let running =
+            self.conferences.get(&request.id).ok_or_else(|| NodeError::NotFound(request.id.clone()))?;
+        if request.epoch < running.epoch {
+            return Err(stale_epoch(&request.id, request.epoch, running.epoch, "runs"));
+        }
+        if request.epoch > running.epoch {
+            let why = format!("{} is not known here; put the whole specification first", request.epoch);
+            return Err(NodeError::invalid("epoch", why));
+        }
+        if request.base_revision != running.revision {
+            let (given, known) = (request.base_revision, running.revision);
+            return Err(NodeError::Conflict { id: request.id, given, known });
+        }
+        let spec = patch::apply(&running.wire, &request.changes)?;
+        let checked = Spec::from_wire(&spec, self.pools[0].ip().is_ipv6())?;
+        self.install(spec, checked, request.epoch, request.base_revision + 1).await
+    }
+
+    /// Ends a conference here. False: it did not run.
+    pub(crate) async fn delete(&mut self, id: &str, epoch: u64) -> Result<bool, NodeError> {
+        let Some(running) = self.conferences.get(id) else { return Ok(false) };
+        if epoch < running.epoch {
+            return Err(stale_epoch(id, epoch, running.epoch, "runs"));
+        }
+        let plan = plan_end(&running.held);
+        let (worker, revision) = (running.worker, running.revision);
+        self.carry_out(worker, Vec::new(), plan).await?;
+        let running = self.conferences.remove(id).expect("it was there, and only this call holds the state");
+        self.forget_names(&running);
+        self.remember_ended(id, epoch, revision);
+        for leg in running.held.legs.keys() {
+            self.events.leg_gone(id, running.epoch, leg);
+        }
+        self.events.changed(id, running.epoch, revision, true);
+        Ok(true)
+    }
+
+    async fn install(
+        &mut self,
+        wire: wire::ConferenceSpec,
+        spec: Spec,
+        epoch: u64,
+        revision: u64,
+    ) -> Result<wire::ConferenceAllocation, NodeError> {
+        let id = spec.id.clone();
+        let nothing = Holdings::default();
+        let running = self.conferences.get(&id);
+        let worker = running.map_or_else(|| self.least_loaded(), |running| running.worker);
+        let (old, held) = running.map_or((None, &nothing), |running| (Some(&running.spec), &running.held));
+        let mut taker = Taker::new(&mut self.ids[worker], &mut self.pools);
+        let planned = match plan(old, held, &spec, &mut taker) {
+            Ok(planned) => planned,
+            Err(error) => {
+                taker.undo();
+                return Err(error);
+            }
+        };
+        let opened = std::mem::take(&mut taker.opened);
+        let next = planned.next.clone();
+        self.carry_out(worker, opened, planned).await?;
+
+        let before = self.conferences.remove(&id);
+        if let Some(before) = &before {
+            self.forget_names(before);
+            for leg in before.held.legs.keys().filter(|leg| !next.legs.contains_key(*leg)) {
+                self.events.leg_gone(&id, epoch, leg);
+            }
+        }
+        let conference = Conference { wire, spec, epoch, revision, worker, held: next };
+        self.remember_names(&conference);
+        let allocation = conference.allocation();
+        self.conferences.insert(id.clone(), conference);
+        self.events.changed(&id, epoch, revision, false);
+        Ok(allocation)
+    }
+
+    /// Tells the worker, and gives back what is no longer used.
+    async fn carry_out(
+        &mut self,
+        worker: usize,
+        open: Vec<(SocketId, std::net::UdpSocket)>,
+        plan: Plan,
+    ) -> Result<(), NodeError> {
+        let close = plan.released.ports.iter().flat_map(sockets).collect();
+        let apply = Apply { open, commands: plan.commands, close };
+        match self.workers[worker].apply(apply).await {
+            None => return Err(NodeError::WorkerGone(worker)),
+            Some(Err(error)) => {
+                tracing::error!(worker, %error, "the relay refused what the node had checked");
+                return Err(NodeError::Relay(error));
+            }
+            Some(Ok(())) => {}
+        }
+        give_back(&mut self.ids[worker], &mut self.pools, plan.released);
+        Ok(())
+    }
+
+    fn least_loaded(&self) -> usize {
+        let legs = |worker: &usize| self.ids[*worker].legs.taken();
+        (0..self.workers.len()).min_by_key(legs).expect("a node has at least one worker")
+    }
+
+    fn check_ended(&self, id: &str, epoch: u64, revision: u64) -> Result<(), NodeError> {
+        match self.ended.get(id) {
+            Some((known, _)) if epoch < *known => Err(stale_epoch(id, epoch, *known, "ended")),
+            Some((known, last)) if epoch == *known && revision <= *last => {
+                let why = "ended here in this epoch; raise the epoch or the revision";
+                Err(stale_revision(id, revision, *last, why))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn remember_ended(&mut self, id: &str, epoch: u64, revision: u64) {
+        if self.ended.insert(id.to_owned(), (epoch, revision)).is_none() {
+            self.ended_order.push_back(id.to_owned());
+        }
+        if self.ended_order.len() > ENDED_MAX
+            && let Some(oldest) = self.ended_order.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
+    }
+
+    fn remember_names(&mut self, conference: &Conference) {
+        let names = &mut self.names[conference.worker];
+        let id = &conference.spec.id;
+        for (leg, held) in &conference.held.legs {
+            names.legs.insert(held.id, (id.clone(), leg.clone()));
+        }
+        for ((leg, medium), stream) in &conference.held.streams {
+            names.streams.insert(*stream, (id.clone(), leg.clone(), medium.clone()));
+        }
+    }
+
+    fn forget_names(&mut self, conference: &Conference) {
+        let names = &mut self.names[conference.worker];
+        for held in conference.held.legs.values() {
+            names.legs.remove(&held.id);
+        }
+        for stream in conference.held.streams.values() {
+            names.streams.remove(stream);
+        }
+    }
+}
+
+fn sockets(ports: &HeldPorts) -> impl Iterator<Item = SocketId> {
+    let rtcp = ports.rtcp.map(|(port, _)| SocketId(port.0));
+    std::iter::once(SocketId(ports.rtp.0.0)).chain(rtcp)
+}
+
+fn stale_epoch(id: &str, given: u64, known: u64, what: &'static str) -> NodeError {
+    NodeError::StaleEpoch { id: id.to_owned(), given, known, what }
+}
+
+fn stale_revision(id: &str, given: u64, known: u64, why: &'static str) -> NodeError {
+    NodeError::StaleRevision { id: id.to_owned(), given, known, why }
+}

@@ -1,0 +1,146 @@
+//! The node's state as the wire shows it.
+
+use super::{Conference, State};
+use crate::error::NodeError;
+use crate::model::{MediaKind, RouteKey};
+use motet_proto::{media, node as wire};
+use std::collections::HashMap;
+
+impl Conference {
+    /// What the conference was given.
+    pub(crate) fn allocation(&self) -> wire::ConferenceAllocation {
+        let legs = self.held.legs.iter().map(|(id, held)| {
+            let transports = self.spec.legs[id].transports.iter().zip(&held.ports);
+            wire::LegAllocation {
+                leg: id.clone(),
+                transports: transports
+                    .map(|(transport, ports)| wire::TransportAllocation {
+                        transport: transport.id.clone(),
+                        local: ports.rtp.1.to_string(),
+                        local_rtcp: ports.rtcp.unwrap_or(ports.rtp).1.to_string(),
+                    })
+                    .collect(),
+            }
+        });
+        let routes = self.held.routes.iter().map(|(key, held)| wire::RouteAllocation {
+            route: Some(key.to_wire(held.ssrc)),
+            codecs: held.wanted.codecs.iter().map(|codec| codec.wire.clone()).collect(),
+            kind: self.kind(key).into(),
+        });
+        let refused = self
+            .held
+            .refused
+            .iter()
+            .map(|(key, reason)| wire::RouteRefusal { route: Some(key.to_wire(0)), reason: reason.clone() });
+        wire::ConferenceAllocation {
+            id: self.spec.id.clone(),
+            epoch: self.epoch,
+            revision: self.revision,
+            legs: legs.collect(),
+            routes: routes.collect(),
+            refused: refused.collect(),
+        }
+    }
+
+    fn kind(&self, key: &RouteKey) -> media::MediaKind {
+        let from = self.spec.legs[&key.from_leg].media.iter().find(|medium| medium.id == key.from_medium);
+        match from.expect("routes name existing media").kind {
+            MediaKind::Audio => media::MediaKind::Audio,
+            MediaKind::Video => media::MediaKind::Video,
+            MediaKind::Content => media::MediaKind::Content,
+        }
+    }
+
+    fn running(&self, full: bool) -> wire::RunningConference {
+        wire::RunningConference {
+            id: self.spec.id.clone(),
+            epoch: self.epoch,
+            revision: self.revision,
+            legs: self.spec.legs.keys().cloned().collect(),
+            metadata: self.spec.metadata.clone(),
+            spec: full.then(|| self.wire.clone()),
+            allocation: full.then(|| self.allocation()),
+        }
+    }
+}
+
+impl State {
+    /// Every conference that runs here.
+    pub(crate) fn list(&self, full: bool) -> Vec<wire::RunningConference> {
+        self.conferences.values().map(|conference| conference.running(full)).collect()
+    }
+
+    /// How busy the node is; `busy_share` is measured by the caller.
+    pub(crate) fn load(&self, busy_share: f64) -> wire::Load {
+        let mut load = wire::Load {
+            conferences: self.conferences.len() as u32,
+            ports_used: self.pools.iter().map(|pool| 2 * pool.used() as u32).sum(),
+            busy_share,
+            ..wire::Load::default()
+        };
+        let mut drops: HashMap<String, u64> = HashMap::new();
+        let (mut sent, mut in_gso) = (0, 0);
+        for conference in self.conferences.values() {
+            load.legs += conference.held.legs.len() as u32;
+            load.streams += conference.held.streams.len() as u32;
+            load.routes += conference.held.routes.len() as u32;
+        }
+        for worker in &self.workers {
+            let snapshot = worker.snapshot();
+            load.packets_received += snapshot.io.datagrams_received;
+            load.packets_sent += snapshot.io.datagrams_sent;
+            sent += snapshot.io.datagrams_sent;
+            in_gso += snapshot.io.datagrams_in_gso;
+            let io = [
+                ("receive_error", snapshot.io.receive_errors),
+                ("send_buffer_full", snapshot.io.send_dropped_full),
+                ("send_error", snapshot.io.send_dropped_error),
+                ("send_queue_full", snapshot.io.queue_dropped),
+                ("events_dropped", snapshot.events_dropped),
+            ];
+            for (name, count) in snapshot.drops.into_iter().chain(io).filter(|(_, count)| *count > 0) {
+                *drops.entry(name.to_owned()).or_default() += count;
+            }
+        }
+        load.gso_share = if sent == 0 { 0.0 } else { in_gso as f64 / sent as f64 };
+        load.drops = drops;
+        load
+    }
+
+    /// Statistics of one conference, read from its worker.
+    pub(crate) async fn stats(&self, id: &str) -> Result<wire::ConferenceStatsResponse, NodeError> {
+        let conference = self.conferences.get(id).ok_or_else(|| NodeError::NotFound(id.to_owned()))?;
+        let held = &conference.held;
+        let streams = held.streams.values().copied().collect();
+        let routes = held.routes.values().map(|route| route.id).collect();
+        let worker = &self.workers[conference.worker];
+        let stats = worker.stats(streams, routes).await.ok_or(NodeError::WorkerGone(conference.worker))?;
+        let streams = held.streams.keys().zip(stats.streams).filter_map(|((leg, medium), stats)| {
+            let stats = stats?;
+            Some(wire::StreamStats {
+                leg: leg.clone(),
+                medium: medium.clone(),
+                ssrc: stats.ssrc.unwrap_or(0),
+                packets: stats.packets,
+                bytes: stats.bytes,
+                lost: stats.lost,
+                jitter_us: stats.jitter.as_micros() as u64,
+                silent_ms: stats.silent.map_or(-1, |silent| silent.as_millis() as i64),
+                source: stats.source.map(|source| source.to_string()).unwrap_or_default(),
+            })
+        });
+        let routes = held.routes.iter().zip(stats.routes).filter_map(|((key, held), stats)| {
+            let stats = stats?;
+            Some(wire::RouteStats {
+                route: Some(key.to_wire(held.ssrc)),
+                packets: stats.packets,
+                bytes: stats.bytes,
+                fraction_lost: stats.fraction_lost.map_or(-1.0, f64::from),
+                lost: stats.lost,
+                jitter_us: stats.jitter.as_micros() as u64,
+                round_trip_us: stats.round_trip.map_or(-1, |trip| trip.as_micros() as i64),
+            })
+        });
+        Ok(wire::ConferenceStatsResponse { streams: streams.collect(), routes: routes.collect() })
+    }
+}

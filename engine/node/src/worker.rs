@@ -1,0 +1,358 @@
+//! A worker: one pinned thread with its own sockets, ring and relay.
+//!
+//! The loop is the packet's journey: one system call brings packets and sends what the last turn made, the
+//! relay turns packets into packets, commands come between batches. Nothing in it locks, allocates (after
+//! warm-up), logs or reads the clock per packet.
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use motet_net::{AnyIo, DatagramsIndex, Io, IoStats, Slice, SocketId, Waker};
+use motet_relay::{
+    Command, Counts, Event, Inbound, Outbox, PortId, Relay, RelayConfig, RouteId, RouteStats, StreamId,
+    StreamStats,
+};
+use motet_rtp::{Ntp, Time};
+use std::net::UdpSocket;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{mpsc, oneshot};
+
+/// How often a worker shows its counters.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(250);
+/// Jobs taken between two batches at most.
+const JOBS_PER_TURN: usize = 64;
+/// Jobs that may wait for a worker.
+const JOBS_WAITING_MAX: usize = 1024;
+
+/// A change of what runs on a worker.
+pub(crate) struct Apply {
+    /// Sockets to open, before the commands.
+    pub(crate) open: Vec<(SocketId, UdpSocket)>,
+    /// For the relay, in order.
+    pub(crate) commands: Vec<Command>,
+    /// Sockets to close, after what the commands made was sent.
+    pub(crate) close: Vec<SocketId>,
+}
+
+/// Statistics of streams and routes, in the order asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) streams: Vec<Option<StreamStats>>,
+    pub(crate) routes: Vec<Option<RouteStats>>,
+}
+
+enum Job {
+    Apply(Apply, oneshot::Sender<Result<(), String>>),
+    Stats(Vec<StreamId>, Vec<RouteId>, oneshot::Sender<Stats>),
+    Stop,
+}
+
+/// A worker's counters, as of at most a second ago.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) io: IoStats,
+    pub(crate) counts: Counts,
+    pub(crate) drops: Vec<(&'static str, u64)>,
+    pub(crate) events_dropped: u64,
+}
+
+/// What the rest of the node holds of a worker.
+pub(crate) struct Worker {
+    jobs: Sender<Job>,
+    waker: Waker,
+    snapshot: Arc<Mutex<Snapshot>>,
+    /// Kernel's id of the thread.
+    pub(crate) thread_id: u32,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Settings of a worker.
+pub(crate) struct WorkerOptions {
+    pub(crate) index: usize,
+    pub(crate) core: Option<usize>,
+    pub(crate) events: mpsc::Sender<(usize, Event)>,
+    /// Told when the thread ends without being asked to.
+    pub(crate) died: mpsc::Sender<usize>,
+}
+
+impl Worker {
+    /// Starts the thread. `open_io` runs on it, since a ring belongs to one thread.
+    pub(crate) fn start(
+        options: WorkerOptions,
+        open_io: impl FnOnce() -> Result<AnyIo, String> + Send + 'static,
+    ) -> Result<Worker, String> {
+        let (jobs, waiting) = bounded(JOBS_WAITING_MAX);
+        let snapshot = Arc::new(Mutex::new(Snapshot::default()));
+        let shown = Arc::clone(&snapshot);
+        let (started, start) = std::sync::mpsc::sync_channel(1);
+        let index = options.index;
+        let body = move || {
+            let died = options.died.clone();
+            let guard = DeathNotice { died, index: options.index, expected: false };
+            match Loop::new(options, open_io, waiting, shown) {
+                Ok((this, waker)) => {
+                    let _ = started.send(Ok((waker, thread_id())));
+                    this.run(guard);
+                }
+                Err(error) => {
+                    guard.expected();
+                    let _ = started.send(Err(error));
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body);
+        let thread = thread.map_err(|error| format!("cannot start a thread: {error}"))?;
+        let (waker, thread_id) = start.recv().map_err(|_| format!("worker {index} ended at start"))??;
+        Ok(Worker { jobs, waker, snapshot, thread_id, thread: Some(thread) })
+    }
+
+    /// Applies a change; the answer comes when it is done. None: the worker is gone.
+    pub(crate) async fn apply(&self, apply: Apply) -> Option<Result<(), String>> {
+        let (done, answer) = oneshot::channel();
+        self.send(Job::Apply(apply, done))?;
+        answer.await.ok()
+    }
+
+    /// Reads statistics. None: the worker is gone.
+    pub(crate) async fn stats(&self, streams: Vec<StreamId>, routes: Vec<RouteId>) -> Option<Stats> {
+        let (done, answer) = oneshot::channel();
+        self.send(Job::Stats(streams, routes, done))?;
+        answer.await.ok()
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Ends the thread and waits for it.
+    pub(crate) fn stop(&mut self) {
+        let _ = self.send(Job::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
+    fn send(&self, job: Job) -> Option<()> {
+        // A full queue only means that a worker is behind by a thousand changes; wait for it.
+        match self.jobs.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(job)) => self.jobs.send(job).ok()?,
+            Err(TrySendError::Disconnected(_)) => return None,
+        }
+        self.waker.wake();
+        Some(())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Says so when the thread ends by a failed assertion.
+struct DeathNotice {
+    died: mpsc::Sender<usize>,
+    index: usize,
+    expected: bool,
+}
+
+impl DeathNotice {
+    fn expected(mut self) {
+        self.expected = true;
+    }
+}
+
+impl Drop for DeathNotice {
+    fn drop(&mut self) {
+        if !self.expected {
+            let _ = self.died.try_send(self.index);
+        }
+    }
+}
+
+fn thread_id() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
+}
+
+/// The node's clocks, read once per turn.
+struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    fn now(&self) -> Time {
+        Time::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+struct Loop {
+    io: AnyIo,
+    relay: Relay,
+    out: Outbox,
+    clock: Clock,
+    jobs: Receiver<Job>,
+    /// To be closed once the messages queued for them have left.
+    closing: Vec<SocketId>,
+    events: mpsc::Sender<(usize, Event)>,
+    events_dropped: u64,
+    index: usize,
+    snapshot: Arc<Mutex<Snapshot>>,
+    snapshot_due: Time,
+}
+
+impl Loop {
+    fn new(
+        options: WorkerOptions,
+        open_io: impl FnOnce() -> Result<AnyIo, String>,
+        jobs: Receiver<Job>,
+        snapshot: Arc<Mutex<Snapshot>>,
+    ) -> Result<(Loop, Waker), String> {
+        if let Some(core) = options.core {
+            pin(core)?;
+        }
+        let io = open_io()?;
+        let waker = io.waker().map_err(|error| format!("cannot make an eventfd: {error}"))?;
+        let origin = Instant::now();
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let config = RelayConfig { ntp_origin: Ntp::from_unix(unix), ..RelayConfig::default() };
+        let this = Loop {
+            io,
+            relay: Relay::new(config),
+            out: Outbox::new(),
+            clock: Clock { origin },
+            jobs,
+            closing: Vec::new(),
+            events: options.events,
+            events_dropped: 0,
+            index: options.index,
+            snapshot,
+            snapshot_due: Time::ZERO,
+        };
+        Ok((this, waker))
+    }
+
+    fn run(mut self, guard: DeathNotice) {
+        let mut now = self.clock.now();
+        loop {
+            let wake_at = self.relay.poll_timeout().min(self.snapshot_due);
+            let turn = match self.io.turn(Some(wake_at.since(now))) {
+                Ok(turn) => turn,
+                Err(error) => {
+                    tracing::error!(worker = self.index, %error, "packet input and output failed; the worker ends");
+                    return;
+                }
+            };
+            now = self.clock.now();
+            self.close_sockets();
+            self.relay_batch(now, turn.received);
+            if now >= self.relay.poll_timeout() {
+                self.relay.handle_timeout(now, &mut self.out);
+            }
+            if !self.handle_jobs(now) {
+                return guard.expected();
+            }
+            self.queue_messages();
+            self.report(now);
+        }
+    }
+
+    fn relay_batch(&mut self, now: Time, received: usize) {
+        let io = &self.io;
+        let inbound = (0..received).map(|index| {
+            let run = io.datagrams(DatagramsIndex(index as u32));
+            Inbound {
+                port: PortId(run.socket.0),
+                source: run.source,
+                bytes: run.bytes,
+                segment_bytes: run.segment_bytes,
+            }
+        });
+        self.relay.handle_batch(now, inbound, &mut self.out);
+    }
+
+    fn queue_messages(&mut self) {
+        for message in self.out.messages() {
+            let payload = message.payload.map(|payload| Slice {
+                datagrams: DatagramsIndex(payload.inbound),
+                offset: payload.offset,
+                len: payload.len,
+            });
+            self.io.queue(SocketId(message.port.0), message.destination, message.header, payload);
+        }
+    }
+
+    fn report(&mut self, now: Time) {
+        for event in self.out.events() {
+            if self.events.try_send((self.index, *event)).is_err() {
+                self.events_dropped += 1;
+            }
+        }
+        self.out.clear();
+        if now < self.snapshot_due {
+            return;
+        }
+        self.snapshot_due = now + SNAPSHOT_INTERVAL;
+        // A reader that holds the lock just now gets the next one.
+        if let Ok(mut snapshot) = self.snapshot.try_lock() {
+            snapshot.io = *self.io.stats();
+            snapshot.counts = self.relay.counts();
+            snapshot.drops.clear();
+            snapshot.drops.extend(self.relay.drops().iter());
+            snapshot.events_dropped = self.events_dropped;
+        }
+    }
+
+    fn close_sockets(&mut self) {
+        for socket in self.closing.drain(..) {
+            self.io.remove_socket(socket);
+        }
+    }
+
+    /// False: stop.
+    fn handle_jobs(&mut self, now: Time) -> bool {
+        for _ in 0..JOBS_PER_TURN {
+            match self.jobs.try_recv() {
+                Ok(Job::Apply(apply, done)) => {
+                    let _ = done.send(self.apply(now, apply));
+                }
+                Ok(Job::Stats(streams, routes, done)) => {
+                    let _ = done.send(Stats {
+                        streams: streams.into_iter().map(|id| self.relay.stream_stats(id, now)).collect(),
+                        routes: routes.into_iter().map(|id| self.relay.route_stats(id)).collect(),
+                    });
+                }
+                Ok(Job::Stop) => return false,
+                Err(crossbeam_channel::TryRecvError::Empty) => return true,
+                Err(crossbeam_channel::TryRecvError::Disconnected) => return false,
+            }
+        }
+        // More jobs wait: do not sleep before them.
+        self.snapshot_due = now;
+        true
+    }
+
+    fn apply(&mut self, now: Time, apply: Apply) -> Result<(), String> {
+        for (id, socket) in apply.open {
+            self.io.add_socket(id, socket).map_err(|error| format!("cannot register a socket: {error}"))?;
+        }
+        for command in apply.commands {
+            let shown = format!("{command:?}");
+            self.relay
+                .handle_command(now, command, &mut self.out)
+                .map_err(|error| format!("{error}: {shown}"))?;
+        }
+        self.closing.extend(apply.close);
+        Ok(())
+    }
+}
+
+fn pin(core: usize) -> Result<(), String> {
+    let mut set = rustix::thread::CpuSet::new();
+    if core >= rustix::thread::CpuSet::MAX_CPU {
+        return Err(format!("--worker-cores: there is no core {core}"));
+    }
+    set.set(core);
+    rustix::thread::sched_setaffinity(None, &set)
+        .map_err(|error| format!("--worker-cores: cannot pin to core {core}: {error}; does it exist?"))
+}
