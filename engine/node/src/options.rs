@@ -56,6 +56,18 @@ pub struct NodeOptions {
     pub exit_with_stdin: bool,
 }
 
+impl Default for NodeOptions {
+    /// As without any option on the command line.
+    fn default() -> Self {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            options: NodeOptions,
+        }
+        <Line as clap::Parser>::parse_from(["motet"]).options
+    }
+}
+
 fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
     let parsed = text.split_once('-').and_then(|(first, last)| {
         let first: u16 = first.trim().parse().ok()?;
