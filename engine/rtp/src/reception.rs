@@ -12,7 +12,7 @@ use crate::timestamp::WireTimestamp;
 pub const MIN_SEQUENTIAL: u16 = 2;
 /// A step ahead of at least this many packets is not believed at first (RFC 3550 appendix A.1).
 pub const MAX_DROPOUT: u16 = 3000;
-/// A packet this far behind the highest, or less, is late; further behind it is a jump
+/// A packet fewer than this behind the highest is late; further behind it is a jump
 /// (RFC 3550 appendix A.1).
 pub const MAX_MISORDER: u16 = 100;
 
@@ -79,11 +79,17 @@ pub struct Reception {
 impl Reception {
     /// Statistics for a source whose timestamps count `clock_hz` ticks a second, believed after
     /// [`MIN_SEQUENTIAL`] packets in order.
+    ///
+    /// # Panics
+    /// When `clock_hz` is 0 or not below 10^9: check what comes from outside first.
     pub const fn new(clock_hz: u32) -> Self {
         Self::with_probation(clock_hz, MIN_SEQUENTIAL)
     }
 
     /// Like [`new`](Self::new), with another number of packets in order; 0 and 1 believe the first.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
     pub const fn with_probation(clock_hz: u32, min_sequential: u16) -> Self {
         Reception {
             clock_hz,
@@ -184,6 +190,9 @@ impl Reception {
     }
 
     /// Changes the clock, as when the payload type changes. Jitter starts afresh, since its unit changed.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
     pub const fn set_clock_hz(&mut self, clock_hz: u32) {
         if clock_hz != self.clock_hz {
             self.clock_hz = clock_hz;
@@ -217,7 +226,7 @@ impl Reception {
             self.received += 1;
             return Verdict::InOrder { skipped: ahead - 1 };
         }
-        if behind > MAX_MISORDER {
+        if behind >= MAX_MISORDER {
             if self.after_jump != Some(sequence) {
                 self.after_jump = Some(sequence.next());
                 return Verdict::Jump;
@@ -260,7 +269,8 @@ impl Reception {
 
 const fn ticks_per_nano(clock_hz: u32) -> u64 {
     assert!(clock_hz > 0 && clock_hz < 1_000_000_000, "an RTP clock ticks less than once a nanosecond");
-    (((clock_hz as u128) << 64) / 1_000_000_000) as u64
+    // Rounded up, so that a moment that is a whole number of ticks does not come out as one less.
+    ((clock_hz as u128) << 64).div_ceil(1_000_000_000) as u64
 }
 
 /// Time from `at` to `now` in units of 1/65536 s, the unit of DLSR; about 18 hours at most.

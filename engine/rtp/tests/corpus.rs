@@ -1,0 +1,65 @@
+//! Replays the committed fuzz corpus.
+
+use std::path::Path;
+
+use motet_rtp::rtcp::Compound;
+use motet_rtp::testing::{fuzz_rtcp, fuzz_rtp};
+use motet_rtp::{RtpError, RtpView};
+
+fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let entries = std::fs::read_dir(&folder).expect("the corpus is committed");
+    let seed = |path: &Path| (path.display().to_string(), std::fs::read(path).expect("a seed can be read"));
+    entries.map(|entry| seed(&entry.expect("the folder can be listed").path())).collect()
+}
+
+fn seed(target: &str, name: &str) -> Vec<u8> {
+    let found = seeds(target).into_iter().find(|(path, _)| path.ends_with(&format!("/{name}")));
+    found.unwrap_or_else(|| panic!("no seed {target}/{name}")).1
+}
+
+#[test]
+fn rtp_corpus() {
+    let seeds = seeds("rtp");
+    assert!(seeds.len() >= 15, "only {} seeds", seeds.len());
+    for (path, bytes) in seeds {
+        println!("{path}");
+        fuzz_rtp(&bytes);
+        fuzz_rtcp(&bytes);
+    }
+}
+
+#[test]
+fn rtcp_corpus() {
+    let seeds = seeds("rtcp");
+    assert!(seeds.len() >= 15, "only {} seeds", seeds.len());
+    for (path, bytes) in seeds {
+        println!("{path}");
+        fuzz_rtcp(&bytes);
+        fuzz_rtp(&bytes);
+    }
+}
+
+/// A corpus of which nothing is accepted would test little.
+#[test]
+fn seeds_are_what_their_names_say() {
+    for (name, error) in [
+        ("short", RtpError::TooShort),
+        ("version_1", RtpError::BadVersion),
+        ("csrcs_cut", RtpError::CsrcTruncated),
+        ("ext_cut", RtpError::ExtensionTruncated),
+        ("padding_zero", RtpError::BadPadding),
+        ("padding_long", RtpError::BadPadding),
+    ] {
+        assert_eq!(RtpView::new(&seed("rtp", name)).err(), Some(error), "{name}");
+    }
+    let all = seed("rtp", "all");
+    let all = RtpView::new(&all).expect("well formed");
+    assert_eq!(all.extension().map(|e| e.elements().count()), Some(2));
+    for name in ["ffmpeg_sr", "sr_sdes", "rr_nack", "rr_fir", "rr_remb", "padded_last", "bye_reason"] {
+        assert!(Compound::new(&seed("rtcp", name)).is_ok(), "{name}");
+    }
+    for name in ["remb_cut", "bye_reason_cut", "sdes_no_end", "padded_first", "length_lies", "count_lies"] {
+        assert!(Compound::reduced(&seed("rtcp", name)).is_err(), "{name}");
+    }
+}
