@@ -1,1 +1,9 @@
-//! Under construction.
+//! Encoders and decoders: slices in, slices out, behind small traits.
+//!
+//! A leaf: no sockets, no clocks, no threads, and no allocation once a codec is made. A caller owns all
+//! buffers. One codec per file; what needs a foreign library is opened in one place and nowhere else.
+#![deny(unsafe_code)]
+
+pub mod audio;
+
+pub use audio::{AudioDecoder, AudioEncoder, AudioError, AudioFormat};
