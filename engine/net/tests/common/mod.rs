@@ -14,7 +14,9 @@ pub type Open<'a> = &'a dyn Fn(Options) -> AnyIo;
 
 /// Runs a test on a back end. Where io_uring is not to be had the test says so and does nothing.
 pub fn run(choice: IoChoice, test: fn(Open<'_>)) {
-    if let (IoChoice::Uring, Err(error)) = (choice, select(IoChoice::Uring, &Options::default())) {
+    if choice == IoChoice::Uring
+        && let Err(error) = select(choice, &Options::default())
+    {
         eprintln!("\n*** SKIPPED: io_uring does not work on this machine: {error} ***\n");
         return;
     }
