@@ -81,18 +81,21 @@ fn cumulative_loss_is_24_bits_with_a_sign() {
 
 #[test]
 fn a_description_byte_by_byte() {
-    let bytes = written(|out| write_sdes_cname(out, &[(1, "a@b.c"), (2, "ab")]));
+    let sources = [(1, "a@b.c"), (2, "ab"), (3, "")];
+    let bytes = written(|out| write_sdes_cname(out, &sources));
+    // Where the items end on a whole word, four more zeros end the chunk.
     #[rustfmt::skip]
     assert_eq!(bytes, [
-        0x82, 202, 0, 6,
+        0x83, 202, 0, 8,
         0, 0, 0, 1, 1, 5, b'a', b'@', b'b', b'.', b'c', 0,
         0, 0, 0, 2, 1, 2, b'a', b'b', 0, 0, 0, 0,
+        0, 0, 0, 3, 1, 0, 0, 0,
     ]);
     let Packet::Sdes(sdes) = only(&bytes) else {
         panic!("it is a description");
     };
     let names: Vec<_> = sdes.chunks().map(|chunk| (chunk.ssrc, chunk.cname())).collect();
-    assert_eq!(names, [(1, Some(&b"a@b.c"[..])), (2, Some(&b"ab"[..]))]);
+    assert_eq!(names, sources.map(|(ssrc, cname)| (ssrc, Some(cname.as_bytes()))));
 }
 
 #[test]
