@@ -106,10 +106,16 @@ impl MmsgIo {
         let mut sent = 0;
         while sent < count {
             let headers = self.outbound.header(first + sent);
-            // SAFETY: `count - sent` prepared headers follow; they, what they point to and the receive
-            // buffers stay alive and unmoved during the call, which keeps nothing (sendmmsg(2)).
-            let result =
-                unsafe { libc::sendmmsg(descriptor, headers, (count - sent) as u32, SEND_FLAGS as _) };
+            let result = if count - sent == 1 {
+                // A call for one message is cheaper than a call for a list of one.
+                // SAFETY: the mmsghdr starts with the prepared msghdr; it, what it points to and the receive
+                // buffers stay alive and unmoved during the call, which keeps nothing (sendmsg(2)).
+                let sent = unsafe { libc::sendmsg(descriptor, headers.cast(), SEND_FLAGS) };
+                if sent < 0 { -1 } else { 1 }
+            } else {
+                // SAFETY: as above, for the `count - sent` prepared headers that follow (sendmmsg(2)).
+                unsafe { libc::sendmmsg(descriptor, headers, (count - sent) as u32, SEND_FLAGS as _) }
+            };
             self.stats.system_calls += 1;
             let (accepted, errno) = match usize::try_from(result) {
                 Ok(accepted) => (accepted, 0),

@@ -141,7 +141,7 @@ impl Outbound {
                     stats.datagrams_in_gso += datagrams;
                 }
             }
-            // net/ipv4/udp.c, udp_send_skb(): EMSGSIZE (EINVAL before 6.14) for segments above the path's
+            // net/ipv4/udp.c, udp_send_skb(): EMSGSIZE (EINVAL in older kernels) for segments above the path's
             // MTU, EIO without checksum offload or with IPsec.
             libc::EIO | libc::EINVAL | libc::EMSGSIZE if datagrams > 1 => {
                 stats.gso_fallbacks += 1;

@@ -213,8 +213,7 @@ fn a_dual_stack_socket_reports_mapped_addresses(open: Open<'_>) {
 fn a_refused_run_is_sent_one_by_one(open: Open<'_>) {
     let mut io = open(Options::default());
     let (at, peer) = (add(&mut io, 0), peer());
-    // Segments above the MTU of loopback, which is 65,536 at most, cannot be had; without checksums the
-    // kernel refuses GSO altogether (udp_send_skb: sk_no_check_tx).
+    // Without checksums the kernel refuses GSO (net/ipv4/udp.c, udp_send_skb: sk_no_check_tx).
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     let from = socket.local_addr().expect("bound");
     no_checksums(&socket);
