@@ -1,0 +1,177 @@
+//! A participant's receiving end: one port per medium, where the packets of all the others arrive.
+//!
+//! It tells senders apart by the SSRC that control announced, counts, and hands every sender's packets
+//! to the ffmpeg that decodes that sender.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result};
+use motet_rtp::{FixedHeader, SeqExtender, SeqNo};
+use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
+
+use crate::ports;
+
+/// RTCP packet type of a sender report (RFC 3550 section 6.4.1).
+const SENDER_REPORT: u8 = 200;
+
+/// What came in on one SSRC.
+#[derive(Debug, Default)]
+pub struct Flow {
+    /// Packets.
+    pub packets: u64,
+    /// Sender reports.
+    pub reports: u64,
+    sequence: SeqExtender,
+    first: Option<SeqNo>,
+    /// Where the decoder takes it.
+    decoder: Option<SocketAddr>,
+}
+
+impl Flow {
+    /// Packets between the first and the last sequence number that did not come; duplicates make it negative.
+    pub fn lost(&self) -> i64 {
+        match (self.first, self.sequence.highest()) {
+            (Some(first), Some(last)) => last.distance(first) + 1 - self.packets as i64,
+            _ => 0,
+        }
+    }
+
+    fn count(&mut self, header: &FixedHeader) {
+        let number = self.sequence.extend(header.sequence);
+        self.first = Some(self.first.map_or(number, |first| first.min(number)));
+        self.packets += 1;
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    flows: HashMap<u32, Flow>,
+    /// Packets that are not RTP, or have an SSRC that control did not announce.
+    strays: u64,
+}
+
+/// One medium's port. Dropping it closes the port.
+pub struct Port {
+    /// Where RTP is taken.
+    pub address: SocketAddr,
+    counts: Arc<Mutex<Counts>>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Port {
+    /// Opens a port for RTP and the next one for RTCP.
+    pub fn open() -> Result<Port> {
+        let (rtp, rtcp) = ports::udp_pair()?;
+        let address = rtp.local_addr()?;
+        for socket in [&rtp, &rtcp] {
+            socket.set_nonblocking(true)?;
+        }
+        let (rtp, rtcp) = (UdpSocket::from_std(rtp)?, UdpSocket::from_std(rtcp)?);
+        let forward = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        forward.set_nonblocking(true)?;
+        let counts = Arc::new(Mutex::new(Counts::default()));
+        let tasks = [
+            tokio::spawn(take_rtp(rtp, forward, Arc::clone(&counts))),
+            tokio::spawn(take_rtcp(rtcp, Arc::clone(&counts))),
+        ];
+        Ok(Port { address, counts, tasks })
+    }
+
+    /// Announces an SSRC, and the port of its decoder.
+    pub fn expect(&self, ssrc: u32, decoder_port: u16) {
+        let decoder = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, decoder_port)));
+        let flow = Flow { decoder, ..Flow::default() };
+        self.counts.lock().expect("counting does not panic").flows.insert(ssrc, flow);
+    }
+
+    /// Packets, lost packets and sender reports of an SSRC.
+    pub fn counted(&self, ssrc: u32) -> (u64, i64, u64) {
+        let counts = self.counts.lock().expect("counting does not panic");
+        counts.flows.get(&ssrc).map_or((0, 0, 0), |flow| (flow.packets, flow.lost(), flow.reports))
+    }
+
+    /// Packets that belong to nobody: the participant's own, coming back, would be among them.
+    pub fn strays(&self) -> u64 {
+        self.counts.lock().expect("counting does not panic").strays
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+async fn take_rtp(socket: UdpSocket, forward: std::net::UdpSocket, counts: Arc<Mutex<Counts>>) {
+    let mut buffer = vec![0; 65_536];
+    while let Ok((bytes, _)) = socket.recv_from(&mut buffer).await {
+        let packet = &buffer[..bytes];
+        let mut counts = counts.lock().expect("counting does not panic");
+        let header = FixedHeader::read(packet).ok();
+        match header.and_then(|header| counts.flows.get_mut(&header.ssrc).map(|flow| (header, flow))) {
+            Some((header, flow)) => {
+                flow.count(&header);
+                if let Some(decoder) = flow.decoder {
+                    // A decoder that has ended or is behind loses the packet, as a terminal would.
+                    let _ = forward.send_to(packet, decoder);
+                }
+            }
+            None => counts.strays += 1,
+        }
+    }
+}
+
+async fn take_rtcp(socket: UdpSocket, counts: Arc<Mutex<Counts>>) {
+    let mut buffer = vec![0; 2_048];
+    while let Ok((bytes, _)) = socket.recv_from(&mut buffer).await {
+        if let Some(ssrc) = sender_report_ssrc(&buffer[..bytes])
+            && let Some(flow) = counts.lock().expect("counting does not panic").flows.get_mut(&ssrc)
+        {
+            flow.reports += 1;
+        }
+    }
+}
+
+/// The sender of a compound packet that begins with a sender report.
+fn sender_report_ssrc(packet: &[u8]) -> Option<u32> {
+    let ssrc = packet.get(4..8)?.try_into().ok()?;
+    (packet[1] == SENDER_REPORT).then(|| u32::from_be_bytes(ssrc))
+}
+
+/// An address that control gave, as text.
+pub fn address(text: &str) -> Result<SocketAddr> {
+    text.parse().with_context(|| format!("control gave '{text}', which is not an address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use motet_rtp::WireSeq;
+
+    fn flow(numbers: &[u16]) -> Flow {
+        let mut flow = Flow::default();
+        for number in numbers {
+            let header = FixedHeader {
+                sequence: WireSeq(*number),
+                ..FixedHeader::read(&RTP).expect("a whole header")
+            };
+            flow.count(&header);
+        }
+        flow
+    }
+
+    const RTP: [u8; 12] = [0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+    #[test]
+    fn loss_is_what_is_missing_between_first_and_last() {
+        assert_eq!(flow(&[]).lost(), 0);
+        assert_eq!(flow(&[7]).lost(), 0);
+        assert_eq!(flow(&[65_534, 65_535, 0, 1]).lost(), 0);
+        assert_eq!(flow(&[10, 12, 11, 15]).lost(), 2);
+        assert_eq!(flow(&[11, 10, 12]).lost(), 0);
+        assert_eq!(flow(&[1, 1, 2]).lost(), -1);
+    }
+}
