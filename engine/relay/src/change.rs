@@ -2,7 +2,7 @@
 
 use crate::leg::{Leg, PortUse};
 use crate::limits::{
-    LEGS_MAX, PAYLOAD_TYPES_MAX, PORTS_MAX, ROUTES_MAX, STREAMS_MAX, TRANSPORTS_PER_LEG_MAX,
+    CLOCK_HZ_END, LEGS_MAX, PAYLOAD_TYPES_MAX, PORTS_MAX, ROUTES_MAX, STREAMS_MAX, TRANSPORTS_PER_LEG_MAX,
 };
 use crate::relay::{Relay, Timer};
 use crate::route::{NO_STREAM, Route};
@@ -125,6 +125,11 @@ impl Relay {
         self.leg(spec.leg).ok_or(CommandError::UnknownLeg(spec.leg))?;
         let unknown = CommandError::UnknownTransport(spec.leg, spec.transport);
         let transport = self.transport(spec.leg, spec.transport).ok_or(unknown)?;
+        if let Some(ssrc) = spec.ssrc
+            && self.leg(spec.leg).is_some_and(|leg| leg.route_by_ssrc.contains_key(&ssrc))
+        {
+            return Err(CommandError::DuplicateSsrc(ssrc));
+        }
         if spec.payload_types.is_empty() || spec.payload_types.len() > PAYLOAD_TYPES_MAX {
             return Err(CommandError::OutOfRange { field: "payload_types", why: "a stream has 1 to 96" });
         }
@@ -136,8 +141,8 @@ impl Relay {
                     why: "is 0 to 63 or 96 to 127",
                 });
             }
-            if payload_type.clock_hz == 0 {
-                return Err(CommandError::OutOfRange { field: "clock_hz", why: "is at least 1" });
+            if !(1..CLOCK_HZ_END).contains(&payload_type.clock_hz) {
+                return Err(CommandError::OutOfRange { field: "clock_hz", why: "is 1 to 999,999,999" });
             }
             if !numbers.insert(payload_type.number) {
                 return Err(CommandError::AmbiguousPayloadType(payload_type.number));
@@ -182,7 +187,7 @@ impl Relay {
         free(&self.routes, id.0, ROUTES_MAX, "route")?;
         slot(&self.streams, spec.stream.0).ok_or(CommandError::UnknownStream(spec.stream))?;
         let leg = self.leg(spec.leg).ok_or(CommandError::UnknownLeg(spec.leg))?;
-        if leg.route_by_ssrc.contains_key(&spec.ssrc) {
+        if leg.route_by_ssrc.contains_key(&spec.ssrc) || self.speaks_as(leg, spec.ssrc) {
             return Err(CommandError::DuplicateSsrc(spec.ssrc));
         }
         let unknown = CommandError::UnknownTransport(spec.leg, spec.transport);
@@ -233,6 +238,14 @@ impl Relay {
         Ok(())
     }
 
+    /// True for an SSRC that stands for something else in the leg's RTP sessions: our own reports, or a
+    /// stream that the leg was told to publish. Reports about it could not be told apart.
+    fn speaks_as(&self, leg: &Leg, ssrc: u32) -> bool {
+        let mut streams = leg.transports.iter().flat_map(|transport| &transport.streams);
+        let fixed = |id: &StreamId| slot(&self.streams, id.0).and_then(|stream| stream.spec.ssrc);
+        leg.report_ssrc == ssrc || streams.any(|id| fixed(id) == Some(ssrc))
+    }
+
     /// Removes a route from all tables.
     fn drop_route(&mut self, id: RouteId) {
         let Some(route) = self.routes[id.0 as usize].take() else { return };
@@ -256,8 +269,10 @@ fn check_remote(latch: Latch, remote: Option<SocketAddr>) -> Changed {
 }
 
 fn check_payload_map(map: &[(u8, u8)]) -> Changed {
-    if map.iter().any(|(from, to)| *from > 127 || *to > 127) {
-        return Err(CommandError::OutOfRange { field: "payload_map", why: "holds numbers up to 127" });
+    // Types 64 to 95 look like RTCP on a shared port (RFC 5761 section 4).
+    if map.iter().any(|(from, to)| *from > 127 || !matches!(*to, 0..=63 | 96..=127)) {
+        let why = "leads from 0 to 127 to 0 to 63 or 96 to 127";
+        return Err(CommandError::OutOfRange { field: "payload_map", why });
     }
     Ok(())
 }

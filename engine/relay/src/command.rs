@@ -69,7 +69,7 @@ pub struct LegSpec {
 pub struct PayloadType {
     /// 0 to 127, without 64 to 95.
     pub number: u8,
-    /// RTP clock in Hz, at least 1.
+    /// RTP clock in Hz, 1 to 999,999,999.
     pub clock_hz: u32,
 }
 
@@ -97,9 +97,11 @@ pub struct RouteSpec {
     pub leg: LegId,
     /// Index into the receiving leg's transports.
     pub transport: u8,
-    /// SSRC towards the receiver; unique in the receiving leg.
+    /// SSRC towards the receiver; unique in the receiving leg among its routes, its `report_ssrc` and the
+    /// SSRCs that its own streams are fixed to.
     pub ssrc: u32,
-    /// Payload types from publisher to receiver. Those not listed are dropped and counted.
+    /// Payload types from publisher to receiver (there 0 to 63 or 96 to 127). Those not listed are dropped
+    /// and counted.
     pub payload_map: Vec<(u8, u8)>,
     /// First sequence number towards the receiver.
     pub first_sequence: u16,

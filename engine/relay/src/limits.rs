@@ -14,6 +14,8 @@ pub const PORTS_MAX: usize = 4 * LEGS_MAX;
 pub const TRANSPORTS_PER_LEG_MAX: usize = 64;
 /// Payload types of a stream: all that RFC 5761 leaves.
 pub const PAYLOAD_TYPES_MAX: usize = 96;
+/// RTP clocks are below this many Hz: one tick is longer than a nanosecond, so that time can be told in ticks.
+pub const CLOCK_HZ_END: u32 = 1_000_000_000;
 /// Bytes of an RTCP datagram that the relay sends: below every usual path MTU.
 pub const RTCP_BYTES_MAX: usize = 1200;
 /// Report blocks, chunks or sources of one RTCP packet (RFC 3550: five bits).

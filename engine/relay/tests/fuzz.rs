@@ -19,11 +19,13 @@ fn record() -> impl Strategy<Value = Vec<u8>> {
         },
     );
     let junk = proptest::collection::vec(any::<u8>(), 0..40);
-    (any::<u8>(), any::<u8>(), prop_oneof![4 => rtp, 2 => rtcp, 1 => junk]).prop_map(|(place, step, datagram)| {
-        let mut bytes = vec![place, datagram.len() as u8, step % 128];
-        bytes.extend(datagram);
-        bytes
-    })
+    (any::<u8>(), any::<u8>(), prop_oneof![4 => rtp, 2 => rtcp, 1 => junk]).prop_map(
+        |(place, step, datagram)| {
+            let mut bytes = vec![place, datagram.len() as u8, step % 128];
+            bytes.extend(datagram);
+            bytes
+        },
+    )
 }
 
 proptest! {
