@@ -81,6 +81,7 @@ impl Relay {
             Arrival::Started(sequence) => {
                 (stream.silent, stream.ended) = (false, false);
                 out.events.push(Event::StreamStarted { stream: id, ssrc: header.ssrc });
+                self.transport_mut(used.leg, used.transport).expect("as above").latch.prove();
                 self.stream_started(now, id, out);
                 sequence
             }

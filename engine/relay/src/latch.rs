@@ -15,10 +15,14 @@
 //! - Under [`Latch::Strict`] there is only the signalled address.
 //!
 //! RTCP is taken from the locked source, or from its host at a port for RTCP alone. It does not lock, except
-//! that a transport which publishes nothing has nothing else to show.
+//! that a transport which publishes nothing has nothing else to show: there, when neither a source nor an
+//! address is known, two RTCP datagrams of one SSRC lock. Nothing proves that this is the right one, so such a
+//! lock is a guess: while it is alive nobody replaces it, but when it fell silent for longer than any RTCP
+//! participant does, the next one that shows itself in the same way, or by two RTP packets in sequence, gets
+//! it. Once the source sends media of a stream it is proven, and the rules above hold.
 
 use crate::Latch;
-use crate::limits::CANDIDATES_MAX;
+use crate::limits::{CANDIDATES_MAX, RTCP_SILENCE_MAX};
 use motet_rtp::Time;
 use motet_rtp::seq::WireSeq;
 use std::net::SocketAddr;
@@ -46,17 +50,29 @@ pub(crate) struct Claim {
     pub(crate) continues: bool,
 }
 
+/// What an RTCP datagram from a source that is not locked says of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RtcpClaim {
+    /// Its sender; none: it names nobody.
+    pub(crate) ssrc: Option<u32>,
+    /// RTP is expected from the transport.
+    pub(crate) publishes: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Locked {
     source: SocketAddr,
     heard: Time,
+    /// By RTCP alone: a guess.
+    by_rtcp: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     source: SocketAddr,
     ssrc: u32,
-    next: WireSeq,
+    /// The RTP packet that would continue it; none: it shows itself by RTCP.
+    next: Option<WireSeq>,
     count: u8,
 }
 
@@ -76,7 +92,7 @@ pub(crate) struct Latching {
     next_candidate: usize,
 }
 
-/// Packets in sequence that a source without a history must send.
+/// Packets in sequence, or RTCP datagrams of one SSRC, that a source without a history must send.
 const PROOF_PACKETS: u8 = 2;
 /// Packets in sequence that a source must send to take over from a silent one.
 const ROAMING_PACKETS: u8 = 5;
@@ -185,21 +201,40 @@ impl Latching {
             None if signalled => 1,
             None => PROOF_PACKETS,
             Some(_) if signalled && !self.remote_heard => 1,
+            Some(locked) if locked.by_rtcp && !signalled => {
+                if !self.is_open(now, relatch_after) {
+                    return Judgement::OffPath;
+                }
+                PROOF_PACKETS
+            }
             Some(locked) if now.since(locked.heard) < relatch_after => return Judgement::OffPath,
             Some(_) if signalled => 1,
             Some(_) if self.policy == Latch::Symmetric && !claim.continues => return Judgement::OffPath,
             Some(_) if self.policy == Latch::Symmetric => ROAMING_PACKETS,
             Some(_) => PROOF_PACKETS,
         };
-        if self.proofs(source, claim) < needed {
+        if self.proofs(source, claim.ssrc, Some(claim.sequence)) < needed {
             return Judgement::Probation;
         }
-        self.lock(now, source);
+        self.lock(now, source, false);
         Judgement::Latched
     }
 
-    /// Judges RTCP. `publishes` says whether RTP is expected from the leg at all.
-    pub(crate) fn judge_rtcp(&mut self, now: Time, source: SocketAddr, publishes: bool) -> Judgement {
+    /// The locked source sent media of a stream: it is no guess any more.
+    pub(crate) fn prove(&mut self) {
+        if let Some(locked) = &mut self.locked {
+            locked.by_rtcp = false;
+        }
+    }
+
+    /// Judges RTCP.
+    pub(crate) fn judge_rtcp(
+        &mut self,
+        now: Time,
+        source: SocketAddr,
+        claim: RtcpClaim,
+        relatch_after: Duration,
+    ) -> Judgement {
         if self.hear(now, source) {
             return Judgement::Accept;
         }
@@ -219,12 +254,23 @@ impl Latching {
             }
             return Judgement::Accept;
         }
-        let may_show_itself = self.policy == Latch::Symmetric && self.multiplexed && !publishes;
-        if may_show_itself && self.locked.is_none() && self.remote.is_none() {
-            self.lock(now, source);
-            return Judgement::Latched;
+        let nothing_else = self.multiplexed && !claim.publishes && self.remote.is_none();
+        let may_show_itself = self.policy == Latch::Symmetric && nothing_else;
+        let Some(ssrc) = claim.ssrc.filter(|_| may_show_itself && self.is_open(now, relatch_after)) else {
+            return Judgement::OffPath;
+        };
+        if self.proofs(source, ssrc, None) < PROOF_PACKETS {
+            return Judgement::Probation;
         }
-        Judgement::OffPath
+        self.lock(now, source, true);
+        Judgement::Latched
+    }
+
+    /// No source is locked, or only a guess by RTCP that fell silent. RTCP comes every few seconds only, so
+    /// that silence begins later for it.
+    fn is_open(&self, now: Time, relatch_after: Duration) -> bool {
+        let silence = relatch_after.max(RTCP_SILENCE_MAX);
+        self.locked.is_none_or(|locked| locked.by_rtcp && now.since(locked.heard) >= silence)
     }
 
     fn may_lock(&self, source: SocketAddr) -> bool {
@@ -236,23 +282,25 @@ impl Latching {
         }
     }
 
-    /// How many packets in sequence the source has sent, with this one.
-    fn proofs(&mut self, source: SocketAddr, claim: Claim) -> u8 {
-        let next = claim.sequence.plus(1);
-        let same = |candidate: &&mut Candidate| candidate.source == source && candidate.ssrc == claim.ssrc;
+    /// How many packets in sequence the source has sent, with this one; without a number: RTCP datagrams.
+    fn proofs(&mut self, source: SocketAddr, ssrc: u32, sequence: Option<WireSeq>) -> u8 {
+        let next = sequence.map(WireSeq::next);
+        let same = |candidate: &&mut Candidate| {
+            (candidate.source, candidate.ssrc, candidate.next.is_some()) == (source, ssrc, next.is_some())
+        };
         if let Some(candidate) = self.candidates.iter_mut().flatten().find(same) {
-            let follows = candidate.next == claim.sequence;
+            let follows = candidate.next == sequence;
             candidate.count = if follows { candidate.count.saturating_add(1) } else { 1 };
             candidate.next = next;
             return candidate.count;
         }
-        self.candidates[self.next_candidate] = Some(Candidate { source, ssrc: claim.ssrc, next, count: 1 });
+        self.candidates[self.next_candidate] = Some(Candidate { source, ssrc, next, count: 1 });
         self.next_candidate = (self.next_candidate + 1) % CANDIDATES_MAX;
         1
     }
 
-    fn lock(&mut self, now: Time, source: SocketAddr) {
-        self.locked = Some(Locked { source, heard: now });
+    fn lock(&mut self, now: Time, source: SocketAddr, by_rtcp: bool) {
+        self.locked = Some(Locked { source, heard: now, by_rtcp });
         self.remote_heard |= self.remote == Some(source);
         self.candidates = [None; CANDIDATES_MAX];
         self.rtcp_source = None;

@@ -25,6 +25,9 @@ pub const TIMERS_PER_CALL_MAX: usize = 64;
 /// Sources on probation that a transport remembers, so that a flood from many cannot keep out the one.
 pub const CANDIDATES_MAX: usize = 4;
 
+/// A participant from which no RTCP came for so long has left (RFC 3550 section 6.3.5: five intervals of five
+/// seconds).
+pub const RTCP_SILENCE_MAX: Duration = Duration::from_secs(25);
 /// A roaming source must go on within this many packets of the last one (RFC 3550 A.1, MAX_DROPOUT).
 pub const ROAMING_DISTANCE_MAX: i16 = 3000;
 

@@ -6,7 +6,7 @@
 
 use crate::drop::DropReason;
 use crate::feedback::Ask;
-use crate::latch::Judgement;
+use crate::latch::{Judgement, RtcpClaim};
 use crate::leg::PortUse;
 use crate::limits::{RTCP_BYTES_MAX, RTCP_COUNT_MAX};
 use crate::relay::{Relay, Timer};
@@ -44,9 +44,13 @@ impl Relay {
         let Ok(compound) = Compound::reduced(datagram) else {
             return self.drops.add(DropReason::MalformedRtcp, 1);
         };
+        let relatch_after = self.config.relatch_after;
         let transport = self.transport_mut(used.leg, used.transport).expect("a port in use has a transport");
-        let publishes = !transport.streams.is_empty();
-        match transport.latch.judge_rtcp(now, source, publishes) {
+        // All packets that may come first name their sender here (RFC 3550 section 6, RFC 4585 section 6.1).
+        let sender = datagram.get(4..8).and_then(|ssrc| ssrc.try_into().ok());
+        let claim =
+            RtcpClaim { ssrc: sender.map(u32::from_be_bytes), publishes: !transport.streams.is_empty() };
+        match transport.latch.judge_rtcp(now, source, claim, relatch_after) {
             Judgement::Accept => {
                 let leg = self.legs[used.leg.0 as usize].as_mut().expect("a port in use belongs to a leg");
                 if std::mem::take(&mut leg.silent) {

@@ -277,3 +277,24 @@ fn refused_commands_change_nothing() {
     assert_eq!((script.relay.counts(), out.messages().count()), (before, 0));
     assert_eq!(rtp(script.packet(0, participant(0), &video(1, 0))).len(), 2);
 }
+
+#[test]
+fn a_strangers_rtcp_does_not_keep_a_listener_out() {
+    let mut script = Script::default();
+    script.leg(0, Latch::Strict);
+    script.leg(1, Latch::Symmetric);
+    script.stream(0, 0, Kind::Video);
+    script.route(1, 0, 1);
+    let mut report = Vec::new();
+    motet_rtp::rtcp::write_receiver_report(&mut report, 9, &[]);
+    script.packet(1, participant(50), &report);
+    assert_eq!(rtp(script.packet(0, participant(0), &video(1, 0))), [], "one datagram of a stranger");
+    // A second one, by and by: the guess lasts while it is alive.
+    script.packet(1, participant(50), &report);
+    assert_eq!(rtp(script.packet(0, participant(0), &video(2, 0)))[0].destination, participant(50));
+    script.pass(Duration::from_secs(60));
+    for _ in 0..2 {
+        script.packet(1, participant(1), &report);
+    }
+    assert_eq!(rtp(script.packet(0, participant(0), &video(3, 0)))[0].destination, participant(1));
+}

@@ -24,6 +24,10 @@ fn send(latch: &mut Latching, ms: u64, source: SocketAddr, count: u16, continues
     (0..count).map(one).collect()
 }
 
+fn rtcp(latch: &mut Latching, ms: u64, source: SocketAddr, publishes: bool) -> Judgement {
+    latch.judge_rtcp(Time::from_millis(ms), source, RtcpClaim { ssrc: Some(7), publishes }, AFTER)
+}
+
 fn symmetric(remote: Option<SocketAddr>) -> Latching {
     Latching::new(Latch::Symmetric, remote, None, true)
 }
@@ -139,30 +143,69 @@ fn a_new_address_keeps_a_lock_that_it_allows() {
 #[test]
 fn rtcp_comes_from_the_source_or_its_host_and_does_not_lock() {
     let mut mux = symmetric(None);
-    assert_eq!(mux.judge_rtcp(Time::ZERO, at(5000), true), OffPath);
+    assert_eq!(rtcp(&mut mux, 0, at(5000), true), OffPath);
     send(&mut mux, 0, at(5000), 2, false);
-    assert_eq!(mux.judge_rtcp(Time::ZERO, at(5000), true), Accept);
-    assert_eq!(mux.judge_rtcp(Time::ZERO, at(5001), true), OffPath);
+    assert_eq!(rtcp(&mut mux, 0, at(5000), true), Accept);
+    assert_eq!(rtcp(&mut mux, 0, at(5001), true), OffPath);
 
     let mut apart = Latching::new(Latch::Symmetric, None, None, false);
     send(&mut apart, 0, at(5000), 2, false);
     assert_eq!(apart.rtcp_destination(), Some(at(5001)));
-    assert_eq!(apart.judge_rtcp(Time::ZERO, at(5555), true), Accept);
+    assert_eq!(rtcp(&mut apart, 0, at(5555), true), Accept);
     assert_eq!(apart.rtcp_destination(), Some(at(5555)));
-    assert_eq!(apart.judge_rtcp(Time::ZERO, elsewhere(5001), true), OffPath);
+    assert_eq!(rtcp(&mut apart, 0, elsewhere(5001), true), OffPath);
 }
 
 #[test]
-fn a_listener_may_show_itself_by_rtcp() {
+fn a_listener_may_show_itself_by_two_rtcp_datagrams() {
     let mut latch = symmetric(None);
-    assert_eq!(latch.judge_rtcp(Time::ZERO, at(5000), false), Latched);
+    assert_eq!(rtcp(&mut latch, 0, at(5000), false), Probation);
+    assert_eq!(latch.destination(), None);
+    assert_eq!(rtcp(&mut latch, 5_000, at(5000), false), Latched);
     assert_eq!(latch.destination(), Some(at(5000)));
+}
+
+#[test]
+fn one_rtcp_datagram_takes_nothing() {
+    let mut latch = symmetric(None);
+    let stray = RtcpClaim { ssrc: Some(9), publishes: false };
+    let nobody = RtcpClaim { ssrc: None, publishes: false };
+    for claim in [nobody, nobody, stray] {
+        latch.judge_rtcp(Time::ZERO, elsewhere(6000), claim, AFTER);
+    }
+    rtcp(&mut latch, 0, elsewhere(6000), false);
+    assert_eq!(latch.source(), None, "two datagrams, but of two senders");
+    assert_eq!(send(&mut latch, 0, at(5000), 2, false), [Probation, Latched]);
+    assert_eq!(rtcp(&mut latch, 60_000, elsewhere(6000), false), OffPath, "the source is no guess");
+}
+
+#[test]
+fn a_guess_by_rtcp_is_given_up_when_it_falls_silent() {
+    let locked = || {
+        let mut latch = symmetric(None);
+        rtcp(&mut latch, 0, elsewhere(6000), false);
+        rtcp(&mut latch, 0, elsewhere(6000), false);
+        latch
+    };
+    let mut latch = locked();
+    for ms in [1_000, 24_999] {
+        assert_eq!(rtcp(&mut latch, ms, at(5000), false), OffPath, "alive");
+        assert_eq!(send(&mut latch, ms, at(5000), 9, true)[8], OffPath, "alive");
+    }
+    let mut by_rtp = latch.clone();
+    assert_eq!([0, 1].map(|_| rtcp(&mut latch, 25_000, at(5000), false)), [Probation, Latched]);
+    assert_eq!(send(&mut by_rtp, 25_000, at(5000), 2, false), [Probation, Latched]);
+
+    let mut proven = locked();
+    proven.prove();
+    assert_eq!(rtcp(&mut proven, 60_000, at(5000), false), OffPath);
+    assert_eq!(send(&mut proven, 60_000, at(5000), 9, false)[8], OffPath, "it continues no stream");
 }
 
 #[test]
 fn rtcp_keeps_a_source_alive() {
     let mut latch = symmetric(None);
     send(&mut latch, 0, at(5000), 2, false);
-    latch.judge_rtcp(Time::from_millis(3_000), at(5000), true);
+    rtcp(&mut latch, 3_000, at(5000), true);
     assert_eq!(send(&mut latch, 4_000, elsewhere(6000), 1, true), [OffPath]);
 }
