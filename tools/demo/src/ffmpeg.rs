@@ -20,6 +20,20 @@ pub const OPUS: u32 = 111;
 /// As [`OPUS`], for the picture.
 pub const H264: u32 = 96;
 
+/// Says clearly that ffmpeg, or a coder that the demo needs, is missing, before anything is started.
+pub async fn check_installed() -> Result<()> {
+    let output =
+        Command::new("ffmpeg").args(["-hide_banner", "-encoders"]).stdin(Stdio::null()).output().await;
+    let output = output.context("cannot start ffmpeg: is it installed? scripts/setup.sh installs it")?;
+    let encoders = String::from_utf8_lossy(&output.stdout);
+    for encoder in ["libx264", "libopus"] {
+        if !encoders.contains(encoder) {
+            bail!("this ffmpeg has no {encoder}; Debian's has it: scripts/setup.sh installs it");
+        }
+    }
+    Ok(())
+}
+
 /// An ffmpeg that runs until it is told to end.
 pub struct Process {
     name: String,
@@ -39,7 +53,7 @@ impl Process {
             .stderr(errors)
             .kill_on_drop(true)
             .spawn()
-            .context("cannot start ffmpeg: is it installed? scripts/setup.sh installs it")?;
+            .context("cannot start ffmpeg")?;
         Ok(Process { name, child, log })
     }
 

@@ -96,8 +96,9 @@ struct Link {
 async fn run(options: &Options) -> Result<bool> {
     let seconds = usize::from(options.seconds);
     let out = fresh_folder(&options.out)?;
+    ffmpeg::check_installed().await?;
     let motet = options.motet.clone().map_or_else(beside_this_program, Ok)?;
-    let (server, node) = Server::start(&motet, &out).await?;
+    let (mut server, node) = Server::start(&motet, &out).await?;
     let described = node.node.unwrap_or_default();
     println!("demo: control at {}, node {} with {}", server.address, described.node_id, described.io_backend);
 
@@ -108,16 +109,16 @@ async fn run(options: &Options) -> Result<bool> {
     );
     let (terminals, places) = join_all(&server, &conference.id).await?;
     let info = all_routes(&server, &conference.id).await?;
-    let mut links = start_decoders(&info, &terminals, &out, seconds).await?;
+    let links = start_decoders(&info, &terminals, &out, seconds).await?;
     let mut senders = start_senders(&places, &out)?;
 
     wait_for_media(&mut senders, &links, &terminals).await?;
     println!("demo: everyone receives everyone else; watching for {seconds} s");
-    watch(&mut senders, &links, &terminals, options.seconds).await?;
+    watch(&mut server, &mut senders, &links, &terminals, options.seconds).await?;
 
     // Decoders first: what is cut off at the end is not an error.
     let strays = terminals.iter().map(|terminal| terminal.audio.strays() + terminal.video.strays()).sum();
-    let pairs = end_decoders(std::mem::take(&mut links), &terminals).await?;
+    let pairs = end_decoders(links, &terminals).await?;
     for sender in senders {
         sender.end().await?;
     }
@@ -207,7 +208,11 @@ async fn start_decoders(
                     one.receives.iter().find(|s| s.from_participant == other.name && s.kind() == kind);
                 let stream = stream.with_context(|| format!("{} is not to receive {name}", person.name))?;
                 ssrcs[index] = stream.ssrc;
-                terminals[receiver].port(kind).expect(stream.ssrc, decoder.ports[index]);
+                terminals[receiver].port(kind).expect(
+                    stream.ssrc,
+                    decoder.ports[index],
+                    kind == MediaKind::Video,
+                );
             }
             links.push(Link { receiver, sender, ssrcs, decoder });
         }
@@ -262,10 +267,17 @@ fn counted(link: &Link, terminals: &[Terminal]) -> [(u64, i64, u64); 2] {
 }
 
 /// Lets the conference run, and shows that it does.
-async fn watch(senders: &mut [Process], links: &[Link], terminals: &[Terminal], seconds: u16) -> Result<()> {
+async fn watch(
+    server: &mut Server,
+    senders: &mut [Process],
+    links: &[Link],
+    terminals: &[Terminal],
+    seconds: u16,
+) -> Result<()> {
     let shows = std::io::stdout().is_terminal();
     for second in 1..=seconds {
         tokio::time::sleep(Duration::from_secs(1)).await;
+        server.check()?;
         for sender in senders.iter_mut() {
             sender.check()?;
         }

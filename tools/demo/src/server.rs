@@ -64,9 +64,7 @@ impl Server {
         let end = Instant::now() + READY_WITHIN;
         let mut registry = NodeRegistryClient::new(self.channel.clone());
         loop {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("motet serve ended with {status}:\n{}", self.log_end());
-            }
+            self.check()?;
             if let Ok(list) = registry.list_nodes(ListNodesRequest {}).await {
                 let ready = list.into_inner().nodes.into_iter().find(|node| node.state() == NodeState::Ready);
                 if let Some(node) = ready {
@@ -78,6 +76,14 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Fails if the server has ended by itself.
+    pub fn check(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("motet serve ended with {status}:\n{}", self.log_end());
+        }
+        Ok(())
     }
 
     fn log_end(&self) -> String {

@@ -1,7 +1,8 @@
 //! A participant's receiving end: one port per medium, where the packets of all the others arrive.
 //!
 //! It tells senders apart by the SSRC that control announced, counts, and hands every sender's packets
-//! to the ffmpeg that decodes that sender.
+//! to the ffmpeg that decodes that sender. Pictures from their first key frame on, as any terminal does:
+//! before it, a decoder can only complain.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,6 +29,8 @@ pub struct Flow {
     first: Option<SeqNo>,
     /// Where the decoder takes it.
     decoder: Option<SocketAddr>,
+    /// H.264, of which no key frame came yet.
+    waits_for_key_frame: bool,
 }
 
 impl Flow {
@@ -43,6 +46,24 @@ impl Flow {
         let number = self.sequence.extend(header.sequence);
         self.first = Some(self.first.map_or(number, |first| first.min(number)));
         self.packets += 1;
+    }
+
+    /// Whether the decoder can make use of a packet with this payload.
+    fn is_decodable(&mut self, payload: &[u8]) -> bool {
+        self.waits_for_key_frame &= !begins_key_frame(payload);
+        !self.waits_for_key_frame
+    }
+}
+
+/// Whether an H.264 payload holds the parameters that a key frame begins with: alone, or first in an
+/// aggregate (RFC 6184 sections 5.6 and 5.7.1).
+fn begins_key_frame(payload: &[u8]) -> bool {
+    const SEQUENCE_PARAMETERS: u8 = 7;
+    const AGGREGATE: u8 = 24;
+    let unit = |at: usize| payload.get(at).map(|byte| byte & 0x1f);
+    match unit(0) {
+        Some(AGGREGATE) => unit(3) == Some(SEQUENCE_PARAMETERS),
+        first => first == Some(SEQUENCE_PARAMETERS),
     }
 }
 
@@ -81,9 +102,9 @@ impl Port {
     }
 
     /// Announces an SSRC, and the port of its decoder.
-    pub fn expect(&self, ssrc: u32, decoder_port: u16) {
+    pub fn expect(&self, ssrc: u32, decoder_port: u16, is_h264: bool) {
         let decoder = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, decoder_port)));
-        let flow = Flow { decoder, ..Flow::default() };
+        let flow = Flow { decoder, waits_for_key_frame: is_h264, ..Flow::default() };
         self.counts.lock().expect("counting does not panic").flows.insert(ssrc, flow);
     }
 
@@ -114,7 +135,8 @@ async fn take_rtp(socket: UdpSocket, forward: std::net::UdpSocket, counts: Arc<M
         match header.and_then(|header| counts.flows.get_mut(&header.ssrc).map(|flow| (header, flow))) {
             Some((header, flow)) => {
                 flow.count(&header);
-                if let Some(decoder) = flow.decoder {
+                let payload = packet.get(header.header_bytes as usize..).unwrap_or_default();
+                if let Some(decoder) = flow.decoder.filter(|_| flow.is_decodable(payload)) {
                     // A decoder that has ended or is behind loses the packet, as a terminal would.
                     let _ = forward.send_to(packet, decoder);
                 }
@@ -173,5 +195,17 @@ mod tests {
         assert_eq!(flow(&[10, 12, 11, 15]).lost(), 2);
         assert_eq!(flow(&[11, 10, 12]).lost(), 0);
         assert_eq!(flow(&[1, 1, 2]).lost(), -1);
+    }
+
+    #[test]
+    fn decoding_begins_with_a_key_frame() {
+        let slice: &[u8] = &[0x41, 1, 2];
+        let (alone, aggregate): (&[u8], &[u8]) = (&[0x67, 1], &[0x78, 0, 2, 0x67, 1]);
+        for key in [alone, aggregate] {
+            let mut flow = Flow { waits_for_key_frame: true, ..Flow::default() };
+            let sent: Vec<bool> = [&[], slice, key, slice].map(|payload| flow.is_decodable(payload)).into();
+            assert_eq!(sent, [false, false, true, true]);
+        }
+        assert!(Flow::default().is_decodable(slice));
     }
 }
