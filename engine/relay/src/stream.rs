@@ -19,6 +19,21 @@ pub(crate) struct HeardReport {
     pub(crate) at: Time,
 }
 
+/// Packets of another clock than the stream's, one after another.
+#[derive(Clone, Copy, Debug, Default)]
+struct Aside {
+    /// The packet that would continue them.
+    next: WireSeq,
+    timestamp: WireTimestamp,
+    /// Changes of the timestamp, with the first.
+    steps: u8,
+}
+
+/// So many changes of the timestamp in another clock are no interlude: the publisher changed its codec.
+const ASIDE_STEPS_MAX: u8 = 8;
+/// A timestamp further from where time should have brought it begins another timeline.
+const TIMESTAMP_STEP_MAX_SECONDS: u32 = 10;
+
 /// A stream and what is known of its source.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -43,6 +58,7 @@ pub(crate) struct Stream {
     lost_before: i64,
     /// An SSRC that wants to take the place of the present one, and the number that would prove it.
     successor: Option<(u32, WireSeq)>,
+    aside: Aside,
     /// This batch's packets: first and last entry of the relay's scratch list.
     pub(crate) batch_first: u32,
     pub(crate) batch_last: u32,
@@ -81,6 +97,7 @@ impl Stream {
             key_frames: KeyFrames::default(),
             lost_before: 0,
             successor: None,
+            aside: Aside::default(),
             batch_first: NONE,
             batch_last: NONE,
         }
@@ -108,13 +125,21 @@ impl Stream {
         }
         // A second clock in one SSRC, as with telephone events, does not measure the network.
         if clock_hz != self.reception.clock_hz() {
-            return self.arrive_aside(now, header);
+            return self.arrive_aside(now, header, clock_hz);
         }
+        let lost = self.reception.lost();
         match self.reception.on_packet(now, header.sequence, header.timestamp) {
             Verdict::Probation => Arrival::Probation,
             Verdict::Jump => Arrival::Jump,
-            Verdict::Restarted => self.restart(header),
+            Verdict::Restarted => {
+                self.lost_before += lost;
+                self.restart(header)
+            }
             Verdict::InOrder { .. } => {
+                let step = header.timestamp.distance(self.last_timestamp).unsigned_abs();
+                if step > clock_hz.saturating_mul(TIMESTAMP_STEP_MAX_SECONDS) {
+                    self.step_far(now, header.timestamp);
+                }
                 self.last_timestamp = header.timestamp;
                 Arrival::Packet(self.extender.extend(header.sequence))
             }
@@ -122,18 +147,50 @@ impl Stream {
         }
     }
 
-    /// A packet of another clock: counted for its place in the sequence, not for jitter.
-    fn arrive_aside(&mut self, now: Time, header: &FixedHeader) -> Arrival {
+    /// A packet of another clock: counted for its place in the sequence, not for jitter, until the stream
+    /// has plainly changed to that clock.
+    fn arrive_aside(&mut self, now: Time, header: &FixedHeader, clock_hz: u32) -> Arrival {
         // Stands for a packet of the main clock that came exactly when it should.
-        let elapsed = self.last_at.map_or(Duration::ZERO, |at| now.since(at));
-        let punctual = self.last_timestamp.plus(ticks(elapsed, self.reception.clock_hz()));
+        let punctual = self.punctual(now);
+        let lost = self.reception.lost();
         match self.reception.on_packet(now, header.sequence, punctual) {
-            Verdict::Probation => Arrival::Probation,
-            Verdict::Jump | Verdict::Restarted => Arrival::Jump,
-            Verdict::InOrder { .. } | Verdict::Late | Verdict::Duplicate => {
-                Arrival::Packet(self.extender.extend(header.sequence))
+            Verdict::Probation => return Arrival::Probation,
+            Verdict::Jump => return Arrival::Jump,
+            Verdict::Restarted => {
+                self.lost_before += lost;
+                self.reception.set_clock_hz(clock_hz);
+                return self.restart(header);
             }
+            Verdict::InOrder { .. } => {
+                self.last_timestamp = punctual;
+                if self.aside.count(header) >= ASIDE_STEPS_MAX {
+                    self.aside = Aside::default();
+                    self.reception.set_clock_hz(clock_hz);
+                    self.last_timestamp = header.timestamp;
+                    // What the publisher told was about the other clock.
+                    self.report = None;
+                }
+            }
+            Verdict::Late | Verdict::Duplicate => {}
         }
+        Arrival::Packet(self.extender.extend(header.sequence))
+    }
+
+    /// A step of the timestamp that is too large to be taken as it is. Without a pause that explains it, the
+    /// publisher began another timeline; receivers must not see that.
+    #[cold]
+    fn step_far(&mut self, now: Time, timestamp: WireTimestamp) {
+        let off = timestamp.distance(self.punctual(now)).unsigned_abs();
+        if off > self.reception.clock_hz().saturating_mul(TIMESTAMP_STEP_MAX_SECONDS) {
+            self.generation += 1;
+            self.report = None;
+        }
+    }
+
+    /// What the timestamp should be by now.
+    fn punctual(&self, now: Time) -> WireTimestamp {
+        let elapsed = self.last_at.map_or(Duration::ZERO, |at| now.since(at));
+        self.last_timestamp.plus(ticks(elapsed, self.reception.clock_hz()))
     }
 
     /// The first packet at all, or one of another SSRC. A single stray packet does not cut the stream.
@@ -146,7 +203,6 @@ impl Stream {
         }
         self.lost_before += self.reception.lost();
         self.ssrc = Some(header.ssrc);
-        self.report = None;
         self.reception = Reception::with_probation(clock_hz, 1);
         let _ = self.reception.on_packet(now, header.sequence, header.timestamp);
         self.restart(header)
@@ -155,6 +211,9 @@ impl Stream {
     fn restart(&mut self, header: &FixedHeader) -> Arrival {
         self.generation += 1;
         self.successor = None;
+        self.aside = Aside::default();
+        // It says where the timestamps were, not where they are.
+        self.report = None;
         self.last_timestamp = header.timestamp;
         self.extender = SeqExtender::new();
         Arrival::Started(self.extender.extend(header.sequence))
@@ -167,14 +226,28 @@ impl Stream {
 
     /// The publisher's RTP time at a moment of its own wall clock, or of ours when it sends no reports.
     pub(crate) fn timestamp_at(&self, now: Time, publisher_ntp: Option<Ntp>) -> WireTimestamp {
-        let clock_hz = self.reception.clock_hz();
         if let (Some(report), Some(ntp)) = (self.report, publisher_ntp) {
             let units = ntp.0.wrapping_sub(report.ntp.0) as i64;
-            let ticks = (i128::from(units) * i128::from(clock_hz)) >> 32;
+            let ticks = (i128::from(units) * i128::from(self.reception.clock_hz())) >> 32;
             return report.timestamp.plus(ticks as u32);
         }
-        let elapsed = self.last_at.map_or(Duration::ZERO, |at| now.since(at));
-        self.last_timestamp.plus(ticks(elapsed, clock_hz))
+        self.punctual(now)
+    }
+}
+
+impl Aside {
+    /// Takes note of a packet; gives how often the timestamp changed in packets that follow each other. All
+    /// packets of a telephone event have one timestamp (RFC 4733 section 2.5.1.2), so that however long it
+    /// is, it counts once.
+    fn count(&mut self, header: &FixedHeader) -> u8 {
+        if self.next != header.sequence {
+            self.steps = 0;
+        }
+        if self.steps == 0 || header.timestamp != self.timestamp {
+            self.steps = self.steps.saturating_add(1);
+        }
+        (self.next, self.timestamp) = (header.sequence.next(), header.timestamp);
+        self.steps
     }
 }
 
