@@ -19,7 +19,7 @@ impl Relay {
     pub fn handle_command(&mut self, now: Time, command: Command, out: &mut Outbox) -> Changed {
         match command {
             Command::AddLeg(id, spec) => self.add_leg(now, id, spec),
-            Command::RemoveLeg(id) => self.remove_leg(now, id, out),
+            Command::RemoveLeg(id) => self.remove_leg(id, out),
             Command::SetRemote { leg, transport, remote, remote_rtcp, latch, relatch } => {
                 check_remote(latch, remote)?;
                 self.leg(leg).ok_or(CommandError::UnknownLeg(leg))?;
@@ -35,7 +35,7 @@ impl Relay {
             Command::AddStream(id, spec) => self.add_stream(id, spec),
             Command::RemoveStream(id) => self.remove_stream(id),
             Command::AddRoute(id, spec) => self.add_route(now, id, spec, out),
-            Command::RemoveRoute(id) => self.remove_route(now, id, out),
+            Command::RemoveRoute(id) => self.remove_route(id, out),
             Command::SwitchRoute { route, stream, payload_map } => {
                 self.switch_route(now, route, stream, &payload_map, out)
             }
@@ -91,7 +91,7 @@ impl Relay {
         Ok(())
     }
 
-    fn remove_leg(&mut self, now: Time, id: LegId, out: &mut Outbox) -> Changed {
+    fn remove_leg(&mut self, id: LegId, out: &mut Outbox) -> Changed {
         let leg = self.leg(id).ok_or(CommandError::UnknownLeg(id))?;
         let streams: Vec<StreamId> = leg.transports.iter().flat_map(|t| t.streams.iter().copied()).collect();
         let mut routes: Vec<RouteId> = leg.transports.iter().flat_map(|t| t.routes.iter().copied()).collect();
@@ -102,7 +102,7 @@ impl Relay {
                 slot(&self.routes, route.0).is_some_and(|route| route.leg != id)
             }));
         }
-        self.say_bye(now, &routes, out);
+        self.say_bye(&routes, out);
         routes.into_iter().for_each(|route| self.drop_route(route));
         for stream in streams {
             self.timers.retain(|(_, timer)| *timer != Timer::KeyFrame(stream));
@@ -205,9 +205,9 @@ impl Relay {
         Ok(())
     }
 
-    fn remove_route(&mut self, now: Time, id: RouteId, out: &mut Outbox) -> Changed {
+    fn remove_route(&mut self, id: RouteId, out: &mut Outbox) -> Changed {
         slot(&self.routes, id.0).ok_or(CommandError::UnknownRoute(id))?;
-        self.say_bye(now, &[id], out);
+        self.say_bye(&[id], out);
         self.drop_route(id);
         Ok(())
     }

@@ -89,7 +89,7 @@ impl Relay {
             Arrival::Jump => return Err(DropReason::SequenceJump),
         };
         let stream = self.streams[id.0 as usize].as_mut().expect("it was there a moment ago");
-        if stream.silent || stream.ended {
+        if (stream.silent || stream.ended) && !stream.is_straggler(sequence) {
             (stream.silent, stream.ended) = (false, false);
             out.events.push(Event::StreamResumed { stream: id });
         }

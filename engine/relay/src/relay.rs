@@ -92,6 +92,8 @@ struct Job {
 pub(crate) struct Scratch {
     pub(crate) packets: Vec<Sorted>,
     pub(crate) streams: Vec<StreamId>,
+    /// Streams that a BYE came for.
+    pub(crate) ended: Vec<StreamId>,
     jobs: Vec<Job>,
     /// First and last job by destination port.
     heads: Vec<(u32, u32)>,
@@ -142,6 +144,9 @@ impl Relay {
         if !self.scratch.packets.is_empty() {
             self.plan();
             self.emit(now, out);
+        }
+        if !self.scratch.ended.is_empty() {
+            self.say_bye_of_batch(out);
         }
     }
 

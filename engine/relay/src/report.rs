@@ -77,15 +77,15 @@ impl Relay {
     ) -> Result<(), DropReason> {
         match packet {
             Packet::SenderReport(report) => {
-                self.sender_reported(now, used.leg, report.ssrc, report.info);
+                self.sender_reported(now, used, report.ssrc, report.info);
                 self.reception_reported(now, used.leg, report.blocks())
             }
             Packet::ReceiverReport(report) => self.reception_reported(now, used.leg, report.blocks()),
             Packet::Sdes(_) => Ok(()),
             Packet::Bye(bye) => {
                 for ssrc in bye.ssrcs() {
-                    if let Some(stream) = self.published(used.leg, ssrc) {
-                        self.stream_ended(now, stream, out);
+                    if let Some(stream) = self.published(used, ssrc) {
+                        self.stream_ended(stream, out);
                     }
                 }
                 Ok(())
@@ -102,20 +102,20 @@ impl Relay {
         }
     }
 
-    /// The stream that a leg publishes under an SSRC.
-    fn published(&self, leg: LegId, ssrc: u32) -> Option<StreamId> {
-        let streams = self.leg(leg)?.transports.iter().flat_map(|transport| &transport.streams);
+    /// The stream that a leg publishes under an SSRC. Each transport is an RTP session of its own, with its
+    /// own SSRCs (RFC 3550 section 5.2).
+    fn published(&self, used: PortUse, ssrc: u32) -> Option<StreamId> {
         let has_ssrc = |id: &&StreamId| {
             self.streams[id.0 as usize].as_ref().is_some_and(|stream| stream.ssrc == Some(ssrc))
         };
-        streams.copied().find(|id| has_ssrc(&id))
+        self.transport(used.leg, used.transport)?.streams.iter().find(has_ssrc).copied()
     }
 
-    fn sender_reported(&mut self, now: Time, leg: LegId, ssrc: u32, info: SenderInfo) {
+    fn sender_reported(&mut self, now: Time, used: PortUse, ssrc: u32, info: SenderInfo) {
         // A report may come before the first packet; the next one will do.
-        let Some(stream) = self.published(leg, ssrc) else { return };
+        let Some(stream) = self.published(used, ssrc) else { return };
         let ours = self.ntp(now);
-        if let Some(leg) = &mut self.legs[leg.0 as usize] {
+        if let Some(leg) = &mut self.legs[used.leg.0 as usize] {
             leg.learn_clock(ours, info.ntp);
         }
         let stream = self.streams[stream.0 as usize].as_mut().expect("it was found a moment ago");
@@ -168,18 +168,31 @@ impl Relay {
         }
     }
 
-    fn stream_ended(&mut self, now: Time, id: StreamId, out: &mut Outbox) {
+    /// The publisher said BYE. Receivers are told when the media of this batch is out.
+    fn stream_ended(&mut self, id: StreamId, out: &mut Outbox) {
         let stream = self.streams[id.0 as usize].as_mut().expect("it was found a moment ago");
         if std::mem::replace(&mut stream.ended, true) {
             return;
         }
+        stream.ended_at = stream.extender.highest();
         out.events.push(Event::StreamEnded { stream: id });
-        let routes = stream.routes.clone();
-        self.say_bye(now, &routes, out);
+        self.scratch.ended.push(id);
+    }
+
+    /// Passes on the BYEs of a batch, unless packets after it show that the stream goes on.
+    pub(crate) fn say_bye_of_batch(&mut self, out: &mut Outbox) {
+        let mut ended = std::mem::take(&mut self.scratch.ended);
+        ended.sort_unstable();
+        ended.dedup();
+        let streams = ended.drain(..).filter_map(|id| self.streams[id.0 as usize].as_ref());
+        let streams = streams.filter(|stream| stream.ended);
+        let routes: Vec<RouteId> = streams.flat_map(|stream| &stream.routes).copied().collect();
+        self.say_bye(&routes, out);
+        self.scratch.ended = ended;
     }
 
     /// Tells the receivers of these routes that the sources leave; one datagram for each transport.
-    pub(crate) fn say_bye(&mut self, _now: Time, routes: &[RouteId], out: &mut Outbox) {
+    pub(crate) fn say_bye(&mut self, routes: &[RouteId], out: &mut Outbox) {
         let mut by_transport: Vec<(LegId, u8, u32)> = routes
             .iter()
             .filter_map(|id| self.routes[id.0 as usize].as_ref())

@@ -51,7 +51,10 @@ pub(crate) struct Stream {
     pub(crate) last_timestamp: WireTimestamp,
     pub(crate) last_at: Option<Time>,
     pub(crate) silent: bool,
+    /// The publisher said BYE.
     pub(crate) ended: bool,
+    /// The highest number when it did.
+    pub(crate) ended_at: Option<SeqNo>,
     pub(crate) report: Option<HeardReport>,
     pub(crate) key_frames: KeyFrames,
     /// Lost before the last restart.
@@ -93,6 +96,7 @@ impl Stream {
             last_at: None,
             silent: false,
             ended: false,
+            ended_at: None,
             report: None,
             key_frames: KeyFrames::default(),
             lost_before: 0,
@@ -105,6 +109,12 @@ impl Stream {
 
     pub(crate) fn is_video(&self) -> bool {
         self.spec.kind == Kind::Video
+    }
+
+    /// True for what was sent before the publisher said BYE, and came after it. It is still for receivers,
+    /// who keep a source for a while for such (RFC 3550 section 6.2.1), but does not bring the stream back.
+    pub(crate) fn is_straggler(&self, sequence: SeqNo) -> bool {
+        self.ended && Some(sequence) <= self.ended_at
     }
 
     pub(crate) fn started(&self) -> bool {
