@@ -110,7 +110,16 @@ impl Relay {
             ..at
         };
         let generation = stream.generation;
-        self.scratch.packets.push(Sorted { payload, header, sequence, generation, clock_hz, next: NONE });
+        let octets = header.payload_bytes(datagram.len()) as u32;
+        self.scratch.packets.push(Sorted {
+            payload,
+            header,
+            sequence,
+            generation,
+            clock_hz,
+            octets,
+            next: NONE,
+        });
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! A leg: one participant's connection.
 
 use crate::latch::Latching;
+use crate::limits::CLOCK_STEP_MIN;
 use crate::{LegId, LegSpec, PortId, RouteId, StreamId};
 use motet_rtp::{Ntp, Time};
 use std::collections::HashMap;
@@ -16,7 +17,8 @@ pub(crate) struct Leg {
     /// When anything valid came last; at first, when the leg was made.
     pub(crate) heard: Time,
     pub(crate) silent: bool,
-    /// Our clock less the publisher's, in NTP units; one for all its streams, so that they stay in step.
+    /// Our clock less the publisher's, in NTP units; one for all its streams, so that they stay in step. A
+    /// stream whose reports tell of another clock goes by its own ([`same_clock`]).
     pub(crate) clock_offset: Option<i64>,
     /// Number of the last FIR sent to this leg (RFC 5104 section 4.3.1.1).
     pub(crate) fir_command: u8,
@@ -67,23 +69,22 @@ impl Leg {
             fir_command: 0,
         }
     }
+}
 
-    /// Learns how far the publisher's clock is from ours. The report that was fastest on its way tells best;
-    /// a slow drift back follows a clock that drifts.
-    pub(crate) fn learn_clock(&mut self, ours: Ntp, publishers: Ntp) {
-        let step = i64::try_from(crate::limits::CLOCK_STEP_MIN.as_secs()).expect("a few seconds") << 32;
-        let offset = ours.0.wrapping_sub(publishers.0) as i64;
-        self.clock_offset = Some(match self.clock_offset {
-            Some(known) if offset.wrapping_sub(known).unsigned_abs() >= step.unsigned_abs() => offset,
-            Some(known) if offset > known => known + (offset - known) / 16,
-            _ => offset,
-        });
+/// Our clock less a publisher's, in NTP units, with another report of it. The one that was fastest on its way
+/// tells best; a slow drift back follows a clock that drifts.
+pub(crate) fn learn_offset(known: Option<i64>, ours: Ntp, publishers: Ntp) -> i64 {
+    let offset = ours.0.wrapping_sub(publishers.0) as i64;
+    match known {
+        Some(known) if same_clock(known, offset) && offset > known => known + (offset - known) / 16,
+        _ => offset,
     }
+}
 
-    /// The publisher's wall clock at a moment of ours.
-    pub(crate) fn publisher_ntp(&self, ours: Ntp) -> Option<Ntp> {
-        self.clock_offset.map(|offset| Ntp(ours.0.wrapping_sub(offset as u64)))
-    }
+/// False for offsets so far apart that they are of two clocks, or of one that was set anew.
+pub(crate) fn same_clock(one: i64, other: i64) -> bool {
+    let step = CLOCK_STEP_MIN.as_secs() << 32;
+    one.wrapping_sub(other).unsigned_abs() < step
 }
 
 impl Transport {

@@ -6,7 +6,7 @@ use crate::route::{Rewritten, Route};
 use crate::stats::{Counts, RouteStats, StreamStats};
 use crate::stream::{NONE, Stream};
 use crate::{LegId, Outbox, Payload, PortId, RouteId, StreamId};
-use motet_rtp::rtp::FixedHeader;
+use motet_rtp::rtp::{FIXED_HEADER_BYTES, FixedHeader};
 use motet_rtp::seq::SeqNo;
 use motet_rtp::{Ntp, Time};
 use std::collections::BTreeSet;
@@ -76,6 +76,8 @@ pub(crate) struct Sorted {
     pub(crate) sequence: SeqNo,
     pub(crate) generation: u32,
     pub(crate) clock_hz: u32,
+    /// Bytes of payload alone, as sender reports count them.
+    pub(crate) octets: u32,
     /// Next packet of the same stream.
     pub(crate) next: u32,
 }
@@ -207,7 +209,7 @@ impl Relay {
     fn emit_route(&mut self, now: Time, id: RouteId, has_destination: bool, out: &mut Outbox) {
         let route = self.routes[id.0 as usize].as_mut().expect("jobs name existing routes");
         let stream = self.streams[route.stream.0 as usize].as_ref().expect("an active job has a stream");
-        let (mut packets, mut octets, mut not_routed, mut before) = (0, 0, 0, 0);
+        let (mut packets, mut bytes, mut octets, mut not_routed, mut before) = (0, 0, 0, 0, 0);
         let mut at = stream.batch_first;
         while at != NONE {
             let packet = &self.scratch.packets[at as usize];
@@ -215,7 +217,8 @@ impl Relay {
             match route.rewrite(now, &packet.header, packet.sequence, packet.generation, packet.clock_hz) {
                 Rewritten::Header(header) => {
                     packets += 1;
-                    octets += u64::from(packet.payload.len);
+                    bytes += u64::from(packet.payload.len);
+                    octets += u64::from(packet.octets);
                     if has_destination {
                         out.push(&header, Some(packet.payload));
                     }
@@ -225,7 +228,7 @@ impl Relay {
             }
         }
         if has_destination {
-            route.account(now, packets, octets);
+            route.account(now, packets, bytes + packets * FIXED_HEADER_BYTES as u64, octets);
             self.counts.packets_out += packets;
         } else {
             self.drops.add(DropReason::NoDestination, packets);
@@ -297,7 +300,7 @@ impl Relay {
         let clock_hz = stream.map_or(1, |stream| u64::from(stream.reception.clock_hz()).max(1));
         Some(RouteStats {
             packets: route.packets,
-            bytes: route.octets + 12 * route.packets,
+            bytes: route.bytes,
             fraction_lost: route.heard.fraction_lost.map(|fraction| f32::from(fraction) / 256.0),
             lost: i64::from(route.heard.lost),
             jitter: Duration::from_nanos(u64::from(route.heard.jitter_ticks) * 1_000_000_000 / clock_hz),

@@ -7,16 +7,16 @@
 use crate::drop::DropReason;
 use crate::feedback::Ask;
 use crate::latch::{Judgement, RtcpClaim};
-use crate::leg::PortUse;
+use crate::leg::{PortUse, learn_offset};
 use crate::limits::{RTCP_BYTES_MAX, RTCP_COUNT_MAX};
 use crate::relay::{Relay, Timer};
 use crate::stream::HeardReport;
 use crate::{Event, LegId, Outbox, RouteId, StreamId};
-use motet_rtp::Time;
 use motet_rtp::rtcp::{
     Compound, Packet, ReportBlock, SenderInfo, write_bye, write_receiver_report, write_sdes_cname,
     write_sender_report,
 };
+use motet_rtp::{Ntp, Time};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -114,12 +114,17 @@ impl Relay {
     fn sender_reported(&mut self, now: Time, used: PortUse, ssrc: u32, info: SenderInfo) {
         // A report may come before the first packet; the next one will do.
         let Some(stream) = self.published(used, ssrc) else { return };
-        let ours = self.ntp(now);
-        if let Some(leg) = &mut self.legs[used.leg.0 as usize] {
-            leg.learn_clock(ours, info.ntp);
+        // No wall clock (RFC 3550 section 6.4.1): we know no more than when packets come.
+        if info.ntp == Ntp(0) {
+            return;
         }
+        let ours = self.ntp(now);
+        let leg = self.legs[used.leg.0 as usize].as_mut().expect("a port in use belongs to a leg");
+        leg.clock_offset = Some(learn_offset(leg.clock_offset, ours, info.ntp));
         let stream = self.streams[stream.0 as usize].as_mut().expect("it was found a moment ago");
-        stream.report = Some(HeardReport { ntp: info.ntp, timestamp: info.rtp_timestamp, at: now });
+        let clock_offset = learn_offset(stream.report.map(|report| report.clock_offset), ours, info.ntp);
+        let (ntp, timestamp) = (info.ntp, info.rtp_timestamp);
+        stream.report = Some(HeardReport { ntp, timestamp, at: now, clock_offset });
     }
 
     fn reception_reported(
@@ -306,7 +311,7 @@ impl Relay {
             route.packets_reported = route.packets;
             let publisher =
                 self.legs[stream.spec.leg.0 as usize].as_ref().expect("a stream belongs to a leg");
-            let timestamp = stream.timestamp_at(now, publisher.publisher_ntp(ntp));
+            let timestamp = stream.timestamp_at(now, ntp, publisher.clock_offset);
             due.push(DueReport {
                 ssrc: route.ssrc,
                 cname: publisher.cname.clone(),

@@ -33,6 +33,9 @@ pub(crate) struct Route {
     highest: SeqNo,
     last_timestamp: WireTimestamp,
     pub(crate) packets: u64,
+    /// With headers.
+    pub(crate) bytes: u64,
+    /// Payload alone (RFC 3550 section 6.4.1).
     pub(crate) octets: u64,
     last_sent: Time,
     payload_map: Box<[u8; 128]>,
@@ -78,6 +81,7 @@ impl Route {
             highest: SeqNo((2 << 16) + u64::from(spec.first_sequence) - 1),
             last_timestamp: WireTimestamp(spec.first_timestamp),
             packets: 0,
+            bytes: 0,
             octets: 0,
             last_sent: Time::ZERO,
             payload_map: payload_table(&spec.payload_map),
@@ -156,8 +160,9 @@ impl Route {
 
     /// Counts what one batch sent.
     #[inline]
-    pub(crate) fn account(&mut self, now: Time, packets: u64, octets: u64) {
+    pub(crate) fn account(&mut self, now: Time, packets: u64, bytes: u64, octets: u64) {
         self.packets += packets;
+        self.bytes += bytes;
         self.octets += octets;
         self.last_sent = now;
     }

@@ -1,6 +1,7 @@
 //! A stream: what a leg publishes.
 
 use crate::feedback::KeyFrames;
+use crate::leg::same_clock;
 use crate::{Kind, RouteId, StreamSpec};
 use motet_rtp::reception::{Reception, Verdict};
 use motet_rtp::rtp::FixedHeader;
@@ -17,6 +18,8 @@ pub(crate) struct HeardReport {
     pub(crate) ntp: Ntp,
     pub(crate) timestamp: WireTimestamp,
     pub(crate) at: Time,
+    /// Our clock less the one of this stream's reports, in NTP units.
+    pub(crate) clock_offset: i64,
 }
 
 /// Packets of another clock than the stream's, one after another.
@@ -234,10 +237,13 @@ impl Stream {
         self.lost_before + self.reception.lost()
     }
 
-    /// The publisher's RTP time at a moment of its own wall clock, or of ours when it sends no reports.
-    pub(crate) fn timestamp_at(&self, now: Time, publisher_ntp: Option<Ntp>) -> WireTimestamp {
-        if let (Some(report), Some(ntp)) = (self.report, publisher_ntp) {
-            let units = ntp.0.wrapping_sub(report.ntp.0) as i64;
+    /// The publisher's RTP time now, which is `ours` by our wall clock: by its reports and the clock that its
+    /// streams share, or from its last packet when it sends no reports.
+    pub(crate) fn timestamp_at(&self, now: Time, ours: Ntp, shared: Option<i64>) -> WireTimestamp {
+        if let Some(report) = self.report {
+            let shared = shared.filter(|shared| same_clock(*shared, report.clock_offset));
+            let theirs = ours.0.wrapping_sub(shared.unwrap_or(report.clock_offset) as u64);
+            let units = theirs.wrapping_sub(report.ntp.0) as i64;
             let ticks = (i128::from(units) * i128::from(self.reception.clock_hz())) >> 32;
             return report.timestamp.plus(ticks as u32);
         }

@@ -170,3 +170,65 @@ fn a_pause_that_explains_a_step_of_the_timestamp_reaches_the_receiver() {
     script.now += FRAME;
     assert_eq!(send(&mut script, PCMU, 4, 479_160 + 80_000), Some((103, 564_160)), "ten seconds pass");
 }
+
+#[test]
+fn streams_that_report_by_different_clocks_keep_their_own() {
+    let mut script = scene(&[(PCMU, 8_000)]);
+    let payload_types = vec![PayloadType { number: OPUS, clock_hz: 48_000 }];
+    let kind = motet_relay::Kind::Audio;
+    let spec = StreamSpec { leg: LegId(0), transport: 0, kind, ssrc: None, payload_types };
+    script.command(Command::AddStream(StreamId(1), spec));
+    let other = RtpBuilder::new(6).payload_type(OPUS).to_vec();
+    let reported = |script: &mut Script, ssrc, unix_seconds, timestamp| {
+        let mut report = Vec::new();
+        let ntp = Ntp::from_unix(Duration::from_secs(unix_seconds));
+        let rtp_timestamp = WireTimestamp(timestamp);
+        write_sender_report(
+            &mut report,
+            ssrc,
+            &SenderInfo { ntp, rtp_timestamp, packets: 1, octets: 1 },
+            &[],
+        );
+        script.packet(0, participant(0), &report);
+    };
+    script.packet(0, participant(0), &other);
+    send(&mut script, PCMU, 1, 0);
+    reported(&mut script, 5, 1_000, 0);
+    reported(&mut script, 6, 7_000, 0);
+    script.pass(Duration::from_secs(1));
+    let (_, timestamp) = send(&mut script, PCMU, 2, 8_000).expect("forwarded");
+    let ahead = report_ahead(&mut script, timestamp, 8_000);
+    assert!(ahead.abs() <= 1, "{ahead} ticks");
+}
+
+#[test]
+fn a_publisher_without_a_wall_clock_is_reported_by_its_packets() {
+    let mut script = scene(&[(PCMU, 8_000)]);
+    for second in 0..5 {
+        send(&mut script, PCMU, second, u32::from(second) * 8_000);
+        let mut report = Vec::new();
+        let rtp_timestamp = WireTimestamp(u32::from(second) * 8_000);
+        write_sender_report(
+            &mut report,
+            5,
+            &SenderInfo { ntp: Ntp(0), rtp_timestamp, packets: 1, octets: 1 },
+            &[],
+        );
+        script.packet(0, participant(0), &report);
+        script.pass(Duration::from_secs(1));
+    }
+    let (_, timestamp) = send(&mut script, PCMU, 5, 40_000).expect("forwarded");
+    let ahead = report_ahead(&mut script, timestamp, 8_000);
+    assert!(ahead.abs() <= 1, "{ahead} ticks");
+}
+
+#[test]
+fn reports_count_payload_alone_and_statistics_all_bytes() {
+    let mut script = scene(&[(PCMU, 8_000)]);
+    let packet =
+        RtpBuilder::new(5).payload_type(PCMU).csrcs(&[1, 2]).padding_bytes(4).payload(&[7; 20]).to_vec();
+    script.packet(0, participant(0), &packet);
+    assert_eq!(sender_info(&script.pass(Duration::from_secs(1))).octets, 20);
+    let stats = script.relay.route_stats(RouteId(0)).expect("it exists");
+    assert_eq!(stats.bytes, packet.len() as u64);
+}
