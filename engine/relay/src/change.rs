@@ -87,7 +87,9 @@ impl Relay {
         self.counts.legs += 1;
         // Spread over the interval by number, so that legs made together do not all report together.
         let phase = id.0.wrapping_mul(0x9e37_79b9) >> 26;
-        self.timers.insert((now + self.config.report_interval * (phase + 1) / 64, Timer::Leg(id)));
+        let tick_at = now + self.config.report_interval * (phase + 1) / 64;
+        slot_mut(&mut self.legs, id.0).expect("put there above").tick_at = tick_at;
+        self.timers.insert((tick_at, Timer::Leg(id)));
         Ok(())
     }
 
@@ -105,9 +107,7 @@ impl Relay {
         self.say_bye(&routes, out);
         routes.into_iter().for_each(|route| self.drop_route(route));
         for stream in streams {
-            self.timers.retain(|(_, timer)| *timer != Timer::KeyFrame(stream));
-            self.streams[stream.0 as usize] = None;
-            self.counts.streams -= 1;
+            self.forget_stream(stream);
         }
         let leg = self.legs[id.0 as usize].take().expect("it was there a moment ago");
         for transport in &leg.transports {
@@ -115,7 +115,7 @@ impl Relay {
                 self.ports[port.0 as usize] = None;
             }
         }
-        self.timers.retain(|(_, timer)| *timer != Timer::Leg(id));
+        self.timers.remove(&(leg.tick_at, Timer::Leg(id)));
         self.counts.legs -= 1;
         Ok(())
     }
@@ -175,12 +175,19 @@ impl Relay {
         for route in stream.routes.clone() {
             slot_mut(&mut self.routes, route.0).expect("a stream lists existing routes").detach();
         }
-        self.streams[id.0 as usize] = None;
-        self.timers.retain(|(_, timer)| *timer != Timer::KeyFrame(id));
+        self.forget_stream(id);
         let transport = self.transport_mut(leg, transport).expect("a stream belongs to a transport");
         transport.streams.retain(|stream| *stream != id);
-        self.counts.streams -= 1;
         Ok(())
+    }
+
+    /// Removes a stream, which no route carries any more, and its timer.
+    fn forget_stream(&mut self, id: StreamId) {
+        let stream = self.streams[id.0 as usize].take().expect("the caller looked it up");
+        if let Some(due) = stream.key_frames.timer {
+            self.timers.remove(&(due, Timer::KeyFrame(id)));
+        }
+        self.counts.streams -= 1;
     }
 
     fn add_route(&mut self, now: Time, id: RouteId, spec: RouteSpec, out: &mut Outbox) -> Changed {

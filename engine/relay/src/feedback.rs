@@ -23,6 +23,8 @@ pub(crate) enum Ask {
 pub(crate) struct KeyFrames {
     last: Option<Time>,
     waiting: Option<Ask>,
+    /// When the stream's timer is due, if it runs.
+    pub(crate) timer: Option<Time>,
 }
 
 impl Relay {
@@ -48,6 +50,13 @@ impl Relay {
         self.send_waiting_key_frame(now, id, out);
     }
 
+    /// The timer of a stream's requests is due.
+    pub(crate) fn key_frame_due(&mut self, now: Time, id: StreamId, out: &mut Outbox) {
+        let stream = self.streams[id.0 as usize].as_mut().expect("a stream takes its timer along");
+        stream.key_frames.timer = None;
+        self.send_waiting_key_frame(now, id, out);
+    }
+
     /// Sends a waiting request if address, SSRC and throttle allow; else it goes on waiting.
     pub(crate) fn send_waiting_key_frame(&mut self, now: Time, id: StreamId, out: &mut Outbox) {
         let Some(stream) = self.streams.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
@@ -55,7 +64,11 @@ impl Relay {
         if let Some(last) = stream.key_frames.last {
             let allowed = last + self.config.key_frame_interval_min;
             if now < allowed {
-                self.timers.insert((allowed, Timer::KeyFrame(id)));
+                // One that runs already is not later, and looks again.
+                if stream.key_frames.timer.is_none() {
+                    stream.key_frames.timer = Some(allowed);
+                    self.timers.insert((allowed, Timer::KeyFrame(id)));
+                }
                 return;
             }
         }

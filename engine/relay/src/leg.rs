@@ -17,6 +17,8 @@ pub(crate) struct Leg {
     /// When anything valid came last; at first, when the leg was made.
     pub(crate) heard: Time,
     pub(crate) silent: bool,
+    /// When its timer is due.
+    pub(crate) tick_at: Time,
     /// Our clock less the publisher's, in NTP units; one for all its streams, so that they stay in step. A
     /// stream whose reports tell of another clock goes by its own ([`same_clock`]).
     pub(crate) clock_offset: Option<i64>,
@@ -65,6 +67,7 @@ impl Leg {
             route_by_ssrc: HashMap::new(),
             heard: now,
             silent: false,
+            tick_at: now,
             clock_offset: None,
             fir_command: 0,
         }

@@ -253,7 +253,7 @@ impl Relay {
                     self.timers.pop_first();
                     match timer {
                         Timer::Leg(leg) => self.tick_leg(now, leg, out),
-                        Timer::KeyFrame(stream) => self.send_waiting_key_frame(now, stream, out),
+                        Timer::KeyFrame(stream) => self.key_frame_due(now, stream, out),
                     }
                 }
                 _ => return,

@@ -234,7 +234,8 @@ impl Relay {
             leg.silent = true;
             out.events.push(Event::LegSilent { leg: id, silent });
         }
-        self.timers.insert((now + self.config.report_interval, Timer::Leg(id)));
+        leg.tick_at = now + self.config.report_interval;
+        self.timers.insert((leg.tick_at, Timer::Leg(id)));
     }
 
     fn look_at_streams(&mut self, now: Time, leg: LegId, transport: usize, out: &mut Outbox) {

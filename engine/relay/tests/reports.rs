@@ -212,3 +212,25 @@ fn rtcp_from_elsewhere_is_not_heard() {
     assert_eq!(script.packet(1, participant(50), &pli), []);
     assert_eq!(script.relay.drops().count(DropReason::RtcpOffPath), 2);
 }
+
+#[test]
+fn what_is_removed_takes_its_timers_along() {
+    let mut script = scene(Kind::Video);
+    script.packet(0, participant(0), &packet(96, 1, 0));
+    // One request went out above; this one waits for the interval to end.
+    script.command(Command::RequestKeyFrame(StreamId(0)));
+    script.command(Command::RemoveStream(StreamId(0)));
+    for leg in 0..3 {
+        script.command(Command::RemoveLeg(LegId(leg)));
+    }
+    assert_eq!(script.relay.poll_timeout(), motet_rtp::Time::MAX);
+    // The same with the stream removed by its leg.
+    let mut script = scene(Kind::Video);
+    script.packet(0, participant(0), &packet(96, 1, 0));
+    script.pass(Duration::from_millis(300));
+    script.command(Command::RequestKeyFrame(StreamId(0)));
+    for leg in 0..3 {
+        script.command(Command::RemoveLeg(LegId(leg)));
+    }
+    assert_eq!(script.relay.poll_timeout(), motet_rtp::Time::MAX);
+}
