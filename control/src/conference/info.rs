@@ -1,0 +1,100 @@
+//! What control knows, as applications see it.
+
+use super::model::{Conference, Phase, State};
+use motet_proto::conference as wire;
+use motet_proto::registry::RegisteredNode;
+
+impl Conference {
+    /// As applications see it.
+    pub fn info(&self) -> wire::ConferenceInfo {
+        let record = &self.record;
+        let state = match record.phase {
+            Phase::Creating => wire::ConferenceState::Creating,
+            Phase::Running => wire::ConferenceState::Running,
+            Phase::PendingRestore => wire::ConferenceState::PendingRestore,
+            Phase::Ended => wire::ConferenceState::Ended,
+        };
+        wire::ConferenceInfo {
+            id: record.id.clone(),
+            number: record.number.clone(),
+            name: record.name.clone(),
+            user_domain: record.user_domain.clone(),
+            state: state.into(),
+            reason: record.reason.clone(),
+            node_id: record.node_id.clone(),
+            room: record.room.clone(),
+            epoch: record.epoch,
+            revision: record.revision,
+            created_unix_ms: record.created_unix_ms,
+            ended_unix_ms: record.ended_unix_ms,
+            participants: record.participants.keys().filter_map(|id| self.participant_info(id)).collect(),
+        }
+    }
+
+    /// One participant: where it sends, what it receives.
+    pub fn participant_info(&self, id: &str) -> Option<wire::ParticipantInfo> {
+        let participant = self.record.participants.get(id)?;
+        let allocation = self.allocation.as_ref();
+        let leg = allocation.and_then(|allocation| allocation.legs.iter().find(|leg| leg.leg == id));
+        let media = participant.media.iter().map(|medium| {
+            let transport = medium.transport();
+            let given = leg.and_then(|leg| leg.transports.iter().find(|given| given.transport == transport));
+            wire::ParticipantMediumInfo {
+                medium: Some(medium.to_wire()),
+                local: given.map(|given| given.local.clone()).unwrap_or_default(),
+                local_rtcp: given.map(|given| given.local_rtcp.clone()).unwrap_or_default(),
+            }
+        });
+        let routes = allocation.map(|allocation| allocation.routes.as_slice()).unwrap_or_default();
+        let receives = routes.iter().filter_map(|given| {
+            let route = given.route.as_ref().filter(|route| route.to_leg == id)?;
+            Some(wire::ReceivedStream {
+                from_participant: route.from_leg.clone(),
+                from_medium: route.from_medium.clone(),
+                medium: route.to_medium.clone(),
+                kind: given.kind,
+                ssrc: route.ssrc,
+                codecs: given.codecs.clone(),
+            })
+        });
+        Some(wire::ParticipantInfo {
+            id: id.to_owned(),
+            name: participant.name.clone(),
+            media: media.collect(),
+            receives: receives.collect(),
+            alive: self.alive.contains(id),
+        })
+    }
+}
+
+impl State {
+    /// The conference with this id or number; a living one before an ended one of the same number.
+    pub fn find(&self, id_or_number: &str) -> Option<&Conference> {
+        if let Some(conference) = self.conferences.get(id_or_number) {
+            return Some(conference);
+        }
+        let same =
+            |conference: &&Conference| conference.record.number == id_or_number && !id_or_number.is_empty();
+        let matching = self.conferences.values().filter(same);
+        matching.max_by_key(|c| (c.record.phase != Phase::Ended, c.record.ended_unix_ms))
+    }
+
+    /// Conferences, oldest first.
+    pub fn list(&self, include_ended: bool) -> Vec<wire::ConferenceInfo> {
+        let wanted = |conference: &&Conference| include_ended || conference.record.phase != Phase::Ended;
+        let mut infos: Vec<_> = self.conferences.values().filter(wanted).map(Conference::info).collect();
+        infos.sort_by(|a, b| (a.created_unix_ms, &a.id).cmp(&(b.created_unix_ms, &b.id)));
+        infos
+    }
+
+    /// Nodes, by id.
+    pub fn list_nodes(&self, steady_ms: u64) -> Vec<RegisteredNode> {
+        let show = |node: &super::model::Node| RegisteredNode {
+            address: node.address.clone(),
+            node: Some(node.description.clone()),
+            state: node.state.into(),
+            silent_ms: steady_ms.saturating_sub(node.announced_ms),
+        };
+        self.nodes.values().map(show).collect()
+    }
+}

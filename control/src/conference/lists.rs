@@ -1,0 +1,159 @@
+//! What nodes run, against what control knows: adoption and repair, never deletion by absence.
+
+use super::media::media_of_leg;
+use super::model::{Conference, Participant, Phase, Record, RunningCopy, Token};
+use super::step::{About, RETRY_MS, Step};
+use crate::nodes::NodeFailure;
+use motet_proto::conference::ConferenceEventKind as Kind;
+use motet_proto::node::ListConferencesResponse;
+use motet_proto::registry::NodeState;
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Step<'_> {
+    /// A node said what it runs, or did not.
+    pub(super) fn node_listed(
+        &mut self,
+        token: Token,
+        id: &str,
+        result: Result<ListConferencesResponse, NodeFailure>,
+    ) {
+        let Some(node) = self.state.nodes.get_mut(id) else { return };
+        if node.listing != Some(token) {
+            return;
+        }
+        node.listing = None;
+        let list = match result {
+            Ok(list) if list.boot_id == node.description.boot_id => list,
+            // Another start of the node answered; its announcement comes.
+            Ok(_) => return,
+            Err(_) => {
+                node.list_at_ms = self.now.steady_ms + RETRY_MS;
+                return;
+            }
+        };
+        if node.state == NodeState::Joining {
+            node.state = if node.description.draining { NodeState::Draining } else { NodeState::Ready };
+            let address = node.address.clone();
+            let about = About { node: id, ..About::default() };
+            self.emit(Kind::NodeReady, about, format!("node {id} at {address} is ready"));
+        }
+        let mut listed = BTreeSet::new();
+        for copy in list.conferences {
+            listed.insert(copy.id.clone());
+            self.copy_found(id, token, copy);
+        }
+        self.missed(id, token, &listed);
+    }
+
+    /// A node runs this.
+    fn copy_found(&mut self, node: &str, token: Token, copy: RunningCopy) {
+        let Some(conference) = self.state.conferences.get_mut(&copy.id) else {
+            return self.adopt(node, copy);
+        };
+        // The list is older than what is being done, or than what the node confirmed since.
+        if conference.operation.is_some() || conference.confirmed > token {
+            return;
+        }
+        let record = &mut conference.record;
+        let here = record.node_id == node;
+        if record.phase == Phase::Ended || copy.epoch < record.epoch || (copy.epoch == record.epoch && !here)
+        {
+            let (id, epoch) = (copy.id, copy.epoch);
+            return self.delete_on(node, &id, epoch);
+        }
+        if copy.epoch > record.epoch || copy.revision > record.revision {
+            // The node knows better: control lost what it had written last.
+            let alive = std::mem::take(&mut conference.alive);
+            let version = record.version;
+            let id = copy.id.clone();
+            self.adopt(node, copy);
+            if let Some(conference) = self.conference(&id) {
+                conference.alive = alive;
+                conference.record.version = conference.record.version.max(version);
+            }
+            return self.flush(&id);
+        }
+        conference.allocation = copy.allocation.or(conference.allocation.take());
+        conference.repair |= copy.revision < conference.record.revision;
+        if conference.record.phase != Phase::Running {
+            conference.record.phase = Phase::Running;
+            conference.record.reason.clear();
+            let (id, number) = (copy.id, conference.record.number.clone());
+            let about = About { conference: &id, node, ..About::default() };
+            self.emit(Kind::Running, about, format!("conference {number} runs on node {node}, as before"));
+            self.flush(&id);
+        }
+    }
+
+    /// Takes over a conference that a node runs and that is not known here.
+    fn adopt(&mut self, node: &str, copy: RunningCopy) {
+        let mut record = serde_json::from_slice::<Record>(&copy.metadata)
+            .ok()
+            .filter(|record| record.id == copy.id)
+            .unwrap_or_else(|| self.unnamed(&copy));
+        record.phase = Phase::Running;
+        record.reason.clear();
+        record.node_id = node.to_owned();
+        record.room =
+            self.state.nodes.get(node).map(|node| node.description.room.clone()).unwrap_or_default();
+        (record.epoch, record.revision) = (copy.epoch, copy.revision);
+        let (id, number) = (record.id.clone(), record.number.clone());
+        let mut conference = Conference::new(record);
+        conference.allocation = copy.allocation;
+        self.state.conferences.insert(id.clone(), conference);
+        let about = About { conference: &id, node, ..About::default() };
+        self.emit(
+            Kind::Adopted,
+            about,
+            format!("conference {number} runs on node {node} and was taken over"),
+        );
+        self.flush(&id);
+    }
+
+    /// What can be said of a conference that was not put there by control, or by a much older one.
+    fn unnamed(&self, copy: &RunningCopy) -> Record {
+        let legs = copy.spec.iter().flat_map(|spec| &spec.legs);
+        let participants: BTreeMap<String, Participant> = legs
+            .map(|leg| (leg.id.clone(), Participant { name: String::new(), media: media_of_leg(leg) }))
+            .collect();
+        Record {
+            id: copy.id.clone(),
+            number: String::new(),
+            name: String::new(),
+            user_domain: String::new(),
+            request_id: String::new(),
+            created_unix_ms: self.now.unix_ms,
+            ended_unix_ms: 0,
+            phase: Phase::Running,
+            reason: String::new(),
+            node_id: String::new(),
+            room: String::new(),
+            platform: self.state.options.platform.clone(),
+            epoch: copy.epoch,
+            revision: copy.revision,
+            version: 0,
+            participants,
+        }
+    }
+
+    /// Conferences that the node should run and did not mention: they wait to be restored, nothing is
+    /// deleted.
+    fn missed(&mut self, node: &str, token: Token, listed: &BTreeSet<String>) {
+        let missed: Vec<String> = self
+            .state
+            .conferences
+            .values()
+            .filter(|conference| {
+                conference.record.node_id == node
+                    && conference.record.phase == Phase::Running
+                    && conference.operation.is_none()
+                    && conference.confirmed < token
+                    && !listed.contains(&conference.record.id)
+            })
+            .map(|conference| conference.record.id.clone())
+            .collect();
+        for id in missed {
+            self.pending_restore(&id, &format!("node {node} was started again and no longer runs it"));
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The core of control: conferences, their participants and the nodes that carry them.
+//!
+//! [`step()`] takes the state, one event and the time, and returns what to do. It reads no clock, draws no
+//! random numbers and waits for nothing, so every history can be replayed. Rules that hold after every
+//! step:
+//!
+//! - one operation at a time per conference; further requests wait in its queue;
+//! - the store knows of a change before a node does, and a change that a node did not confirm is taken back
+//!   under a higher revision, which repairs the node when it can be reached again;
+//! - the epoch of a conference never goes down and goes up at each assignment to a node;
+//! - a conference ends by an explicit request only; a node that no longer mentions it makes it
+//!   pending-restore.
+
+mod info;
+mod lists;
+mod media;
+mod model;
+mod nodes;
+mod operations;
+mod requests;
+mod step;
+#[cfg(test)]
+mod tests;
+
+pub use media::{Codec, Medium, check_media};
+pub use model::{
+    Conference, Effect, Event, MediaEvent, Node, NodeAnnouncement, Now, Options, Participant, Phase, Record,
+    RequestId, RunningCopy, State, Token,
+};
+pub use requests::{Request, Response};
+pub use step::step;

@@ -1,0 +1,380 @@
+//! What control knows, what can happen, and what it can do about it.
+
+use super::media::Medium;
+use super::requests::{Request, Response};
+use crate::nodes::NodeFailure;
+use crate::refusal::Refusal;
+use crate::store::StoreError;
+use motet_proto::conference::ConferenceEvent;
+use motet_proto::node as wire;
+use motet_proto::registry::NodeState;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// The time, as the edge saw it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds on a clock that never jumps: leases and retries.
+    pub steady_ms: u64,
+    /// Milliseconds since 1970: what people read.
+    pub unix_ms: i64,
+}
+
+/// Names a request until it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Names a command to an edge; an answer with another token is late or a duplicate, and is ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// Where a conference is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Placed, and its node has not confirmed it yet.
+    Creating,
+    /// Its node runs it.
+    Running,
+    /// Its node is lost or no longer runs it.
+    PendingRestore,
+    /// Over; kept for a while, so that a copy that turns up is recognized.
+    Ended,
+}
+
+impl Phase {
+    /// As in the store.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Creating => "creating",
+            Phase::Running => "running",
+            Phase::PendingRestore => "pending-restore",
+            Phase::Ended => "ended",
+        }
+    }
+}
+
+/// What the store keeps of a conference.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// MOID.
+    pub id: String,
+    /// E.164 number, 1 to 15 digits.
+    pub number: String,
+    /// Shown to people.
+    pub name: String,
+    /// MOID of the user domain that owns it.
+    pub user_domain: String,
+    /// Makes the create call safe to repeat.
+    pub request_id: String,
+    /// When it was created.
+    pub created_unix_ms: i64,
+    /// When it ended; 0 while it lives.
+    pub ended_unix_ms: i64,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Why, for people.
+    pub reason: String,
+    /// Node that it is assigned to.
+    pub node_id: String,
+    /// Machine room of that node.
+    pub room: String,
+    /// MOID of the platform that runs it.
+    pub platform: String,
+    /// Raised at each assignment to a node.
+    pub epoch: u64,
+    /// Raised at each change of what the node shall run.
+    pub revision: u64,
+    /// Raised at each write to the store.
+    pub version: u64,
+    /// Participants by id.
+    pub participants: BTreeMap<String, Participant>,
+}
+
+/// A participant as it was added.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Participant {
+    /// Shown to people.
+    pub name: String,
+    /// Checked, with defaults filled in.
+    pub media: Vec<Medium>,
+}
+
+/// A conference in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conference {
+    /// As last agreed; a change in progress is in the operation.
+    pub record: Record,
+    /// What the last node answer gave it.
+    pub allocation: Option<wire::ConferenceAllocation>,
+    /// Participants that packets come from.
+    pub alive: BTreeSet<String>,
+    /// The store does not hold this record yet.
+    pub(super) dirty: bool,
+    /// A write of it is on its way.
+    pub(super) flushing: Option<Token>,
+    /// The node may run something else than the record says.
+    pub(super) repair: bool,
+    /// When to repair again.
+    pub(super) repair_at_ms: u64,
+    /// Step at which its node last confirmed it; older lists say nothing about it.
+    pub(super) confirmed: Token,
+    pub(super) operation: Option<Operation>,
+    pub(super) queue: VecDeque<(RequestId, Request)>,
+}
+
+/// The one thing that is being done to a conference.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Operation {
+    pub(super) token: Token,
+    /// The record when it succeeds.
+    pub(super) next: Record,
+    pub(super) work: Work,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Work {
+    /// Candidates that failed and why; whether control chose the number.
+    Create {
+        request: RequestId,
+        tried: BTreeMap<String, String>,
+        number_chosen: bool,
+    },
+    /// A participant joins or leaves.
+    Change {
+        request: RequestId,
+        joins: bool,
+        participant: String,
+    },
+    End {
+        request: RequestId,
+    },
+    /// The node is told again.
+    Repair,
+}
+
+/// A node that announced itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Address of its `MediaNode` service.
+    pub address: String,
+    /// As it described itself last.
+    pub description: wire::NodeDescription,
+    /// Where it is in its life.
+    pub state: NodeState,
+    /// When it announced last.
+    pub announced_ms: u64,
+    /// Lost when it has not announced until then.
+    pub lease_until_ms: u64,
+    /// Conferences placed since its last report, which does not count them yet.
+    pub(crate) placed: u32,
+    /// The list that was asked for, and the step at which it was.
+    pub(super) listing: Option<Token>,
+    /// When to ask for a list again.
+    pub(super) list_at_ms: u64,
+}
+
+/// What a node says about itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeAnnouncement {
+    /// Address of its `MediaNode` service.
+    pub address: String,
+    /// Who it is.
+    pub description: wire::NodeDescription,
+    /// It ends in good order.
+    pub leaving: bool,
+}
+
+/// A conference that a node runs; from `ListConferences`.
+pub type RunningCopy = wire::RunningConference;
+
+/// An event of a node's `Watch` stream.
+pub type MediaEvent = wire::Event;
+
+/// Everything that control was told to hold to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// A node is lost when it has not announced for so long.
+    pub lease_ms: u64,
+    /// How often a node shall announce.
+    pub announce_ms: u64,
+    /// How often a ready node is asked what it runs.
+    pub list_ms: u64,
+    /// How long an ended conference is remembered.
+    pub tombstone_ms: i64,
+    /// `confex.platformmoid`.
+    pub platform: String,
+    /// Numbers to choose from when none is asked for, both inclusive.
+    pub numbers: (u64, u64),
+    /// How the store is called in messages.
+    pub store: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            lease_ms: 3_000,
+            announce_ms: 1_000,
+            list_ms: 5_000,
+            tombstone_ms: 600_000,
+            platform: "platform".into(),
+            numbers: (800_000, 899_999),
+            store: "embedded".into(),
+        }
+    }
+}
+
+/// All that control knows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// What it was told to hold to.
+    pub options: Options,
+    /// Conferences by id, tombstones included.
+    pub conferences: BTreeMap<String, Conference>,
+    /// Nodes by id.
+    pub nodes: BTreeMap<String, Node>,
+    /// Why the store cannot be used; none when it can.
+    pub store_fault: Option<String>,
+    /// The records of the store have been read.
+    pub(super) loaded: bool,
+    /// When to try the store again.
+    pub(super) store_retry_ms: u64,
+    pub(super) last_token: u64,
+    /// When the first event came: nodes get time to announce themselves.
+    pub(super) started_ms: Option<u64>,
+}
+
+impl State {
+    /// Nothing known, the store not read yet.
+    pub fn new(options: Options) -> State {
+        State {
+            options,
+            conferences: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            store_fault: Some("its records have not been read yet".into()),
+            loaded: false,
+            store_retry_ms: 0,
+            last_token: 0,
+            started_ms: None,
+        }
+    }
+}
+
+/// What can happen.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// An application asks for something.
+    Request(RequestId, Request),
+    /// The store was read; everything that it holds.
+    StoreLoaded(Vec<Record>),
+    /// The store could not be read.
+    StoreLoadFailed(String),
+    /// Answer to [`Effect::StorePut`].
+    StorePutDone {
+        /// As in the effect.
+        token: Token,
+        /// As in the effect.
+        conference: String,
+        /// What the store said.
+        result: Result<(), StoreError>,
+    },
+    /// A node announced itself.
+    Announced(RequestId, Box<NodeAnnouncement>),
+    /// Answer to [`Effect::NodePut`].
+    NodePutDone {
+        /// As in the effect.
+        token: Token,
+        /// As in the effect.
+        conference: String,
+        /// What the node said.
+        result: Result<wire::ConferenceAllocation, NodeFailure>,
+    },
+    /// Answer to [`Effect::NodeList`].
+    NodeListed {
+        /// As in the effect.
+        token: Token,
+        /// Node that answered.
+        node: String,
+        /// What it runs.
+        result: Result<wire::ListConferencesResponse, NodeFailure>,
+    },
+    /// An event of a node.
+    Media(Box<MediaEvent>),
+    /// The node's event stream broke and it does not answer.
+    NodeUnreachable {
+        /// Node.
+        node: String,
+        /// Start of the node that was watched.
+        boot_id: String,
+        /// Why, for people.
+        why: String,
+    },
+    /// Time has passed; comes several times a second.
+    Tick,
+}
+
+/// What control wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Read the whole store.
+    StoreLoad,
+    /// Write a record if it is newer than what the store holds.
+    StorePut {
+        /// For the answer.
+        token: Token,
+        /// What to write.
+        record: Box<Record>,
+        /// The store must hold nothing of it yet.
+        new: bool,
+    },
+    /// Forget a conference.
+    StoreRemove {
+        /// Its id.
+        conference: String,
+    },
+    /// Make a node run a conference.
+    NodePut {
+        /// For the answer.
+        token: Token,
+        /// Which conference.
+        conference: String,
+        /// Address of the node.
+        address: String,
+        /// What to send.
+        put: Box<wire::PutConferenceRequest>,
+    },
+    /// Make a node forget a conference. If it does not hear, its next list shows the copy again.
+    NodeDelete {
+        /// Address of the node.
+        address: String,
+        /// What to send.
+        delete: wire::DeleteConferenceRequest,
+    },
+    /// Ask a node what it runs.
+    NodeList {
+        /// For the answer.
+        token: Token,
+        /// Address of the node.
+        address: String,
+        /// Node id.
+        node: String,
+    },
+    /// Follow the events of a node, instead of an earlier start of it.
+    NodeWatch {
+        /// Address of the node.
+        address: String,
+        /// Node id.
+        node: String,
+        /// Start of the node.
+        boot_id: String,
+    },
+    /// Follow its events no longer.
+    NodeUnwatch {
+        /// Node id.
+        node: String,
+    },
+    /// Answer a request.
+    Reply(RequestId, Box<Result<Response, Refusal>>),
+    /// Tell the watchers; the sequence number is filled in by the edge.
+    Emit(ConferenceEvent),
+}

@@ -1,0 +1,234 @@
+//! Nodes that come, go and come back, and what they report.
+
+use super::model::{Effect, MediaEvent, Node, NodeAnnouncement, Phase, RequestId};
+use super::requests::Response;
+use super::step::{About, RETRY_MS, Step};
+use crate::refusal::Refusal;
+use motet_proto::conference::ConferenceEventKind as Kind;
+use motet_proto::node::event::Kind as Media;
+use motet_proto::registry::{AnnounceResponse, NodeState};
+
+impl Step<'_> {
+    /// A node announced itself: the first time, again, or to say that it leaves.
+    pub(super) fn announced(&mut self, request: RequestId, announcement: NodeAnnouncement) {
+        let NodeAnnouncement { address, description, leaving } = announcement;
+        let id = description.node_id.clone();
+        if id.is_empty() || description.boot_id.is_empty() {
+            let refusal = Refusal::invalid("node.node_id", "and node.boot_id must not be empty");
+            return self.reply(request, Err(refusal));
+        }
+        if address.is_empty() {
+            return self.reply(request, Err(Refusal::invalid("address", "must not be empty")));
+        }
+        let (lease_ms, announce_ms) = (self.state.options.lease_ms, self.state.options.announce_ms);
+        let answer = AnnounceResponse { lease_ms: lease_ms as u32, interval_ms: announce_ms as u32 };
+        self.reply(request, Ok(Response::Announced(answer)));
+        if leaving {
+            return self.lose_node(&id, "has ended in good order");
+        }
+        let now = self.now.steady_ms;
+        let draining = description.draining;
+        let known = self.state.nodes.get(&id);
+        let same = known.is_some_and(|known| {
+            known.description.boot_id == description.boot_id
+                && known.address == address
+                && known.state != NodeState::Lost
+        });
+        if same {
+            let node = self.state.nodes.get_mut(&id).expect("looked at a moment ago");
+            node.description = description;
+            (node.announced_ms, node.lease_until_ms, node.placed) = (now, now + lease_ms, 0);
+            match (node.state, draining) {
+                (NodeState::Ready, true) => {
+                    node.state = NodeState::Draining;
+                    let about = About { node: &id, ..About::default() };
+                    self.emit(Kind::NodeDraining, about, format!("node {id} drains"));
+                }
+                (NodeState::Draining, false) => node.state = NodeState::Ready,
+                _ => {}
+            }
+            return;
+        }
+        let boot_id = description.boot_id.clone();
+        let node = Node {
+            address: address.clone(),
+            description,
+            state: NodeState::Joining,
+            announced_ms: now,
+            lease_until_ms: now + lease_ms,
+            placed: 0,
+            listing: None,
+            list_at_ms: 0,
+        };
+        self.state.nodes.insert(id.clone(), node);
+        self.effects.push(Effect::NodeWatch { address, node: id.clone(), boot_id });
+        self.ask_list(&id);
+    }
+
+    /// Asks a node what it runs.
+    pub(super) fn ask_list(&mut self, id: &str) {
+        let token = self.token();
+        let next = self.now.steady_ms + self.state.options.list_ms;
+        let Some(node) = self.state.nodes.get_mut(id) else { return };
+        node.listing = Some(token);
+        // An answer that never comes is asked for again sooner.
+        node.list_at_ms =
+            if node.state == NodeState::Joining { self.now.steady_ms + 2 * RETRY_MS } else { next };
+        let (address, node) = (node.address.clone(), id.to_owned());
+        self.effects.push(Effect::NodeList { token, address, node });
+    }
+
+    /// Leases, lists, and nodes that never came back after a restart of control.
+    pub(super) fn tick_nodes(&mut self) {
+        let now = self.now.steady_ms;
+        let ids: Vec<String> = self.state.nodes.keys().cloned().collect();
+        for id in ids {
+            let node = &self.state.nodes[&id];
+            if node.state != NodeState::Lost && now >= node.lease_until_ms {
+                let silent_s = (now - node.announced_ms) as f64 / 1000.0;
+                self.lose_node(&id, &format!("has not announced itself for {silent_s:.1} s"));
+            } else if node.state != NodeState::Lost && now >= node.list_at_ms {
+                self.ask_list(&id);
+            }
+        }
+        let patience = 2 * self.state.options.lease_ms;
+        if now < self.state.started_ms.unwrap_or(now) + patience {
+            return;
+        }
+        let missing = |node: &str| !self.state.nodes.contains_key(node);
+        let running = self.state.conferences.values().filter(|c| c.record.phase == Phase::Running);
+        let orphans: Vec<(String, String)> = running
+            .filter(|conference| conference.operation.is_none() && missing(&conference.record.node_id))
+            .map(|conference| (conference.record.id.clone(), conference.record.node_id.clone()))
+            .collect();
+        for (id, node) in orphans {
+            self.pending_restore(&id, &format!("node {node} has not announced itself since control started"));
+        }
+    }
+
+    /// Neither announcement nor event stream: the node is lost, unless it is another start of it.
+    pub(super) fn node_unreachable(&mut self, id: &str, boot_id: &str, why: &str) {
+        let same = self.state.nodes.get(id).is_some_and(|node| node.description.boot_id == boot_id);
+        if same {
+            self.lose_node(id, why);
+        }
+    }
+
+    fn lose_node(&mut self, id: &str, why: &str) {
+        let Some(node) = self.state.nodes.get_mut(id) else { return };
+        if node.state == NodeState::Lost {
+            return;
+        }
+        node.state = NodeState::Lost;
+        node.listing = None;
+        self.effects.push(Effect::NodeUnwatch { node: id.to_owned() });
+        self.emit(
+            Kind::NodeLost,
+            About { node: id, ..About::default() },
+            format!("node {id} is lost: it {why}"),
+        );
+        let carried: Vec<String> = self
+            .state
+            .conferences
+            .values()
+            .filter(|conference| conference.record.node_id == id && conference.record.phase == Phase::Running)
+            .map(|conference| conference.record.id.clone())
+            .collect();
+        for conference in carried {
+            self.pending_restore(&conference, &format!("node {id} {why}"));
+        }
+    }
+
+    /// The conference's node does not run it, as far as is known.
+    pub(super) fn pending_restore(&mut self, id: &str, reason: &str) {
+        let Some(conference) = self.conference(id) else { return };
+        conference.record.phase = Phase::PendingRestore;
+        conference.record.reason = reason.to_owned();
+        conference.alive.clear();
+        // An operation in progress was made from the record before; its result must not bring that back.
+        if let Some(operation) = &mut conference.operation
+            && operation.next.phase == Phase::Running
+        {
+            operation.next.phase = Phase::PendingRestore;
+            operation.next.reason = reason.to_owned();
+        }
+        let (number, node) = (conference.record.number.clone(), conference.record.node_id.clone());
+        let about = About { conference: id, node: &node, ..About::default() };
+        self.emit(Kind::PendingRestore, about, format!("conference {number} waits to be restored: {reason}"));
+        self.flush(id);
+    }
+
+    /// An event of a node about a conference that it carries.
+    pub(super) fn media(&mut self, event: &MediaEvent) {
+        let node = event.node_id.as_str();
+        let Some(conference) = self.conference(&event.conference) else { return };
+        if conference.record.node_id != node || conference.record.epoch != event.epoch {
+            return;
+        }
+        let number = conference.record.number.clone();
+        let mut tell = |who: &str, kind: Kind, message: String| {
+            let about = About { conference: &event.conference, participant: who, node };
+            self.emit(kind, about, message);
+        };
+        match &event.kind {
+            Some(Media::LegAlive(alive)) => {
+                let (who, source) = (&alive.leg, &alive.source);
+                tell(
+                    who,
+                    Kind::ParticipantAlive,
+                    format!("{who} sends to conference {number} from {source}"),
+                );
+                self.set_alive(&event.conference, who, true);
+            }
+            Some(Media::LegSilent(silent)) => {
+                let who = &silent.leg;
+                let seconds = silent.silent_ms as f64 / 1000.0;
+                tell(who, Kind::ParticipantSilent, format!("nothing from {who} for {seconds:.1} s"));
+                self.set_alive(&event.conference, who, false);
+            }
+            Some(Media::StreamStarted(started)) => {
+                let (who, medium) = (&started.leg, &started.medium);
+                tell(who, Kind::StreamStarted, format!("{who} sends {medium}, ssrc {}", started.ssrc));
+            }
+            Some(Media::StreamResumed(resumed)) => {
+                let (who, medium) = (&resumed.leg, &resumed.medium);
+                tell(who, Kind::StreamStarted, format!("{who} sends {medium} again"));
+            }
+            Some(Media::StreamSilent(silent)) => {
+                let (who, medium) = (&silent.leg, &silent.medium);
+                tell(who, Kind::StreamSilent, format!("{who} sends no {medium} any more"));
+            }
+            Some(Media::StreamEnded(ended)) => {
+                let (who, medium) = (&ended.leg, &ended.medium);
+                tell(who, Kind::StreamEnded, format!("{who} said goodbye to {medium}"));
+            }
+            _ => {}
+        }
+    }
+
+    fn set_alive(&mut self, conference: &str, who: &str, alive: bool) {
+        let Some(conference) = self.conference(conference) else { return };
+        if !alive {
+            conference.alive.remove(who);
+        } else if conference.record.participants.contains_key(who) {
+            conference.alive.insert(who.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+impl Node {
+    /// A node in this state, for tests of placement.
+    pub(crate) fn for_test(state: NodeState, description: motet_proto::node::NodeDescription) -> Node {
+        Node {
+            address: "http://127.0.0.1:1".to_owned(),
+            description,
+            state,
+            announced_ms: 0,
+            lease_until_ms: 0,
+            placed: 0,
+            listing: None,
+            list_at_ms: 0,
+        }
+    }
+}

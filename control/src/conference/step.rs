@@ -1,0 +1,233 @@
+//! One event, and what follows from it.
+
+use super::model::{Conference, Effect, Event, Now, Phase, Record, RequestId, State, Token};
+use super::requests::{Request, Response};
+use crate::refusal::Refusal;
+use crate::store::StoreError;
+use motet_proto::conference::{ConferenceEvent, ConferenceEventKind};
+use motet_proto::registry::ListNodesResponse;
+use std::collections::{BTreeSet, VecDeque};
+use tonic::Code;
+
+/// How long to wait before the store or a node is tried again.
+pub(super) const RETRY_MS: u64 = 1_000;
+
+/// Takes an event; gives what to do, in order.
+pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
+    let mut step = Step { state, now, effects: Vec::new() };
+    step.state.started_ms.get_or_insert(now.steady_ms);
+    match event {
+        Event::Request(id, request) => step.request(id, request),
+        Event::StoreLoaded(records) => step.store_loaded(records),
+        Event::StoreLoadFailed(why) => step.store_failed(why),
+        Event::StorePutDone { token, conference, result } => step.store_put_done(token, &conference, result),
+        Event::Announced(id, announcement) => step.announced(id, *announcement),
+        Event::NodePutDone { token, conference, result } => step.node_put_done(token, &conference, result),
+        Event::NodeListed { token, node, result } => step.node_listed(token, &node, result),
+        Event::Media(event) => step.media(&event),
+        Event::NodeUnreachable { node, boot_id, why } => step.node_unreachable(&node, &boot_id, &why),
+        Event::Tick => step.tick(),
+    }
+    step.effects
+}
+
+/// The state and what is to be done, during one step.
+pub(super) struct Step<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) now: Now,
+    pub(super) effects: Vec<Effect>,
+}
+
+impl Step<'_> {
+    pub(super) fn token(&mut self) -> Token {
+        self.state.last_token += 1;
+        Token(self.state.last_token)
+    }
+
+    pub(super) fn reply(&mut self, id: RequestId, result: Result<Response, Refusal>) {
+        self.effects.push(Effect::Reply(id, Box::new(result)));
+    }
+
+    pub(super) fn emit(&mut self, kind: ConferenceEventKind, about: About<'_>, message: impl Into<String>) {
+        self.effects.push(Effect::Emit(ConferenceEvent {
+            sequence: 0,
+            unix_ms: self.now.unix_ms,
+            conference: about.conference.to_owned(),
+            participant: about.participant.to_owned(),
+            node_id: about.node.to_owned(),
+            kind: kind.into(),
+            message: message.into(),
+        }));
+    }
+
+    fn request(&mut self, id: RequestId, request: Request) {
+        match request {
+            Request::Get(get) => {
+                let answer =
+                    self.found(&get.conference).map(|found| Response::Conference(Box::new(found.info())));
+                self.reply(id, answer);
+            }
+            Request::List(list) => {
+                let conferences = self.state.list(list.include_ended);
+                self.reply(
+                    id,
+                    Ok(Response::Conferences(motet_proto::conference::ListResponse { conferences })),
+                );
+            }
+            Request::ListNodes => {
+                let nodes = self.state.list_nodes(self.now.steady_ms);
+                self.reply(id, Ok(Response::Nodes(ListNodesResponse { nodes })));
+            }
+            change => match self.store_ready() {
+                Ok(()) => self.change(id, change),
+                Err(refusal) => self.reply(id, Err(refusal)),
+            },
+        }
+    }
+
+    /// What changes something needs the store, so that it is not forgotten.
+    fn store_ready(&self) -> Result<(), Refusal> {
+        match &self.state.store_fault {
+            None => Ok(()),
+            Some(why) => {
+                let store = &self.state.options.store;
+                let message =
+                    format!("the store {store} cannot be used: {why}; nothing was changed, media goes on");
+                Err(Refusal::plain(Code::Unavailable, message))
+            }
+        }
+    }
+
+    /// The conference with this id or number.
+    pub(super) fn found(&self, conference: &str) -> Result<&Conference, Refusal> {
+        self.state.find(conference).ok_or_else(|| {
+            let why = format!("no conference has the id or number '{conference}'");
+            Refusal::at(Code::NotFound, "conference", why)
+        })
+    }
+
+    pub(super) fn conference(&mut self, id: &str) -> Option<&mut Conference> {
+        self.state.conferences.get_mut(id)
+    }
+
+    fn store_loaded(&mut self, records: Vec<Record>) {
+        self.state.store_fault = None;
+        self.state.loaded = true;
+        for record in records {
+            self.record_loaded(record);
+        }
+        // What nodes said before now is to be seen in the light of the records.
+        for node in self.state.nodes.values_mut() {
+            node.list_at_ms = 0;
+        }
+    }
+
+    fn record_loaded(&mut self, record: Record) {
+        let id = record.id.clone();
+        let Some(known) = self.state.conferences.get_mut(&id) else {
+            if record.phase == Phase::Creating {
+                // Nobody waits for it any more. If a node runs it all the same, it will be adopted.
+                return self.effects.push(Effect::StoreRemove { conference: id });
+            }
+            self.state.conferences.insert(id, Conference::new(record));
+            return;
+        };
+        let version = known.record.version.max(record.version);
+        let newer = (known.record.epoch, known.record.revision) < (record.epoch, record.revision);
+        if known.operation.is_none() && (newer || record.phase == Phase::Ended) {
+            // What a node runs was adopted before the store answered, and is older.
+            known.record = record;
+            known.repair = true;
+        } else {
+            known.dirty = true;
+        }
+        known.record.version = version;
+    }
+
+    pub(super) fn store_failed(&mut self, why: String) {
+        self.state.store_fault = Some(why);
+        self.state.store_retry_ms = self.now.steady_ms + RETRY_MS;
+    }
+
+    fn store_put_done(&mut self, token: Token, id: &str, result: Result<(), StoreError>) {
+        if let Err(StoreError::Unavailable(why)) = &result {
+            self.store_failed(why.clone());
+        }
+        let Some(conference) = self.conference(id) else { return };
+        if conference.flushing == Some(token) {
+            conference.flushing = None;
+            // Another writer was first: the next version is above its.
+            conference.dirty |= result.is_err();
+        } else if conference.operation.as_ref().is_some_and(|operation| operation.token == token) {
+            self.stored(id, result);
+        }
+    }
+
+    /// Writes what the store does not hold yet.
+    pub(super) fn flush(&mut self, id: &str) {
+        let token = self.token();
+        let usable = self.state.store_fault.is_none();
+        let Some(conference) = self.conference(id) else { return };
+        conference.dirty = true;
+        if usable && conference.operation.is_none() && conference.flushing.is_none() {
+            conference.dirty = false;
+            conference.flushing = Some(token);
+            conference.record.version += 1;
+            let record = Box::new(conference.record.clone());
+            self.effects.push(Effect::StorePut { token, record, new: false });
+        }
+    }
+
+    fn tick(&mut self) {
+        let now_ms = self.now.steady_ms;
+        if self.state.store_fault.is_some() && now_ms >= self.state.store_retry_ms {
+            self.state.store_retry_ms = now_ms + RETRY_MS;
+            self.effects.push(Effect::StoreLoad);
+        }
+        self.tick_nodes();
+        let forget_before = self.now.unix_ms - self.state.options.tombstone_ms;
+        let ids: Vec<String> = self.state.conferences.keys().cloned().collect();
+        for id in ids {
+            let Some(conference) = self.conference(&id) else { continue };
+            let idle = conference.operation.is_none();
+            let ended = conference.record.phase == Phase::Ended;
+            if ended && idle && conference.record.ended_unix_ms < forget_before {
+                self.state.conferences.remove(&id);
+                self.effects.push(Effect::StoreRemove { conference: id });
+                continue;
+            }
+            if idle && conference.repair && now_ms >= conference.repair_at_ms {
+                self.repair(&id);
+            }
+            let dirty = self.conference(&id).is_some_and(|conference| conference.dirty);
+            if dirty {
+                self.flush(&id);
+            }
+        }
+    }
+}
+
+/// What an event is about.
+#[derive(Clone, Copy, Default)]
+pub(super) struct About<'a> {
+    pub(super) conference: &'a str,
+    pub(super) participant: &'a str,
+    pub(super) node: &'a str,
+}
+
+impl Conference {
+    pub(super) fn new(record: Record) -> Conference {
+        Conference {
+            record,
+            allocation: None,
+            alive: BTreeSet::new(),
+            dirty: false,
+            flushing: None,
+            repair: false,
+            repair_at_ms: 0,
+            confirmed: Token(0),
+            operation: None,
+            queue: VecDeque::new(),
+        }
+    }
+}

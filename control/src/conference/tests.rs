@@ -1,0 +1,516 @@
+//! Histories of the core, step by step, and random ones against rules that always hold.
+
+use super::*;
+use crate::nodes::NodeFailure;
+use crate::refusal::Refusal;
+use crate::store::StoreError;
+use motet_proto::conference as wire;
+use motet_proto::media::MediaKind;
+use motet_proto::node::{
+    self, ConferenceAllocation, ListConferencesResponse, NodeDescription, RunningConference,
+};
+use motet_proto::registry::NodeState;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use tonic::Code;
+use wire::ConferenceEventKind as Kind;
+
+/// What a node runs of a conference: epoch, revision, metadata.
+type Copy = (u64, u64, Vec<u8>);
+
+/// A world in which store and nodes do as they are told, unless the script says otherwise.
+struct World {
+    state: State,
+    now: Now,
+    requests: u64,
+    /// What is waiting for an answer.
+    pending: Vec<Effect>,
+    replies: BTreeMap<u64, Result<Response, Refusal>>,
+    events: Vec<(Kind, String)>,
+    /// What each node runs: epoch, revision, metadata, by conference.
+    nodes: BTreeMap<String, BTreeMap<String, Copy>>,
+    stored: BTreeMap<String, Record>,
+}
+
+impl World {
+    fn new() -> World {
+        let mut world = World::unloaded();
+        world.event(Event::StoreLoaded(vec![]));
+        world
+    }
+
+    fn unloaded() -> World {
+        World {
+            state: State::new(Options::default()),
+            now: Now { steady_ms: 1_000, unix_ms: 1_700_000_000_000 },
+            requests: 0,
+            pending: Vec::new(),
+            replies: BTreeMap::new(),
+            events: Vec::new(),
+            nodes: BTreeMap::new(),
+            stored: BTreeMap::new(),
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        for effect in step(&mut self.state, event, self.now) {
+            match effect {
+                Effect::Reply(id, answer) => {
+                    assert!(self.replies.insert(id.0, *answer).is_none(), "answered twice");
+                }
+                Effect::Emit(event) => self.events.push((event.kind(), event.message)),
+                other => self.pending.push(other),
+            }
+        }
+    }
+
+    fn request(&mut self, request: Request) -> u64 {
+        self.requests += 1;
+        self.event(Event::Request(RequestId(self.requests), request));
+        self.requests
+    }
+
+    /// Announces a node that listens at an address made of its name.
+    fn announce(&mut self, name: &str, boot: &str) {
+        self.requests += 1;
+        self.nodes.entry(name.to_owned()).or_default();
+        let description =
+            NodeDescription { node_id: name.into(), boot_id: boot.into(), ..Default::default() };
+        let node = NodeAnnouncement { address: name.into(), description, leaving: false };
+        self.event(Event::Announced(RequestId(self.requests), Box::new(node)));
+    }
+
+    /// Answers the first thing that waits, well or badly. False: nothing waits.
+    fn answer(&mut self, well: bool) -> bool {
+        if self.pending.is_empty() {
+            return false;
+        }
+        match self.pending.remove(0) {
+            Effect::StorePut { token, record, .. } => {
+                let result = if well { Ok(()) } else { Err(StoreError::Unavailable("away".into())) };
+                let conference = record.id.clone();
+                if well {
+                    self.stored.insert(conference.clone(), *record);
+                }
+                self.event(Event::StorePutDone { token, conference, result });
+            }
+            Effect::StoreLoad if well => {
+                self.event(Event::StoreLoaded(self.stored.values().cloned().collect()))
+            }
+            Effect::StoreLoad => self.event(Event::StoreLoadFailed("away".into())),
+            Effect::StoreRemove { conference } => {
+                self.stored.remove(&conference);
+            }
+            Effect::NodePut { token, conference, address, put } => {
+                let result =
+                    if well { self.put(&address, &put) } else { Err(NodeFailure::Unreachable("cut".into())) };
+                self.event(Event::NodePutDone { token, conference, result });
+            }
+            Effect::NodeDelete { address, delete } => {
+                let runs = self.nodes.get_mut(&address).expect("a known node");
+                if runs.get(&delete.id).is_some_and(|(epoch, ..)| *epoch <= delete.epoch) {
+                    runs.remove(&delete.id);
+                }
+            }
+            Effect::NodeList { token, node, .. } => {
+                let result =
+                    if well { Ok(self.list(&node)) } else { Err(NodeFailure::Unreachable("cut".into())) };
+                self.event(Event::NodeListed { token, node, result });
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn put(
+        &mut self,
+        node: &str,
+        put: &node::PutConferenceRequest,
+    ) -> Result<ConferenceAllocation, NodeFailure> {
+        let spec = put.spec.clone().expect("a specification");
+        let runs = self.nodes.get_mut(node).expect("a known node");
+        if runs.get(&spec.id).is_some_and(|(epoch, ..)| *epoch > put.epoch) {
+            return Err(NodeFailure::Refused { code: Code::FailedPrecondition, message: "epoch".into() });
+        }
+        runs.insert(spec.id.clone(), (put.epoch, put.revision, spec.metadata));
+        let legs =
+            spec.legs.iter().map(|leg| node::LegAllocation { leg: leg.id.clone(), transports: vec![] });
+        Ok(ConferenceAllocation { id: spec.id, legs: legs.collect(), ..Default::default() })
+    }
+
+    fn list(&self, node: &str) -> ListConferencesResponse {
+        let boot_id = self.state.nodes[node].description.boot_id.clone();
+        let conferences =
+            self.nodes[node].iter().map(|(id, (epoch, revision, metadata))| RunningConference {
+                id: id.clone(),
+                epoch: *epoch,
+                revision: *revision,
+                metadata: metadata.clone(),
+                ..Default::default()
+            });
+        ListConferencesResponse { node_id: node.into(), boot_id, conferences: conferences.collect() }
+    }
+
+    fn settle(&mut self) {
+        while self.answer(true) {}
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now.steady_ms += ms;
+        self.now.unix_ms += ms as i64;
+        self.event(Event::Tick);
+    }
+
+    fn create(&mut self, id: &str, number: &str) -> u64 {
+        let create = wire::CreateRequest { number: number.into(), ..Default::default() };
+        self.request(Request::Create { id: id.into(), create })
+    }
+
+    fn join(&mut self, conference: &str, participant: &str) -> u64 {
+        let medium = wire::ParticipantMedium { kind: MediaKind::Audio.into(), ..Default::default() };
+        let add = wire::AddParticipantRequest {
+            conference: conference.into(),
+            participant: participant.into(),
+            media: vec![medium],
+            ..Default::default()
+        };
+        self.request(Request::Add { id: "chosen".into(), add })
+    }
+
+    fn refusal(&self, request: u64) -> &Refusal {
+        self.replies[&request].as_ref().expect_err("a refusal")
+    }
+
+    fn phase(&self, id: &str) -> Phase {
+        self.state.conferences[id].record.phase
+    }
+
+    fn emitted(&self, kind: Kind) -> usize {
+        self.events.iter().filter(|(known, _)| *known == kind).count()
+    }
+}
+
+/// One node, and a conference with one participant on it.
+fn running() -> World {
+    let mut world = World::new();
+    world.announce("n1", "b1");
+    world.settle();
+    world.create("c1", "700");
+    world.settle();
+    world.join("700", "alice");
+    world.settle();
+    assert_eq!(world.phase("c1"), Phase::Running);
+    world
+}
+
+#[test]
+fn a_conference_from_creation_to_end() {
+    let mut world = running();
+    let request = world.join("c1", "bob");
+    assert!(!world.replies.contains_key(&request), "the store and the node come first");
+    world.settle();
+    assert!(matches!(&world.replies[&request], Ok(Response::Participant(info)) if info.id == "bob"));
+    assert_eq!(world.nodes["n1"]["c1"].1, 3, "creation and two joins");
+    let end =
+        world.request(Request::End(wire::EndRequest { conference: "700".into(), reason: String::new() }));
+    world.settle();
+    assert!(world.replies[&end].is_ok());
+    assert_eq!((world.phase("c1"), world.nodes["n1"].len()), (Phase::Ended, 0));
+    world.create("c2", "700");
+    world.settle();
+    assert_eq!(world.phase("c2"), Phase::Running, "the number is free again");
+}
+
+#[test]
+fn refusals_name_the_field_and_change_nothing() {
+    let mut world = running();
+    let before = world.state.conferences.clone();
+    let cases = [
+        (world.create("c9", "12x"), Code::InvalidArgument, "number"),
+        (world.create("c9", "700"), Code::AlreadyExists, "number"),
+        (world.join("999", "x"), Code::NotFound, "conference"),
+        (world.join("700", "a b"), Code::InvalidArgument, "participant"),
+    ];
+    for (request, code, field) in cases {
+        let refusal = world.refusal(request);
+        assert_eq!((refusal.code, refusal.field.as_str()), (code, field), "{refusal}");
+    }
+    assert_eq!(world.state.conferences, before);
+    assert_eq!(world.pending, []);
+}
+
+#[test]
+fn the_same_again_is_harmless() {
+    let mut world = running();
+    let again = world.join("700", "alice");
+    assert!(world.replies[&again].is_ok() && world.pending.is_empty());
+    let create = wire::CreateRequest { request_id: "r1".into(), ..Default::default() };
+    let first = world.request(Request::Create { id: "c2".into(), create: create.clone() });
+    world.settle();
+    let second = world.request(Request::Create { id: "c3".into(), create });
+    assert_eq!(world.replies[&first], world.replies[&second]);
+}
+
+#[test]
+fn a_node_that_does_not_answer_is_passed_over() {
+    let mut world = World::new();
+    world.announce("n1", "b1");
+    world.announce("n2", "b1");
+    world.settle();
+    let request = world.create("c1", "");
+    world.answer(true);
+    world.answer(false);
+    world.settle();
+    assert!(world.replies[&request].is_ok());
+    let record = &world.state.conferences["c1"].record;
+    assert_eq!((record.node_id.as_str(), record.epoch), ("n2", 2), "each assignment has its epoch");
+}
+
+#[test]
+fn without_a_node_the_reason_is_given() {
+    let mut world = World::new();
+    let request = world.create("c1", "");
+    assert_eq!(world.refusal(request).code, Code::ResourceExhausted);
+    assert!(world.state.conferences.is_empty());
+}
+
+#[test]
+fn a_join_that_the_node_did_not_confirm_is_taken_back() {
+    let mut world = running();
+    let request = world.join("700", "bob");
+    world.answer(true);
+    // The node does it, and the answer is lost.
+    let Some(Effect::NodePut { address, put, .. }) = world.pending.first().cloned() else { panic!("a put") };
+    world.put(&address, &put).expect("the node is well");
+    world.answer(false);
+    assert_eq!(world.refusal(request).code, Code::Unavailable);
+    assert!(!world.state.conferences["c1"].record.participants.contains_key("bob"));
+    world.pass(2_000);
+    world.settle();
+    let (_, revision, metadata) = &world.nodes["n1"]["c1"];
+    let record: Record = serde_json::from_slice(metadata).expect("a record");
+    assert!(*revision > 3 && !record.participants.contains_key("bob"), "the node was repaired");
+}
+
+#[test]
+fn without_the_store_changes_are_refused_and_reads_go_on() {
+    let mut world = running();
+    let request = world.join("700", "bob");
+    world.answer(false);
+    assert_eq!(world.refusal(request).code, Code::Unavailable);
+    assert!(world.refusal(request).message.contains("store"), "{}", world.refusal(request));
+    let get = world.request(Request::Get(wire::GetRequest { conference: "700".into() }));
+    assert!(world.replies[&get].is_ok());
+    let create = world.create("c2", "");
+    assert_eq!(world.refusal(create).code, Code::Unavailable);
+    world.pass(2_000);
+    world.settle();
+    let again = world.join("700", "bob");
+    world.settle();
+    assert!(world.replies[&again].is_ok(), "{:?}", world.replies[&again]);
+}
+
+#[test]
+fn a_lost_node_makes_its_conferences_wait_and_says_so() {
+    let mut world = running();
+    world.pass(2_999);
+    world.settle();
+    assert_eq!(world.phase("c1"), Phase::Running);
+    world.pass(1);
+    assert_eq!((world.phase("c1"), world.state.nodes["n1"].state), (Phase::PendingRestore, NodeState::Lost));
+    assert_eq!((world.emitted(Kind::NodeLost), world.emitted(Kind::PendingRestore)), (1, 1));
+    let join = world.join("700", "bob");
+    assert_eq!(world.refusal(join).code, Code::FailedPrecondition);
+    // The node was only cut off: it runs on as before.
+    world.announce("n1", "b1");
+    world.settle();
+    assert_eq!(world.phase("c1"), Phase::Running);
+}
+
+#[test]
+fn a_node_that_was_started_again_runs_nothing_and_nothing_is_deleted() {
+    let mut world = running();
+    world.nodes.get_mut("n1").expect("a node").clear();
+    world.announce("n1", "b2");
+    world.settle();
+    assert_eq!(world.phase("c1"), Phase::PendingRestore);
+    assert!(world.state.conferences["c1"].record.reason.contains("started again"));
+}
+
+#[test]
+fn control_that_was_started_again_takes_over_what_runs() {
+    let old = running();
+    let mut world = World::new();
+    world.nodes = old.nodes;
+    world.announce("n1", "b1");
+    world.settle();
+    let record = &world.state.conferences["c1"].record;
+    assert_eq!((record.number.as_str(), record.phase, record.revision), ("700", Phase::Running, 2));
+    assert!(record.participants.contains_key("alice"));
+    let join = world.join("700", "bob");
+    world.settle();
+    assert!(world.replies[&join].is_ok());
+}
+
+#[test]
+fn a_copy_of_an_ended_conference_or_of_an_old_epoch_is_removed() {
+    let mut world = running();
+    world.request(Request::End(wire::EndRequest { conference: "700".into(), reason: String::new() }));
+    world.answer(true);
+    // The node does not hear of it.
+    world.pending.clear();
+    world.pass(5_000);
+    world.announce("n1", "b1");
+    world.settle();
+    assert!(world.nodes["n1"].is_empty());
+    assert_eq!(world.phase("c1"), Phase::Ended);
+}
+
+#[test]
+fn participants_are_alive_while_packets_come() {
+    let mut world = running();
+    let alive = node::LegAlive { leg: "alice".into(), ..Default::default() };
+    let silent = node::LegSilent { leg: "alice".into(), silent_ms: 5_000 };
+    let kinds = [(node::event::Kind::LegAlive(alive), true), (node::event::Kind::LegSilent(silent), false)];
+    for (kind, expected) in kinds {
+        let event = node::Event {
+            node_id: "n1".into(),
+            conference: "c1".into(),
+            epoch: 1,
+            kind: Some(kind),
+            ..Default::default()
+        };
+        world.event(Event::Media(Box::new(event)));
+        assert_eq!(world.state.conferences["c1"].info().participants[0].alive, expected);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Create(u8),
+    Join(u8, u8),
+    Leave(u8, u8),
+    End(u8),
+    Announce(u8),
+    Restart(u8),
+    Pass(u16),
+    Answer(bool),
+    Drop,
+    Repeat,
+}
+
+fn any_act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        2 => (0..4_u8).prop_map(Act::Create),
+        3 => (0..4_u8, 0..3_u8).prop_map(|(c, p)| Act::Join(c, p)),
+        1 => (0..4_u8, 0..3_u8).prop_map(|(c, p)| Act::Leave(c, p)),
+        1 => (0..4_u8).prop_map(Act::End),
+        3 => (0..3_u8).prop_map(Act::Announce),
+        1 => (0..3_u8).prop_map(Act::Restart),
+        3 => (0..3_000_u16).prop_map(Act::Pass),
+        12 => prop::bool::weighted(0.85).prop_map(Act::Answer),
+        1 => Just(Act::Drop),
+        1 => Just(Act::Repeat),
+    ]
+}
+
+fn act(world: &mut World, boots: &mut BTreeMap<u8, u8>, created: &mut u32, act: Act) {
+    let number = |n: u8| format!("70{n}");
+    match act {
+        Act::Create(n) => {
+            *created += 1;
+            world.create(&format!("c{created}"), &number(n));
+        }
+        Act::Join(c, p) => {
+            world.join(&number(c), &format!("p{p}"));
+        }
+        Act::Leave(c, p) => {
+            let (conference, participant) = (number(c), format!("p{p}"));
+            world.request(Request::Remove(wire::RemoveParticipantRequest { conference, participant }));
+        }
+        Act::End(c) => {
+            world.request(Request::End(wire::EndRequest { conference: number(c), reason: String::new() }));
+        }
+        Act::Announce(n) => {
+            let boot = *boots.entry(n).or_default();
+            world.announce(&format!("n{n}"), &format!("b{boot}"));
+        }
+        Act::Restart(n) => {
+            *boots.entry(n).or_default() += 1;
+            world.nodes.entry(format!("n{n}")).or_default().clear();
+        }
+        Act::Pass(ms) => world.pass(u64::from(ms)),
+        Act::Answer(well) => {
+            world.answer(well);
+        }
+        // An answer that never comes, and one that comes twice. A store writes in order and always answers.
+        Act::Drop => {
+            if matches!(world.pending.first(), Some(Effect::NodeList { .. } | Effect::NodeDelete { .. })) {
+                world.pending.remove(0);
+            }
+        }
+        Act::Repeat => {
+            if let Some(first @ Effect::NodePut { .. }) = world.pending.first().cloned() {
+                world.pending.push(first);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever happens: epochs and versions never go down, an ended conference stays ended, a number
+    /// belongs to one living conference; and when all is well again, every request is answered and what
+    /// runs is what control says.
+    #[test]
+    fn rules_that_always_hold(acts in proptest::collection::vec(any_act(), 1..120)) {
+        let mut world = World::new();
+        let mut boots = BTreeMap::new();
+        let mut created = 0;
+        let mut seen: BTreeMap<String, (u64, u64, bool)> = BTreeMap::new();
+        for one in acts {
+            act(&mut world, &mut boots, &mut created, one);
+            let mut numbers = BTreeMap::new();
+            for (id, conference) in &world.state.conferences {
+                let record = &conference.record;
+                let ended = record.phase == Phase::Ended;
+                let (epoch, version, was_ended) = seen.get(id).copied().unwrap_or_default();
+                prop_assert!(record.epoch >= epoch && record.version >= version && (ended || !was_ended));
+                seen.insert(id.clone(), (record.epoch, record.version, ended));
+                if !ended {
+                    prop_assert!(numbers.insert(record.number.clone(), id.clone()).is_none(), "{}", record.number);
+                }
+            }
+        }
+        // Faults stop; every node announces itself and is heard.
+        for _ in 0..12 {
+            world.settle();
+            for (n, boot) in boots.clone() {
+                world.announce(&format!("n{n}"), &format!("b{boot}"));
+            }
+            world.settle();
+            world.pass(1_100);
+        }
+        world.settle();
+        for id in 1..=world.requests {
+            prop_assert!(world.replies.contains_key(&id), "request {id} was not answered");
+        }
+        for (id, conference) in &world.state.conferences {
+            let record = &conference.record;
+            let on: Vec<_> = world.nodes.iter().filter(|(_, runs)| runs.contains_key(id)).collect();
+            match record.phase {
+                Phase::Running => {
+                    prop_assert_eq!(on.len(), 1, "{} runs on {:?}", id, on);
+                    let (epoch, revision, _) = &on[0].1[id];
+                    prop_assert_eq!((on[0].0, *epoch, *revision), (&record.node_id, record.epoch, record.revision));
+                }
+                Phase::Ended => prop_assert_eq!(on.len(), 0, "{} has ended", id),
+                Phase::PendingRestore => prop_assert_eq!(on.len(), 0),
+                Phase::Creating => prop_assert!(false, "{id} is still being created"),
+            }
+            let stored = world.stored.get(id).map(|stored| (stored.phase, stored.revision));
+            prop_assert_eq!(stored, Some((record.phase, record.revision)), "{}", id);
+        }
+    }
+}

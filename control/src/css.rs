@@ -1,0 +1,137 @@
+//! Control as a process: options, listener, services.
+
+use crate::conference::Options;
+use crate::nodes::GrpcNodes;
+use crate::runtime::Control;
+use crate::service::{ConferenceService, RegistryService};
+use crate::store;
+use anyhow::{Context, Result};
+use motet_proto::conference::conference_server::ConferenceServer;
+use motet_proto::registry::node_registry_server::NodeRegistryServer;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+
+/// Options of `motet css`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct CssOptions {
+    /// Address of the gRPC services; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7400")]
+    pub listen: SocketAddr,
+
+    /// Where conferences are kept: embedded (memory; after a restart the nodes tell what runs) or
+    /// redis://HOST:PORT[/DB]
+    #[arg(long, value_name = "embedded|URL", default_value = "embedded")]
+    pub store: String,
+
+    /// A node that has not announced itself for so long is lost, in milliseconds, 500 to 60000
+    #[arg(long, value_name = "MS", default_value_t = 3000, value_parser = clap::value_parser!(u64).range(500..=60_000))]
+    pub lease_ms: u64,
+
+    /// How often nodes shall announce themselves, in milliseconds, 100 to 20000; a third of the lease is good
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..=20_000))]
+    pub announce_ms: u64,
+
+    /// MOID of the platform that this process belongs to (confex.platformmoid)
+    #[arg(long, value_name = "MOID", default_value = "platform")]
+    pub platform: String,
+
+    /// Numbers to choose from for conferences without one, as FIRST-LAST
+    #[arg(long, value_name = "FIRST-LAST", default_value = "800000-899999", value_parser = numbers)]
+    pub numbers: (u64, u64),
+}
+
+fn numbers(text: &str) -> Result<(u64, u64), String> {
+    let parsed =
+        text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+    match parsed {
+        Some((first, last)) if first <= last && last < 1_000_000_000_000_000 => Ok((first, last)),
+        _ => Err("must be two numbers of up to 15 digits such as 800000-899999".into()),
+    }
+}
+
+/// Control that runs in this process.
+pub struct RunningCss {
+    address: SocketAddr,
+    control: Control,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
+    end_server: oneshot::Sender<()>,
+}
+
+impl RunningCss {
+    /// Where the services listen.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The library itself, for callers that live in this process.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Ends the services. Nodes and their media go on.
+    pub async fn shutdown(mut self) {
+        let _ = self.end_server.send(());
+        // Watchers would hold an orderly end open for ever.
+        if tokio::time::timeout(Duration::from_millis(500), &mut self.server).await.is_err() {
+            self.server.abort();
+        }
+    }
+}
+
+/// Runs control until `shutdown`.
+pub async fn run(options: CssOptions, shutdown: impl Future<Output = ()>) -> Result<()> {
+    let css = start(options).await?;
+    shutdown.await;
+    css.shutdown().await;
+    Ok(())
+}
+
+/// Starts control and returns when it serves.
+pub async fn start(options: CssOptions) -> Result<RunningCss> {
+    anyhow::ensure!(
+        options.announce_ms < options.lease_ms,
+        "--announce-ms: {} must be less than --lease-ms, {}",
+        options.announce_ms,
+        options.lease_ms
+    );
+    let store = store::open(&options.store)?;
+    let listener = TcpListener::bind(options.listen).await.with_context(|| {
+        format!("cannot listen on {} (--listen); does another control process run here?", options.listen)
+    })?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    let name = store.name();
+    let core = Options {
+        lease_ms: options.lease_ms,
+        announce_ms: options.announce_ms,
+        platform: options.platform,
+        numbers: options.numbers,
+        store: name.clone(),
+        ..Options::default()
+    };
+    let control = Control::start(core, store, Box::<GrpcNodes>::default());
+    tracing::info!(%address, store = %name, "control starts");
+
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<ConferenceServer<ConferenceService>>().await;
+    health.set_serving::<NodeRegistryServer<RegistryService>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(motet_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .context("the schema cannot be reflected")?;
+    let (end_server, ended) = oneshot::channel::<()>();
+    let server = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(10)))
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(ConferenceServer::new(ConferenceService(control.clone())))
+        .add_service(NodeRegistryServer::new(RegistryService(control.clone())))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+            let _ = ended.await;
+        });
+    Ok(RunningCss { address, control, server: tokio::spawn(server), end_server })
+}

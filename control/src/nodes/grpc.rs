@@ -1,0 +1,76 @@
+//! Nodes over gRPC.
+
+use super::{NodeEvents, NodeFailure, Nodes};
+use motet_proto::node as wire;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio_stream::StreamExt;
+use tonic::Request;
+use tonic::transport::{Channel, Endpoint};
+use wire::media_node_client::MediaNodeClient;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// A full list of thousands of conferences is some megabytes.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// One channel for each node, kept and made anew by itself after a break.
+#[derive(Default)]
+pub struct GrpcNodes {
+    clients: Mutex<HashMap<String, MediaNodeClient<Channel>>>,
+}
+
+impl GrpcNodes {
+    fn client(&self, address: &str) -> Result<MediaNodeClient<Channel>, NodeFailure> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(address) {
+            return Ok(client.clone());
+        }
+        let endpoint = Endpoint::from_shared(address.to_owned())
+            .map_err(|error| NodeFailure::Unreachable(format!("'{address}' is not an address: {error}")))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(Duration::from_secs(1))
+            .keep_alive_timeout(ANSWER_TIMEOUT);
+        let client =
+            MediaNodeClient::new(endpoint.connect_lazy()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        clients.insert(address.to_owned(), client.clone());
+        Ok(client)
+    }
+}
+
+fn timed<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(ANSWER_TIMEOUT);
+    request
+}
+
+#[tonic::async_trait]
+impl Nodes for GrpcNodes {
+    async fn put(
+        &self,
+        address: &str,
+        put: wire::PutConferenceRequest,
+    ) -> Result<wire::ConferenceAllocation, NodeFailure> {
+        Ok(self.client(address)?.put_conference(timed(put)).await?.into_inner())
+    }
+
+    async fn delete(&self, address: &str, delete: wire::DeleteConferenceRequest) -> Result<(), NodeFailure> {
+        self.client(address)?.delete_conference(timed(delete)).await?;
+        Ok(())
+    }
+
+    async fn list(&self, address: &str) -> Result<wire::ListConferencesResponse, NodeFailure> {
+        let list = wire::ListConferencesRequest { full: true };
+        Ok(self.client(address)?.list_conferences(timed(list)).await?.into_inner())
+    }
+
+    async fn describe(&self, address: &str) -> Result<wire::NodeDescription, NodeFailure> {
+        Ok(self.client(address)?.describe(timed(wire::DescribeRequest {})).await?.into_inner())
+    }
+
+    async fn watch(&self, address: &str) -> Result<NodeEvents, NodeFailure> {
+        let events = self.client(address)?.watch(wire::WatchRequest::default()).await?.into_inner();
+        Ok(Box::pin(events.map(|event| event.map_err(NodeFailure::from))))
+    }
+}

@@ -1,0 +1,75 @@
+//! Media nodes, as control reaches them: an edge behind one trait.
+
+mod grpc;
+
+pub use grpc::GrpcNodes;
+
+use crate::refusal::Refusal;
+use motet_proto::node as wire;
+use std::pin::Pin;
+use tokio_stream::Stream;
+use tonic::{Code, Status};
+
+/// Why a node did not do what it was told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeFailure {
+    /// No answer; it may or may not have been done.
+    #[error("does not answer: {0}")]
+    Unreachable(String),
+    /// It refused, and changed nothing.
+    #[error("{message}")]
+    Refused {
+        /// gRPC code.
+        code: Code,
+        /// The node's words.
+        message: String,
+    },
+}
+
+impl From<Status> for NodeFailure {
+    fn from(status: Status) -> Self {
+        match status.code() {
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
+                NodeFailure::Unreachable(status.message().to_owned())
+            }
+            code => NodeFailure::Refused { code, message: status.message().to_owned() },
+        }
+    }
+}
+
+impl From<NodeFailure> for Refusal {
+    fn from(failure: NodeFailure) -> Self {
+        match failure {
+            NodeFailure::Unreachable(why) => Refusal::plain(
+                Code::Unavailable,
+                format!("the conference's node does not answer: {why}; nothing was changed"),
+            ),
+            NodeFailure::Refused { code, message } => {
+                Refusal::plain(code, format!("the node refused: {message}"))
+            }
+        }
+    }
+}
+
+/// Events of a node.
+pub type NodeEvents = Pin<Box<dyn Stream<Item = Result<wire::Event, NodeFailure>> + Send>>;
+
+/// What control asks of nodes; `address` is that of the `MediaNode` service.
+#[tonic::async_trait]
+pub trait Nodes: Send + Sync {
+    /// Makes a node run a conference.
+    async fn put(
+        &self,
+        address: &str,
+        put: wire::PutConferenceRequest,
+    ) -> Result<wire::ConferenceAllocation, NodeFailure>;
+    /// Makes a node forget a conference.
+    async fn delete(&self, address: &str, delete: wire::DeleteConferenceRequest) -> Result<(), NodeFailure>;
+    /// Asks what a node runs, in full.
+    async fn list(&self, address: &str) -> Result<wire::ListConferencesResponse, NodeFailure>;
+    /// Asks who a node is.
+    async fn describe(&self, address: &str) -> Result<wire::NodeDescription, NodeFailure>;
+    /// Follows a node's events.
+    async fn watch(&self, address: &str) -> Result<NodeEvents, NodeFailure>;
+}

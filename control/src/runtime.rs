@@ -1,0 +1,280 @@
+//! Runs the core: one task owns the state, takes events and has the effects carried out.
+
+use crate::conference::{
+    Effect, Event, NodeAnnouncement, Now, Options, Request, RequestId, Response, State, step,
+};
+use crate::nodes::Nodes;
+use crate::refusal::Refusal;
+use crate::store::Store;
+use motet_proto::conference::ConferenceEvent;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio_stream::StreamExt;
+use tonic::Code;
+
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// Requests that may wait for the core.
+const REQUESTS_WAITING_MAX: usize = 4096;
+/// Events that a slow watcher may be behind before it loses some.
+const WATCHER_BACKLOG: usize = 4096;
+/// Pause before a broken event stream is tried again.
+const WATCH_AGAIN: Duration = Duration::from_millis(250);
+
+type Answer = Result<Response, Refusal>;
+
+enum Message {
+    Request(Request, oneshot::Sender<Answer>),
+    Announced(Box<NodeAnnouncement>, oneshot::Sender<Answer>),
+    Event(Event),
+}
+
+/// A handle on the running core.
+#[derive(Clone)]
+pub struct Control {
+    messages: mpsc::Sender<Message>,
+    events: broadcast::Sender<ConferenceEvent>,
+}
+
+impl Control {
+    /// Starts the core.
+    pub fn start(options: Options, store: Box<dyn Store>, nodes: Box<dyn Nodes>) -> Control {
+        let (messages, waiting) = mpsc::channel(REQUESTS_WAITING_MAX);
+        let (events, _) = broadcast::channel(WATCHER_BACKLOG);
+        let control = Control { messages: messages.clone(), events: events.clone() };
+        let runtime = Runtime {
+            state: State::new(options),
+            store: Writer::start(Arc::from(store), messages.clone()),
+            nodes: Arc::from(nodes),
+            messages,
+            events,
+            sequence: 0,
+            origin: Instant::now(),
+            requests: HashMap::new(),
+            last_request: 0,
+            watches: HashMap::new(),
+        };
+        tokio::spawn(runtime.run(waiting));
+        control
+    }
+
+    /// Asks for something and waits for the answer.
+    pub async fn request(&self, request: Request) -> Answer {
+        let (answer, wait) = oneshot::channel();
+        self.ask(Message::Request(request, answer), wait).await
+    }
+
+    /// Passes on that a node announced itself.
+    pub async fn announce(&self, announcement: NodeAnnouncement) -> Answer {
+        let (answer, wait) = oneshot::channel();
+        self.ask(Message::Announced(Box::new(announcement), answer), wait).await
+    }
+
+    /// Events from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<ConferenceEvent> {
+        self.events.subscribe()
+    }
+
+    async fn ask(&self, message: Message, wait: oneshot::Receiver<Answer>) -> Answer {
+        let ended = || Refusal::plain(Code::Unavailable, "control is ending");
+        self.messages.send(message).await.map_err(|_| ended())?;
+        wait.await.map_err(|_| ended())?
+    }
+}
+
+/// Writes to the store one after another, so that a later record never overtakes an earlier one.
+#[derive(Clone)]
+struct Writer {
+    writes: mpsc::UnboundedSender<Effect>,
+}
+
+impl Writer {
+    fn start(store: Arc<dyn Store>, messages: mpsc::Sender<Message>) -> Writer {
+        let (writes, mut waiting) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(effect) = waiting.recv().await {
+                if let Some(event) = write(&*store, effect).await
+                    && messages.send(Message::Event(event)).await.is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Writer { writes }
+    }
+}
+
+async fn write(store: &dyn Store, effect: Effect) -> Option<Event> {
+    match effect {
+        Effect::StoreLoad => Some(match store.load().await {
+            Ok(records) => Event::StoreLoaded(records),
+            Err(error) => Event::StoreLoadFailed(error.to_string()),
+        }),
+        Effect::StorePut { token, record, new } => {
+            let result = store.put(&record, new).await;
+            Some(Event::StorePutDone { token, conference: record.id.clone(), result })
+        }
+        Effect::StoreRemove { conference } => {
+            if let Err(error) = store.remove(&conference).await {
+                tracing::warn!(%conference, %error, "the store did not forget a conference; it will be seen at the next start");
+            }
+            None
+        }
+        _ => None,
+    }
+}
+
+struct Runtime {
+    state: State,
+    store: Writer,
+    nodes: Arc<dyn Nodes>,
+    messages: mpsc::Sender<Message>,
+    events: broadcast::Sender<ConferenceEvent>,
+    sequence: u64,
+    origin: Instant,
+    requests: HashMap<RequestId, oneshot::Sender<Answer>>,
+    last_request: u64,
+    watches: HashMap<String, AbortHandle>,
+}
+
+impl Runtime {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Message>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        self.carry_out(Effect::StoreLoad);
+        loop {
+            let event = tokio::select! {
+                message = waiting.recv() => match message {
+                    Some(Message::Request(request, answer)) => Event::Request(self.remember(answer), request),
+                    Some(Message::Announced(node, answer)) => Event::Announced(self.remember(answer), node),
+                    Some(Message::Event(event)) => event,
+                    None => return,
+                },
+                _ = ticks.tick() => Event::Tick,
+            };
+            let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let steady_ms = self.origin.elapsed().as_millis() as u64;
+            let now = Now { steady_ms, unix_ms: unix.as_millis() as i64 };
+            let fault = self.state.store_fault.clone();
+            for effect in step(&mut self.state, event, now) {
+                self.carry_out(effect);
+            }
+            match (&fault, &self.state.store_fault) {
+                (None, Some(why)) => {
+                    tracing::warn!(store = %self.state.options.store, %why, "the store is away")
+                }
+                (Some(_), None) => tracing::info!(store = %self.state.options.store, "the store can be used"),
+                _ => {}
+            }
+        }
+    }
+
+    fn remember(&mut self, answer: oneshot::Sender<Answer>) -> RequestId {
+        self.last_request += 1;
+        self.requests.insert(RequestId(self.last_request), answer);
+        RequestId(self.last_request)
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::StoreLoad | Effect::StorePut { .. } | Effect::StoreRemove { .. } => {
+                let _ = self.store.writes.send(effect);
+            }
+            Effect::NodePut { token, conference, address, put } => {
+                self.ask_node(move |nodes| async move {
+                    let result = nodes.put(&address, *put).await;
+                    Some(Event::NodePutDone { token, conference, result })
+                });
+            }
+            Effect::NodeDelete { address, delete } => self.ask_node(move |nodes| async move {
+                if let Err(error) = nodes.delete(&address, delete).await {
+                    tracing::warn!(%address, %error, "a node did not forget a conference; its next list will show it");
+                }
+                None
+            }),
+            Effect::NodeList { token, address, node } => self.ask_node(move |nodes| async move {
+                let result = nodes.list(&address).await;
+                Some(Event::NodeListed { token, node, result })
+            }),
+            Effect::NodeWatch { address, node, boot_id } => {
+                let task = watch(Arc::clone(&self.nodes), self.messages.clone(), address, node.clone(), boot_id);
+                let watch = tokio::spawn(task).abort_handle();
+                if let Some(before) = self.watches.insert(node, watch) {
+                    before.abort();
+                }
+            }
+            Effect::NodeUnwatch { node } => {
+                if let Some(watch) = self.watches.remove(&node) {
+                    watch.abort();
+                }
+            }
+            Effect::Reply(id, answer) => {
+                if let Some(waiting) = self.requests.remove(&id) {
+                    let _ = waiting.send(*answer);
+                }
+            }
+            Effect::Emit(mut event) => {
+                self.sequence += 1;
+                event.sequence = self.sequence;
+                tracing::info!(conference = %event.conference, node = %event.node_id, "{}", event.message);
+                let _ = self.events.send(event);
+            }
+        }
+    }
+
+    fn ask_node<F>(&self, ask: impl FnOnce(Arc<dyn Nodes>) -> F)
+    where
+        F: Future<Output = Option<Event>> + Send + 'static,
+    {
+        let (asked, messages) = (ask(Arc::clone(&self.nodes)), self.messages.clone());
+        tokio::spawn(async move {
+            if let Some(event) = asked.await {
+                let _ = messages.send(Message::Event(event)).await;
+            }
+        });
+    }
+}
+
+/// Follows a node's events until it does not even say who it is.
+async fn watch(
+    nodes: Arc<dyn Nodes>,
+    messages: mpsc::Sender<Message>,
+    address: String,
+    node: String,
+    boot_id: String,
+) {
+    loop {
+        let mut why = "its event stream ended".to_owned();
+        match nodes.watch(&address).await {
+            Ok(mut events) => {
+                while let Some(event) = events.next().await {
+                    match event {
+                        Ok(event) => {
+                            if messages.send(Message::Event(Event::Media(Box::new(event)))).await.is_err() {
+                                return;
+                            }
+                        }
+                        Err(failure) => {
+                            why = failure.to_string();
+                            break;
+                        }
+                    }
+                }
+            }
+            Err(failure) => why = failure.to_string(),
+        }
+        // A second way to the node decides: a stream may break for many reasons.
+        match nodes.describe(&address).await {
+            Ok(description) if description.boot_id == boot_id => tokio::time::sleep(WATCH_AGAIN).await,
+            Ok(_) => return,
+            Err(failure) => {
+                let why = format!("broke its event stream ({why}) and {failure}");
+                let _ = messages.send(Message::Event(Event::NodeUnreachable { node, boot_id, why })).await;
+                return;
+            }
+        }
+    }
+}

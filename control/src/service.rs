@@ -1,0 +1,135 @@
+//! The `Conference` and `NodeRegistry` services: calls in, answers of the core out.
+
+use crate::conference::{NodeAnnouncement, Request, Response};
+use crate::refusal::Refusal;
+use crate::runtime::Control;
+use motet_proto::conference as wire;
+use motet_proto::registry;
+use registry::node_registry_server::NodeRegistry;
+use std::pin::Pin;
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Code, Request as Call, Response as Answer, Status};
+use wire::conference_server::Conference;
+
+/// What applications call.
+pub(crate) struct ConferenceService(pub(crate) Control);
+
+/// What nodes call.
+pub(crate) struct RegistryService(pub(crate) Control);
+
+/// The core answers each request in kind.
+fn unexpected() -> Status {
+    Status::internal("the answer is of another kind than the request")
+}
+
+impl ConferenceService {
+    async fn info(&self, request: Request) -> Result<Answer<wire::ConferenceInfo>, Status> {
+        match self.0.request(request).await? {
+            Response::Conference(info) => Ok(Answer::new(*info)),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Conference for ConferenceService {
+    async fn create(&self, call: Call<wire::CreateRequest>) -> Result<Answer<wire::ConferenceInfo>, Status> {
+        let id = uuid::Uuid::new_v4().to_string();
+        self.info(Request::Create { id, create: call.into_inner() }).await
+    }
+
+    async fn get(&self, call: Call<wire::GetRequest>) -> Result<Answer<wire::ConferenceInfo>, Status> {
+        self.info(Request::Get(call.into_inner())).await
+    }
+
+    async fn list(&self, call: Call<wire::ListRequest>) -> Result<Answer<wire::ListResponse>, Status> {
+        match self.0.request(Request::List(call.into_inner())).await? {
+            Response::Conferences(list) => Ok(Answer::new(list)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn add_participant(
+        &self,
+        call: Call<wire::AddParticipantRequest>,
+    ) -> Result<Answer<wire::ParticipantInfo>, Status> {
+        let id = uuid::Uuid::new_v4().to_string();
+        match self.0.request(Request::Add { id, add: call.into_inner() }).await? {
+            Response::Participant(info) => Ok(Answer::new(*info)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn remove_participant(
+        &self,
+        call: Call<wire::RemoveParticipantRequest>,
+    ) -> Result<Answer<wire::RemoveParticipantResponse>, Status> {
+        match self.0.request(Request::Remove(call.into_inner())).await? {
+            Response::Removed(removed) => Ok(Answer::new(removed)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn end(&self, call: Call<wire::EndRequest>) -> Result<Answer<wire::ConferenceInfo>, Status> {
+        self.info(Request::End(call.into_inner())).await
+    }
+
+    type WatchEventsStream = Pin<Box<dyn Stream<Item = Result<wire::ConferenceEvent, Status>> + Send>>;
+
+    async fn watch_events(
+        &self,
+        call: Call<wire::WatchEventsRequest>,
+    ) -> Result<Answer<Self::WatchEventsStream>, Status> {
+        let wanted = call.into_inner().conference;
+        let events = BroadcastStream::new(self.0.subscribe());
+        let mut of = None;
+        if !wanted.is_empty() {
+            match self.0.request(Request::Get(wire::GetRequest { conference: wanted })).await? {
+                Response::Conference(info) => of = Some((info.id, info.node_id)),
+                _ => return Err(unexpected()),
+            }
+        }
+        let stream = events.filter_map(move |event| match (event, &of) {
+            (Ok(event), None) => Some(Ok(event)),
+            (Ok(event), Some((id, node))) => {
+                // What happens to its node concerns a conference, too.
+                let concerns =
+                    event.conference == *id || (event.conference.is_empty() && event.node_id == *node);
+                concerns.then_some(Ok(event))
+            }
+            (Err(BroadcastStreamRecvError::Lagged(lost)), _) => Some(Ok(wire::ConferenceEvent {
+                kind: wire::ConferenceEventKind::Lagged.into(),
+                message: format!("this watcher was too slow and lost {lost} events; read the list again"),
+                ..wire::ConferenceEvent::default()
+            })),
+        });
+        Ok(Answer::new(Box::pin(stream)))
+    }
+}
+
+#[tonic::async_trait]
+impl NodeRegistry for RegistryService {
+    async fn announce(
+        &self,
+        call: Call<registry::AnnounceRequest>,
+    ) -> Result<Answer<registry::AnnounceResponse>, Status> {
+        let registry::AnnounceRequest { address, node, leaving } = call.into_inner();
+        let description = node.ok_or_else(|| Refusal::at(Code::InvalidArgument, "node", "is missing"))?;
+        match self.0.announce(NodeAnnouncement { address, description, leaving }).await? {
+            Response::Announced(answer) => Ok(Answer::new(answer)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn list_nodes(
+        &self,
+        _call: Call<registry::ListNodesRequest>,
+    ) -> Result<Answer<registry::ListNodesResponse>, Status> {
+        match self.0.request(Request::ListNodes).await? {
+            Response::Nodes(nodes) => Ok(Answer::new(nodes)),
+            _ => Err(unexpected()),
+        }
+    }
+}
