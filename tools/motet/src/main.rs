@@ -1,3 +1,106 @@
-//! The `motet` command.
+//! The `motet` command: `serve`, `node`, `css`, `conf`, `nodes`, `load`.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod client;
+mod conf;
+mod medium;
+mod sdp;
+mod serve;
+mod show;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The media plane of a video-conferencing platform.
+///
+/// Start with `motet serve`; it says what to type next.
+#[derive(Parser)]
+#[command(name = "motet", version, after_help = HELP, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const HELP: &str = "\
+Exit codes:
+  0  done
+  1  refused or failed; the message names the field and the likely cause
+  2  wrong usage of the command line
+  3  the server cannot be reached
+
+Environment:
+  MOTET_CSS  address of control for the client commands [http://127.0.0.1:7400]
+  MOTET_LOG  what is logged, such as info or motet_node=debug [servers: info]";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run control and one node on this machine: all that is needed to try it
+    Serve(serve::ServeOptions),
+    /// Run a media node
+    Node(Box<motet_node::NodeOptions>),
+    /// Run control: conference scheduling and placement
+    Css(motet_control::CssOptions),
+    /// Create, list, show, join, leave, end and watch conferences
+    Conf(conf::ConfOptions),
+    /// List the nodes that control knows
+    Nodes(conf::NodesOptions),
+    /// Send and receive many RTP streams, and account for every packet
+    Load(Box<motet_rtpgen::cli::LoadOptions>),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let server = matches!(cli.command, Command::Serve(_) | Command::Node(_) | Command::Css(_));
+    let filter =
+        std::env::var("MOTET_LOG").unwrap_or_else(|_| if server { "info" } else { "error" }.to_owned());
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_target(false)
+        .init();
+    if let Command::Load(options) = cli.command {
+        return finish(motet_rtpgen::cli::run(*options));
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return finish(Err(anyhow::anyhow!("cannot start threads: {error}"))),
+    };
+    let done = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(options) => serve::run(options, signalled()).await.map(|()| ExitCode::SUCCESS),
+            Command::Node(options) => {
+                motet_node::run(*options, signalled()).await.map(|()| ExitCode::SUCCESS)
+            }
+            Command::Css(options) => {
+                motet_control::run(options, signalled()).await.map(|()| ExitCode::SUCCESS)
+            }
+            Command::Conf(options) => conf::run(options).await,
+            Command::Nodes(options) => conf::nodes(options).await,
+            Command::Load(_) => unreachable!("handled above"),
+        }
+    });
+    // A blocked read of standard input must not hold up the end.
+    runtime.shutdown_background();
+    finish(done)
+}
+
+fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
+    done.unwrap_or_else(|error| {
+        eprintln!("motet: {error:#}");
+        client::exit_code(&error)
+    })
+}
+
+/// Ends at Ctrl-C or SIGTERM.
+async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("signals can be handled");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

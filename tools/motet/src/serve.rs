@@ -1,0 +1,121 @@
+//! `motet serve`: control in this process, one node in a child process of it.
+//!
+//! The node is a process of its own, so that its end does not take control along, and is started again when
+//! it dies. It ends when its standard input closes, so that it does not outlive this process, however that
+//! ends.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use motet_proto::registry::NodeState;
+use std::net::{IpAddr, SocketAddr};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::{Child, ChildStdin, Command};
+
+/// Options of `motet serve`.
+#[derive(Args)]
+pub(crate) struct ServeOptions {
+    #[command(flatten)]
+    css: motet_control::CssOptions,
+
+    /// Address of the node's own gRPC service; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
+    node_listen: SocketAddr,
+
+    /// Name of the node
+    #[arg(long, value_name = "ID", default_value = "node-1")]
+    node_id: String,
+
+    /// Local address for media; may be given twice, for IPv4 and for IPv6
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    media_ip: Vec<IpAddr>,
+
+    /// UDP ports for media, as FIRST-LAST
+    #[arg(long, value_name = "FIRST-LAST", default_value = "20000-29999")]
+    port_range: String,
+
+    /// How packets are carried: auto, uring or mmsg
+    #[arg(long, value_name = "auto|uring|mmsg", default_value = "auto")]
+    io: String,
+}
+
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+const RESTART_AFTER_MAX: Duration = Duration::from_secs(30);
+/// A node that ran for this long was well; the next restart is quick again.
+const WELL_AFTER: Duration = Duration::from_secs(60);
+
+/// Runs until `shutdown`.
+pub(crate) async fn run(options: ServeOptions, shutdown: impl Future<Output = ()>) -> Result<()> {
+    let css = motet_control::start(options.css.clone()).await?;
+    let address = format!("http://{}", css.address());
+    // Waiting for a child closes its standard input, if it is still in there.
+    let (mut node, mut lifeline) = start_node(&options, &address)?;
+    tokio::pin!(shutdown);
+    tokio::select! {
+        () = &mut shutdown => {}
+        ready = ready(&css) => ready.then(|| greet(&address)).unwrap_or_else(|| {
+            tracing::warn!("the node is not ready yet; see its messages");
+        }),
+    }
+    let mut pause = RESTART_AFTER;
+    loop {
+        let started = tokio::time::Instant::now();
+        let ended = tokio::select! {
+            () = &mut shutdown => break,
+            ended = node.wait() => ended.context("cannot wait for the node")?,
+        };
+        pause =
+            if started.elapsed() > WELL_AFTER { RESTART_AFTER } else { (pause * 2).min(RESTART_AFTER_MAX) };
+        tracing::error!(%ended, "the node ended; it is started again in {} s", pause.as_secs());
+        tokio::select! {
+            () = &mut shutdown => break,
+            () = tokio::time::sleep(pause) => (node, lifeline) = start_node(&options, &address)?,
+        }
+    }
+    // Its standard input closes: it tells control that it leaves, and ends.
+    drop(lifeline);
+    if tokio::time::timeout(Duration::from_secs(3), node.wait()).await.is_err() {
+        let _ = node.kill().await;
+    }
+    css.shutdown().await;
+    Ok(())
+}
+
+fn start_node(options: &ServeOptions, control: &str) -> Result<(Child, Option<ChildStdin>)> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut command = Command::new(program);
+    command.args(["node", "--exit-with-stdin", "--node-id", &options.node_id]);
+    command.args(["--listen", &options.node_listen.to_string(), "--control", control]);
+    command.args(["--port-range", &options.port_range, "--io", &options.io]);
+    for ip in &options.media_ip {
+        command.args(["--media-ip", &ip.to_string()]);
+    }
+    // Of its own group, so that Ctrl-C ends it through us and in order.
+    command.process_group(0).stdin(Stdio::piped()).kill_on_drop(true);
+    let mut node = command.spawn().context("cannot start the node")?;
+    let lifeline = node.stdin.take();
+    Ok((node, lifeline))
+}
+
+/// Waits until a node is ready, for ten seconds at most.
+async fn ready(css: &motet_control::RunningCss) -> bool {
+    use motet_control::conference::{Request, Response};
+    for _ in 0..100 {
+        let answer = css.control().request(Request::ListNodes).await;
+        if let Ok(Response::Nodes(list)) = answer
+            && list.nodes.iter().any(|node| node.state() == NodeState::Ready)
+        {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    false
+}
+
+fn greet(address: &str) {
+    println!("motet: ready; control listens on {address}");
+    println!("motet: next, in another terminal (Ctrl-C here ends all):");
+    let css = if address == "http://127.0.0.1:7400" { String::new() } else { format!(" --css {address}") };
+    println!("  motet conf create --number 700{css}");
+    println!("  motet conf join 700 alice --audio opus --video h264{css}");
+}

@@ -1,0 +1,235 @@
+//! What the client prints: JSON for programs, tables for people.
+
+use motet_proto::conference::*;
+use motet_proto::media::Codec;
+use motet_proto::registry::{NodeState, RegisteredNode};
+use serde_json::{Value, json};
+
+/// One document on standard output.
+pub(crate) fn json(value: &Value) {
+    println!("{value:#}");
+}
+
+/// State in small letters: "running".
+pub(crate) fn state(info: &ConferenceInfo) -> String {
+    short(info.state().as_str_name(), "CONFERENCE_STATE_")
+}
+
+/// "CONFERENCE_STATE_PENDING_RESTORE" as "pending-restore".
+fn short(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_ascii_lowercase().replace('_', "-")
+}
+
+pub(crate) fn conference(info: &ConferenceInfo) -> Value {
+    json!({
+        "id": info.id,
+        "number": info.number,
+        "name": info.name,
+        "user_domain": info.user_domain,
+        "state": state(info),
+        "reason": info.reason,
+        "node_id": info.node_id,
+        "room": info.room,
+        "epoch": info.epoch,
+        "revision": info.revision,
+        "created_unix_ms": info.created_unix_ms,
+        "ended_unix_ms": info.ended_unix_ms,
+        "participants": info.participants.iter().map(participant).collect::<Vec<_>>(),
+    })
+}
+
+pub(crate) fn participant(info: &ParticipantInfo) -> Value {
+    let media = info.media.iter().map(|entry| {
+        let medium = entry.medium.clone().unwrap_or_default();
+        json!({
+            "id": medium.id,
+            "kind": short(medium.kind().as_str_name(), "MEDIA_KIND_"),
+            "direction": short(medium.direction().as_str_name(), "DIRECTION_"),
+            "send_rtp_to": entry.local,
+            "send_rtcp_to": entry.local_rtcp,
+            "remote": medium.remote,
+            "remote_rtcp": medium.remote_rtcp,
+            "rtcp_mux": medium.rtcp_mux,
+            "latch": short(medium.latch().as_str_name(), "LATCH_POLICY_"),
+            "codecs": medium.codecs.iter().map(codec).collect::<Vec<_>>(),
+        })
+    });
+    let receives = info.receives.iter().map(|stream| {
+        json!({
+            "from": stream.from_participant,
+            "from_medium": stream.from_medium,
+            "medium": stream.medium,
+            "kind": short(stream.kind().as_str_name(), "MEDIA_KIND_"),
+            "ssrc": stream.ssrc,
+            "codecs": stream.codecs.iter().map(codec).collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "id": info.id,
+        "name": info.name,
+        "alive": info.alive,
+        "media": media.collect::<Vec<_>>(),
+        "receives": receives.collect::<Vec<_>>(),
+    })
+}
+
+fn codec(codec: &Codec) -> Value {
+    json!({
+        "payload_type": codec.payload_type,
+        "name": codec.name,
+        "clock_rate_hz": codec.clock_rate_hz,
+        "channels": codec.channels,
+        "fmtp": codec.fmtp,
+    })
+}
+
+pub(crate) fn node(node: &RegisteredNode) -> Value {
+    let described = node.node.clone().unwrap_or_default();
+    let load = described.load.clone().unwrap_or_default();
+    json!({
+        "node_id": described.node_id,
+        "boot_id": described.boot_id,
+        "address": node.address,
+        "state": node_state(node),
+        "silent_ms": node.silent_ms,
+        "version": described.version,
+        "room": described.room,
+        "io_backend": described.io_backend,
+        "io_reason": described.io_reason,
+        "conferences": load.conferences,
+        "legs": load.legs,
+        "routes": load.routes,
+        "packets_received": load.packets_received,
+        "packets_sent": load.packets_sent,
+        "gso_share": load.gso_share,
+        "busy_share": load.busy_share,
+        "drops": load.drops,
+    })
+}
+
+fn node_state(node: &RegisteredNode) -> String {
+    short(NodeState::try_from(node.state).unwrap_or_default().as_str_name(), "NODE_STATE_")
+}
+
+pub(crate) fn event(event: &ConferenceEvent, as_json: bool) {
+    let kind = short(event.kind().as_str_name(), "CONFERENCE_EVENT_KIND_");
+    if as_json {
+        let line = json!({
+            "sequence": event.sequence,
+            "unix_ms": event.unix_ms,
+            "kind": kind,
+            "conference": event.conference,
+            "participant": event.participant,
+            "node_id": event.node_id,
+            "message": event.message,
+        });
+        println!("{line}");
+    } else {
+        println!("{} {kind:20} {}", time(event.unix_ms), event.message);
+    }
+}
+
+/// Time of day in UTC.
+fn time(unix_ms: i64) -> String {
+    let second = unix_ms.div_euclid(1000).rem_euclid(86_400);
+    let ms = unix_ms.rem_euclid(1000);
+    format!("{:02}:{:02}:{:02}.{ms:03}", second / 3600, second / 60 % 60, second % 60)
+}
+
+pub(crate) fn conference_table(conferences: &[ConferenceInfo]) {
+    let rows = conferences.iter().map(|info| {
+        let participants = info.participants.len().to_string();
+        vec![
+            info.number.clone(),
+            info.name.clone(),
+            state(info),
+            info.node_id.clone(),
+            participants,
+            info.id.clone(),
+        ]
+    });
+    table(&["NUMBER", "NAME", "STATE", "NODE", "PEOPLE", "ID"], rows.collect());
+}
+
+pub(crate) fn node_table(nodes: &[RegisteredNode]) {
+    let rows = nodes.iter().map(|node| {
+        let described = node.node.clone().unwrap_or_default();
+        let load = described.load.clone().unwrap_or_default();
+        vec![
+            described.node_id,
+            node_state(node),
+            node.address.clone(),
+            described.room,
+            described.io_backend,
+            load.conferences.to_string(),
+            load.legs.to_string(),
+            format!("{:.0} %", load.busy_share * 100.0),
+            format!("{:.0} %", load.gso_share * 100.0),
+        ]
+    });
+    table(&["NODE", "STATE", "ADDRESS", "ROOM", "IO", "CONFS", "LEGS", "BUSY", "GSO"], rows.collect());
+}
+
+pub(crate) fn conference_page(info: &ConferenceInfo) {
+    println!("conference {}  {}", info.number, info.name);
+    println!("  id        {}", info.id);
+    let why = if info.reason.is_empty() { String::new() } else { format!(": {}", info.reason) };
+    println!("  state     {}{why}", state(info));
+    println!("  node      {} (epoch {}, revision {})", info.node_id, info.epoch, info.revision);
+    for participant in &info.participants {
+        println!();
+        participant_page(participant);
+    }
+}
+
+pub(crate) fn participant_page(info: &ParticipantInfo) {
+    let name = if info.name.is_empty() { String::new() } else { format!(" ({})", info.name) };
+    println!("{}{name}, {}", info.id, if info.alive { "sending" } else { "silent" });
+    let mut rows = Vec::new();
+    for entry in &info.media {
+        let medium = entry.medium.clone().unwrap_or_default();
+        let remote = if medium.remote.is_empty() { "where packets come from" } else { &medium.remote };
+        rows.push(vec![
+            format!("  {}", medium.id),
+            format!("send to {}", entry.local),
+            format!("rtcp {}", entry.local_rtcp),
+            format!("receives at {remote}"),
+            codecs(&medium.codecs),
+        ]);
+    }
+    align(&rows);
+    let mut rows = Vec::new();
+    for stream in &info.receives {
+        rows.push(vec![
+            format!("  from {}/{}", stream.from_participant, stream.from_medium),
+            format!("in {}", stream.medium),
+            format!("ssrc {}", stream.ssrc),
+            codecs(&stream.codecs),
+        ]);
+    }
+    align(&rows);
+}
+
+fn codecs(codecs: &[Codec]) -> String {
+    let one = |codec: &Codec| format!("{}/{}", codec.name.to_ascii_lowercase(), codec.payload_type);
+    codecs.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+fn table(head: &[&str], rows: Vec<Vec<String>>) {
+    let mut all = vec![head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()];
+    all.extend(rows);
+    align(&all);
+}
+
+/// Prints rows with columns under each other.
+fn align(rows: &[Vec<String>]) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    for row in rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        println!("{}", cells.join("  ").trim_end());
+    }
+}
