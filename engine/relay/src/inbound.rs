@@ -96,14 +96,6 @@ impl Relay {
         stream.packets += 1;
         stream.bytes += datagram.len() as u64;
         stream.last_at = Some(now);
-        let entry = self.scratch.packets.len() as u32;
-        if stream.batch_first == NONE {
-            stream.batch_first = entry;
-            self.scratch.streams.push(id);
-        } else {
-            self.scratch.packets[stream.batch_last as usize].next = entry;
-        }
-        stream.batch_last = entry;
         let payload = Payload {
             offset: at.offset + FIXED_HEADER_BYTES as u32,
             len: at.len - FIXED_HEADER_BYTES as u32,
@@ -111,15 +103,8 @@ impl Relay {
         };
         let generation = stream.generation;
         let octets = header.payload_bytes(datagram.len()) as u32;
-        self.scratch.packets.push(Sorted {
-            payload,
-            header,
-            sequence,
-            generation,
-            clock_hz,
-            octets,
-            next: NONE,
-        });
+        let packet = Sorted { payload, header, sequence, generation, clock_hz, octets, next: NONE };
+        self.scratch.enlist(id, stream, packet);
         Ok(())
     }
 

@@ -102,6 +102,22 @@ pub(crate) struct Scratch {
     destinations: Vec<PortId>,
 }
 
+impl Scratch {
+    /// Puts a packet at the end of its stream's list.
+    #[inline]
+    pub(crate) fn enlist(&mut self, id: StreamId, stream: &mut Stream, packet: Sorted) {
+        let entry = self.packets.len() as u32;
+        if stream.batch_first == NONE {
+            stream.batch_first = entry;
+            self.streams.push(id);
+        } else {
+            self.packets[stream.batch_last as usize].next = entry;
+        }
+        stream.batch_last = entry;
+        self.packets.push(packet);
+    }
+}
+
 /// Legs, streams and routes of one worker.
 #[derive(Debug)]
 pub struct Relay {
