@@ -1,0 +1,7 @@
+//! `motet` as people and scripts use it: real processes, real sockets, on free ports of this machine.
+
+#![forbid(unsafe_code)]
+
+mod commands;
+mod faults;
+mod world;

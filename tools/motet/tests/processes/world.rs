@@ -1,0 +1,220 @@
+//! Real processes on free ports, ended with the test.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take on a busy machine before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A process that is killed when the test is over, however it ends.
+pub struct Process(Child);
+
+impl Process {
+    pub fn motet(arguments: &[&str]) -> Process {
+        Process::start(Command::new(env!("CARGO_BIN_EXE_motet")).args(arguments))
+    }
+
+    /// A Redis that keeps nothing on disk.
+    pub fn redis(port: u16) -> Process {
+        let port = port.to_string();
+        let mut command = Command::new("redis-server");
+        Process::start(command.args([
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--port",
+            &port,
+        ]))
+    }
+
+    fn start(command: &mut Command) -> Process {
+        let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Process(silent.spawn().expect("the program is installed"))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A TCP port that was free just now.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// Forty media ports that no other test of this machine is likely to use.
+pub fn media_ports() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let slot = (std::process::id() * 7 + NEXT.fetch_add(1, Ordering::Relaxed)) % 240;
+    format!("{}-{}", 20_000 + slot * 40, 20_000 + slot * 40 + 39)
+}
+
+/// Control at a free port, and the commands that talk to it.
+pub struct Css {
+    pub port: u16,
+}
+
+impl Css {
+    pub fn new() -> Css {
+        Css { port: free_port() }
+    }
+
+    pub fn listen(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.listen())
+    }
+
+    pub fn start(&self, store: &str) -> Process {
+        Process::motet(&["css", "--listen", &self.listen(), "--store", store])
+    }
+
+    pub fn start_node(&self, id: &str) -> Process {
+        let (url, ports) = (self.url(), media_ports());
+        let listen =
+            ["node", "--node-id", id, "--listen", "127.0.0.1:0", "--control", &url, "--port-range", &ports];
+        Process::motet(&listen)
+    }
+
+    /// Runs a client command.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_motet"));
+        command.args(arguments).env("MOTET_CSS", self.url()).output().expect("motet can be started")
+    }
+
+    /// Runs a client command that must succeed, and reads its JSON.
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[arguments, &["--json"]].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("one JSON document")
+    }
+
+    /// Runs a client command that must fail with this code and say this in one line.
+    #[track_caller]
+    pub fn fails(&self, arguments: &[&str], code: i32, part: &str) {
+        let output = self.run(arguments);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.contains(part), "{arguments:?} should say '{part}': {error}");
+        assert!(code == 2 || error.trim().lines().count() == 1, "{arguments:?} should say one line: {error}");
+        assert!(output.stdout.is_empty(), "{arguments:?} failed and printed {}", text(&output.stdout));
+    }
+
+    /// Waits until this many nodes are ready.
+    #[track_caller]
+    pub fn wait_for_nodes(&self, count: usize) {
+        eventually("nodes are ready", || {
+            let output = self.run(&["nodes", "--json"]);
+            let list: Value = serde_json::from_slice(&output.stdout).ok()?;
+            let ready = list.as_array()?.iter().filter(|node| node["state"] == "ready").count();
+            (ready == count).then_some(())
+        });
+    }
+
+    /// Waits until the conference is in this state.
+    #[track_caller]
+    pub fn wait_for_state(&self, conference: &str, state: &str) -> Value {
+        eventually(&format!("{conference} is {state}"), || {
+            let output = self.run(&["conf", "show", conference, "--json"]);
+            let info: Value = serde_json::from_slice(&output.stdout).ok()?;
+            (info["state"] == state).then_some(info)
+        })
+    }
+}
+
+/// Asks until there is an answer.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Two participants with one PCMU port each; the first talks and the second listens.
+pub struct Call {
+    talker: UdpSocket,
+    listener: UdpSocket,
+    target: SocketAddr,
+    sequence: u16,
+}
+
+impl Call {
+    #[track_caller]
+    pub fn join(css: &Css, conference: &str) -> Call {
+        let (talker, _) = participant(css, conference, "alice");
+        let (listener, _) = participant(css, conference, "bob");
+        let info = css.json(&["conf", "show", conference]);
+        let local =
+            info["participants"][0]["media"][0]["send_rtp_to"].as_str().expect("an address to send to");
+        let target = local.parse().expect("an address");
+        Call { talker, listener, target, sequence: 0 }
+    }
+
+    /// Whether a packet that is sent now arrives; sends on until one does.
+    pub fn carries(&mut self) -> bool {
+        self.drain();
+        let mut buffer = [0; 1_500];
+        for _ in 0..100 {
+            let mark = self.sequence.to_be_bytes();
+            let mut packet = vec![0x80, 0, mark[0], mark[1], 0, 0, mark[0], mark[1], 0, 0, 0, 7];
+            packet.extend_from_slice(&[b'm'; 160]);
+            self.sequence += 1;
+            self.talker.send_to(&packet, self.target).expect("loopback takes packets");
+            if self.listener.recv(&mut buffer).is_ok_and(|bytes| buffer[12..bytes] == [b'm'; 160]) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn drain(&self) {
+        let mut buffer = [0; 1_500];
+        self.listener.set_nonblocking(true).expect("a socket can be set");
+        while self.listener.recv(&mut buffer).is_ok() {}
+        self.listener.set_nonblocking(false).expect("a socket can be set");
+    }
+}
+
+fn participant(css: &Css, conference: &str, name: &str) -> (UdpSocket, Value) {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a socket can be set");
+    let medium = format!("pcmu@{}", socket.local_addr().expect("it is bound"));
+    let info = css.json(&["conf", "join", conference, name, "--audio", &medium]);
+    (socket, info)
+}
