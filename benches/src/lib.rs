@@ -1,1 +1,17 @@
-//! Under construction.
+//! Whole-process benchmarks: real processes on loopback, one core for the subject and one for the load.
+//!
+//! Every benchmark prints a table and writes `target/bench/NAME.json`, an array of [`Figure`]s with stable
+//! names. `benches/packet.rs` has the Criterion benchmarks of single functions.
+#![forbid(unsafe_code)]
+
+pub mod bencode;
+pub mod figures;
+pub mod floor;
+pub mod machine;
+pub mod node;
+pub mod process;
+pub mod relay;
+pub mod rtpengine;
+pub mod table;
+
+pub use figures::Figure;

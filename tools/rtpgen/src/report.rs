@@ -89,7 +89,7 @@ pub struct FlowReport {
 }
 
 /// The result of a run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
     /// True when nothing was lost or wrongly routed beyond what was allowed, and nothing was corrupt or
     /// mislabelled, and something was expected at all.
