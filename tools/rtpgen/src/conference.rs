@@ -6,6 +6,7 @@ use crate::options::{LoadOptions, Media, Profile};
 use crate::run::{Plan, SocketPlan, WorkerPlan};
 use crate::schedule::{Beat, spread};
 use crate::sender::StreamPlan;
+use crate::system;
 use anyhow::{Context, anyhow, ensure};
 use motet_net::SocketId;
 use motet_proto::conference::conference_client::ConferenceClient;
@@ -110,7 +111,7 @@ impl Session {
                 conference,
                 participant,
                 medium: *medium,
-                socket: UdpSocket::bind(address)
+                socket: system::bind(address)
                     .with_context(|| format!("--receive: cannot listen at {address}"))?,
                 relay: address,
                 payload_type: payload_type(options, *medium, participant),
@@ -166,16 +167,17 @@ fn medium_id(medium: Profile) -> &'static str {
 }
 
 fn payload_type(options: &LoadOptions, medium: Profile, participant: u32) -> u8 {
-    let first = options.payload_type.unwrap_or(match medium {
+    let default = match medium {
         Profile::Audio => 111,
         Profile::Video => 96,
-    });
+    };
+    let first = options.payload_type.filter(|_| options.is_set_for(medium)).unwrap_or(default);
     // Dynamic payload types end at 127 (RFC 3551 section 6).
     (u32::from(first) + participant % PAYLOAD_TYPES).min(127) as u8
 }
 
 fn clock_hz(options: &LoadOptions, medium: Profile) -> u32 {
-    options.clock.unwrap_or(match medium {
+    options.clock.filter(|_| options.is_set_for(medium)).unwrap_or(match medium {
         Profile::Audio => 48_000,
         Profile::Video => 90_000,
     })

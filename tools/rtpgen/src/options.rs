@@ -29,7 +29,7 @@ pub struct LoadOptions {
     #[arg(long, value_name = "N", default_value_t = 3, requires = "css")]
     pub participants: u32,
 
-    /// What each participant sends and receives
+    /// What each participant sends and receives; with both, the options about packets are for the video
     #[arg(long, value_enum, default_value_t = Media::Both, requires = "css")]
     pub media: Media,
 
@@ -227,9 +227,18 @@ impl Shape {
 }
 
 impl LoadOptions {
+    /// What is set by hand about streams is about this profile: with audio and video, the video.
+    pub fn is_set_for(&self, profile: Profile) -> bool {
+        let both = self.css.is_some() && self.media == Media::Both;
+        !(both && profile == Profile::Audio)
+    }
+
     /// The shape of streams of a profile, with what was set by hand.
     pub fn shape(&self, profile: Profile) -> Shape {
         let default = Shape::of(profile);
+        if !self.is_set_for(profile) {
+            return default;
+        }
         let interval =
             self.interval_us.map(Duration::from_micros).or(self.interval_ms.map(Duration::from_millis));
         Shape {
@@ -321,6 +330,15 @@ mod tests {
         let options = parse(&format!("{raw} --profile video --burst 3 --interval-us 500")).expect("valid");
         let shape = options.shape(options.profile);
         assert_eq!((shape.burst, shape.packet_bytes, shape.interval.as_micros()), (3, 1200, 500));
+    }
+
+    #[test]
+    fn with_audio_and_video_the_options_are_for_the_video() {
+        let options = parse("--css http://127.0.0.1:7400 --burst 3").expect("valid");
+        assert_eq!(options.shape(Profile::Audio), Shape::of(Profile::Audio));
+        assert_eq!(options.shape(Profile::Video).burst, 3);
+        let options = parse("--css http://127.0.0.1:7400 --media audio --burst 3").expect("valid");
+        assert_eq!(options.shape(Profile::Audio).burst, 3);
     }
 
     #[test]

@@ -5,9 +5,10 @@ use crate::options::{Expect, LoadOptions, Profile, Shape};
 use crate::run::{Plan, Punch, SocketPlan, Wait, WorkerPlan};
 use crate::schedule::{Beat, spread};
 use crate::sender::StreamPlan;
+use crate::system;
 use anyhow::{Context, ensure};
 use motet_net::{IoChoice, SocketId};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// Everything about a run of raw mode.
@@ -136,7 +137,7 @@ impl RawLoad {
         ensure!(port <= 65_535, "--receivers {}: the ports pass 65535", self.receivers);
         let address = SocketAddr::new(self.receive.ip(), port as u16);
         let socket =
-            UdpSocket::bind(address).with_context(|| format!("--receive: cannot listen at {address}"))?;
+            system::bind(address).with_context(|| format!("--receive: cannot listen at {address}"))?;
         let streams = (0..self.streams)
             .filter(|stream| self.expect.includes(receiver, *stream, self.receivers))
             .map(|stream| (stream, Label::default()));
@@ -160,7 +161,7 @@ impl RawLoad {
             ensure!(port <= 65_535, "--send-from: the ports pass 65535");
             let address = SocketAddr::new(source_ip(destination.ip(), self.receive.ip()), port as u16);
             let socket =
-                UdpSocket::bind(address).with_context(|| format!("--send-from: cannot bind {address}"))?;
+                system::bind(address).with_context(|| format!("--send-from: cannot bind {address}"))?;
             sources.push(SocketId(worker.sockets.len() as u32));
             worker.sockets.push(SocketPlan { socket, expectation: None, punch: None });
         }

@@ -2,8 +2,14 @@
 
 use motet_rtp::Time;
 use std::collections::HashSet;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+/// How long to wait for a port that is in use.
+const BIND_WAIT_MAX: Duration = Duration::from_millis(500);
+/// How often to try it.
+const BIND_WAIT_STEP: Duration = Duration::from_millis(10);
 
 /// The monotonic clock; the same for all processes of a machine.
 pub fn now() -> Time {
@@ -39,6 +45,22 @@ pub fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     // A refusal shows when a socket cannot be opened, with the system's own message.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// Binds a socket; waits a moment for a port that an earlier run has not quite given back. The kernel
+/// closes the sockets of an io_uring a little after its process has ended.
+pub fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
+    let asked = now();
+    loop {
+        match UdpSocket::bind(address) {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse && now().since(asked) < BIND_WAIT_MAX =>
+            {
+                std::thread::sleep(BIND_WAIT_STEP);
+            }
+            done => return done,
+        }
+    }
 }
 
 /// The number under which /proc/net/udp lists a socket; none when /proc is not there.
