@@ -4,7 +4,8 @@
 //!
 //! - While the locked source is alive (heard within `relatch_after`), nobody replaces it, whatever they send.
 //!   One exception: a lock that was guessed before the signalled address was ever heard yields to it.
-//! - Without a lock, the signalled address is locked by its first packet, any other source by two packets in
+//! - Without a lock, the signalled address is locked by its first packet, and so is, under
+//!   [`Latch::Fixed`], another port of its host; any other source by two packets in
 //!   sequence of one SSRC (RFC 3550 A.1: what arrives by chance does not continue itself).
 //! - After a silence the signalled address locks again at once. Another source must, under
 //!   [`Latch::Symmetric`], *continue a stream of the transport*: its SSRC, a sequence number just ahead of the
@@ -199,6 +200,8 @@ impl Latching {
         let signalled = self.remote == Some(source);
         let needed = match self.locked {
             None if signalled => 1,
+            // The destination cannot be stolen, and the first packet may hold what a decoder needs.
+            None if self.policy == Latch::Fixed => 1,
             None => PROOF_PACKETS,
             Some(_) if signalled && !self.remote_heard => 1,
             Some(locked) if locked.by_rtcp && !signalled => {

@@ -53,9 +53,13 @@ pub(crate) async fn run(options: ServeOptions, shutdown: impl Future<Output = ()
     tokio::pin!(shutdown);
     tokio::select! {
         () = &mut shutdown => {}
-        ready = ready(&css) => ready.then(|| greet(&address)).unwrap_or_else(|| {
-            tracing::warn!("the node is not ready yet; see its messages");
-        }),
+        ready = ready(&css) => {
+            if ready {
+                greet(&address);
+            } else {
+                tracing::warn!("the node is not ready yet; see its messages");
+            }
+        }
     }
     let mut pause = RESTART_AFTER;
     loop {

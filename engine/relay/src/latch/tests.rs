@@ -107,7 +107,7 @@ fn a_flood_of_candidates_does_not_keep_the_real_one_out() {
 fn fixed_never_moves_and_takes_any_port_of_the_host() {
     let mut latch = Latching::new(Latch::Fixed, Some(at(5000)), None, false);
     assert_eq!(send(&mut latch, 0, elsewhere(5000), 9, true)[8], OffPath);
-    assert_eq!(send(&mut latch, 0, at(40_000), 2, false), [Probation, Latched]);
+    assert_eq!(send(&mut latch, 0, at(40_000), 2, false), [Latched, Accept]);
     assert_eq!(latch.destination(), Some(at(5000)));
     assert_eq!(send(&mut latch, 1_000, at(41_000), 2, false)[1], OffPath, "the first is alive");
     assert_eq!(send(&mut latch, 3_000, at(41_000), 2, false)[1], Latched, "a program that was started again");
