@@ -121,8 +121,11 @@ impl Relay {
         let transport =
             self.transport(used.leg, used.transport).expect("a port in use belongs to a transport");
         // What the leg would not publish proves nothing; a leg that publishes nothing may send anything.
+        let mut first_of_all = false;
         if !transport.streams.is_empty() {
-            self.find_stream(used, header)?;
+            let (id, _) = self.find_stream(used, header)?;
+            let stream = self.streams[id.0 as usize].as_ref().expect("a transport lists existing streams");
+            first_of_all = transport.latch.source().is_none() && !stream.started();
         }
         let continues = transport.streams.iter().any(|stream| {
             let stream =
@@ -141,6 +144,8 @@ impl Relay {
                 self.latched(now, used, run.source, out);
                 Ok(())
             }
+            // It may hold what decoders need, and cannot redirect anything: the lock waits for the next.
+            Judgement::Probation if first_of_all => Ok(()),
             Judgement::Probation => Err(DropReason::Probation),
             Judgement::OffPath => Err(DropReason::OffPath),
         }

@@ -298,3 +298,19 @@ fn a_strangers_rtcp_does_not_keep_a_listener_out() {
     }
     assert_eq!(rtp(script.packet(0, participant(0), &video(3, 0)))[0].destination, participant(1));
 }
+
+#[test]
+fn the_first_packet_of_an_unknown_source_is_forwarded_and_does_not_redirect() {
+    let mut script = Script::default();
+    script.leg(0, Latch::Symmetric);
+    script.leg(1, Latch::Strict);
+    script.stream(0, 0, Kind::Video);
+    script.stream(1, 1, Kind::Video);
+    script.route(1, 0, 1);
+    script.route(2, 1, 0);
+    assert_eq!(numbers(&rtp(script.packet(0, participant(0), &video(7, 0))), 1), [(1_000, 5_000)]);
+    assert_eq!(rtp(script.packet(1, participant(1), &video_of(0x2222, 1, 0))), [], "no lock, no destination");
+    assert_eq!(numbers(&rtp(script.packet(0, participant(0), &video(8, 0))), 1), [(1_001, 5_000)]);
+    let sent = rtp(script.packet(1, participant(1), &video_of(0x2222, 2, 0)));
+    assert_eq!(sent[0].destination, participant(0));
+}
