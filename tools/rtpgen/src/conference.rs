@@ -238,7 +238,6 @@ fn plan(
         worker.sockets.push(SocketPlan {
             socket: member.socket,
             expectation: Some(Expectation { receiver: number as u32, streams }),
-            punch: None,
         });
     }
     Ok(Plan {

@@ -96,6 +96,11 @@ pub struct LoadOptions {
     #[arg(long, value_name = "HZ")]
     pub clock: Option<u32>,
 
+    /// Packets to send ahead of each stream and not to account (raw mode), for relays that do not forward
+    /// the first packets of a new source
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub preamble: u16,
+
     /// Seconds to send for
     #[arg(long, value_name = "S", default_value_t = 10.0)]
     pub duration: f64,

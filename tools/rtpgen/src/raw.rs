@@ -38,6 +38,9 @@ pub struct RawLoad {
     pub payload_type: u8,
     /// RTP clock in Hz.
     pub clock_hz: u32,
+    /// Packets sent ahead of each stream and not accounted, for relays that do not forward the first
+    /// packets of a new source.
+    pub preamble: u16,
     /// For how long to send.
     pub duration: Duration,
     /// For how long to wait for the last packets.
@@ -74,6 +77,7 @@ impl RawLoad {
             shape: options.shape(options.profile),
             payload_type: options.payload_type.unwrap_or(payload_type),
             clock_hz: options.clock.unwrap_or(clock_hz),
+            preamble: options.preamble,
             duration: Duration::from_secs_f64(options.duration),
             drain: Duration::from_millis(options.drain_ms),
             loss_percent_max: options.max_loss,
@@ -101,7 +105,15 @@ impl RawLoad {
             } else {
                 (0, sources[stream as usize % sources.len()])
             };
-            workers[worker].streams.push(self.stream(stream, socket));
+            let stream = self.stream(stream, socket);
+            workers[worker].punches.extend(self.preamble(&stream));
+            workers[worker].streams.push(stream);
+        }
+        if self.symmetric {
+            for receiver in self.streams.min(self.receivers)..self.receivers {
+                let socket = SocketId(self.place_in_worker(receiver));
+                workers[self.receiver_worker(receiver)].punches.push(self.opener(receiver, socket));
+            }
         }
         Ok(Plan {
             run: self.run,
@@ -142,12 +154,29 @@ impl RawLoad {
             .filter(|stream| self.expect.includes(receiver, *stream, self.receivers))
             .map(|stream| (stream, Label::default()));
         let expectation = Expectation { receiver, streams: streams.collect() };
-        let punch = (self.symmetric && receiver >= self.streams).then(|| Punch {
+        Ok(SocketPlan { socket, expectation: Some(expectation) })
+    }
+
+    /// The packets just before the first accounted one of a stream.
+    fn preamble(&self, stream: &StreamPlan) -> impl Iterator<Item = Punch> + use<> {
+        let (socket, destination) = (stream.socket, stream.destination);
+        let (ssrc, payload_type) = (stream.ssrc, stream.payload_type);
+        (1..=self.preamble).rev().map(move |before| {
+            let sequence = 0_u16.wrapping_sub(before);
+            Punch { socket, destination, ssrc, payload_type, sequence, repeat: false }
+        })
+    }
+
+    /// Opens the path of a receiver that sends nothing.
+    fn opener(&self, receiver: u32, socket: SocketId) -> Punch {
+        Punch {
+            socket,
             destination: self.send[receiver as usize % self.send.len()],
             ssrc: self.ssrc(self.streams + receiver),
             payload_type: self.payload_type,
-        });
-        Ok(SocketPlan { socket, expectation: Some(expectation), punch })
+            sequence: 0,
+            repeat: true,
+        }
     }
 
     /// One source socket for each destination.
@@ -163,7 +192,7 @@ impl RawLoad {
             let socket =
                 system::bind(address).with_context(|| format!("--send-from: cannot bind {address}"))?;
             sources.push(SocketId(worker.sockets.len() as u32));
-            worker.sockets.push(SocketPlan { socket, expectation: None, punch: None });
+            worker.sockets.push(SocketPlan { socket, expectation: None });
         }
         Ok(sources)
     }

@@ -63,6 +63,8 @@ pub struct WorkerPlan {
     pub sockets: Vec<SocketPlan>,
     /// Streams that it sends.
     pub streams: Vec<StreamPlan>,
+    /// Packets that it sends ahead.
+    pub punches: Vec<Punch>,
 }
 
 /// One socket of a thread.
@@ -72,19 +74,24 @@ pub struct SocketPlan {
     pub socket: UdpSocket,
     /// What should come here; none: it only sends.
     pub expectation: Option<Expectation>,
-    /// Where to send packets that open a path.
-    pub punch: Option<Punch>,
 }
 
-/// Packets that open a path through a relay with symmetric RTP, sent at the start and every second.
+/// A packet that is not accounted, sent shortly before the first accounted one: it opens a path through
+/// a relay with symmetric RTP, or lets a new source pass its probation (RFC 3550 appendix A.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Punch {
+    /// Socket of the worker to send from.
+    pub socket: SocketId,
     /// Where to.
     pub destination: SocketAddr,
     /// Synchronization source to send with.
     pub ssrc: u32,
     /// Payload type to send with.
     pub payload_type: u8,
+    /// Sequence number of the first one.
+    pub sequence: u16,
+    /// Send one every second, so that the path stays open.
+    pub repeat: bool,
 }
 
 /// A running run as seen and stopped from other threads.
@@ -196,7 +203,7 @@ struct Worker<'a> {
     /// Receiver of each socket.
     receivers: Vec<Option<usize>>,
     inodes: HashSet<u64>,
-    punches: Vec<(SocketId, Punch)>,
+    punches: Vec<Punch>,
     punched: u16,
     last_arrival: Time,
     busy: Duration,
@@ -222,7 +229,7 @@ impl<'a> Worker<'a> {
         system::sharpen_timers();
         let (mut io, _) = motet_net::select(shared.io, &Options::default())?;
         let (mut receivers, mut expectations) = (Vec::new(), Vec::new());
-        let (mut inodes, mut punches) = (HashSet::new(), Vec::new());
+        let mut inodes = HashSet::new();
         for (index, planned) in plan.sockets.into_iter().enumerate() {
             let id = SocketId(index as u32);
             receivers.push(planned.expectation.is_some().then_some(expectations.len()));
@@ -230,7 +237,6 @@ impl<'a> Worker<'a> {
                 inodes.extend(system::inode(&planned.socket));
             }
             expectations.extend(planned.expectation);
-            punches.extend(planned.punch.map(|punch| (id, punch)));
             io.add_socket(id, planned.socket).context("cannot add a socket")?;
         }
         Ok(Worker {
@@ -240,7 +246,7 @@ impl<'a> Worker<'a> {
             receiver: Receiver::new(&expectations, shared.pattern.clone()),
             receivers,
             inodes,
-            punches,
+            punches: plan.punches,
             punched: 0,
             last_arrival: shared.start,
             busy: Duration::ZERO,
@@ -314,9 +320,10 @@ impl<'a> Worker<'a> {
         if self.punches.is_empty() || !due {
             return;
         }
-        for (socket, punch) in &self.punches {
-            let packet = punch_packet(punch.ssrc, punch.payload_type, self.punched);
-            self.io.queue(*socket, punch.destination, &packet, None);
+        for punch in self.punches.iter().filter(|punch| punch.repeat || self.punched == 0) {
+            let sequence = punch.sequence.wrapping_add(self.punched);
+            let packet = punch_packet(punch.ssrc, punch.payload_type, sequence);
+            self.io.queue(punch.socket, punch.destination, &packet, None);
         }
         self.punched = self.punched.saturating_add(1);
     }

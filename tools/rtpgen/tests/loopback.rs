@@ -86,6 +86,7 @@ fn load(send: SocketAddr, receive: SocketAddr, streams: u32, receivers: u32) -> 
         shape: Shape { packet_bytes: 172, burst: 1, interval: Duration::from_millis(5) },
         payload_type: 96,
         clock_hz: 90_000,
+        preamble: 0,
         duration: Duration::from_millis(5 * PACKETS),
         drain: Duration::from_millis(300),
         loss_percent_max: 0.0,
@@ -195,6 +196,22 @@ fn threads_and_shared_sockets_change_nothing() {
         );
         assert_eq!((report.expected, report.lost), (9 * PACKETS, 3), "{threads} threads, {}", report.table());
     }
+}
+
+#[test]
+fn packets_sent_ahead_lead_up_to_the_stream_and_are_not_accounted() {
+    let (relay, receive) = (UdpSocket::bind("127.0.0.1:0").expect("loopback"), free_ports(1));
+    let send = relay.local_addr().expect("bound");
+    let plan = RawLoad { preamble: 3, ..load(send, receive, 1, 1) }.plan().expect("a free port");
+    let report = execute(plan, &Control::default()).expect("the plan can be run");
+    assert_eq!((report.sent, report.expected), (PACKETS, PACKETS));
+    let mut buffer = [0; 2048];
+    let sequences = (0..PACKETS + 3).map(|_| {
+        let len = relay.recv(&mut buffer).expect("all of them wait in the socket");
+        RtpView::new(&buffer[..len]).expect("the generator sends RTP").sequence().0
+    });
+    let expected = (0..PACKETS as u16 + 3).map(|n| n.wrapping_sub(3));
+    assert_eq!(sequences.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
 
 #[test]
