@@ -26,7 +26,7 @@ const CONFERENCE: &str = "bench";
 pub struct Node {
     name: &'static str,
     runtime: Runtime,
-    client: MediaNodeClient<Channel>,
+    listen: SocketAddr,
     process: Pinned,
     epoch: u64,
 }
@@ -49,8 +49,14 @@ impl Node {
             .env("MOTET_LOG", "error");
         let mut process = Pinned::start(command, core)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let client = runtime.block_on(connect(listen, &mut process))?;
-        Ok(Node { name, runtime, client, process, epoch: 0 })
+        runtime.block_on(answers(listen, &mut process))?;
+        Ok(Node { name, runtime, listen, process, epoch: 0 })
+    }
+
+    /// A connection for one call: an idle one would be closed during the measurement, in which nothing
+    /// here runs that could answer the node's keep-alive pings.
+    async fn connect(listen: SocketAddr) -> anyhow::Result<MediaNodeClient<Channel>> {
+        Ok(MediaNodeClient::connect(format!("http://{listen}")).await?)
     }
 }
 
@@ -75,7 +81,8 @@ impl Subject for Node {
             ..ConferenceSpec::default()
         };
         let request = PutConferenceRequest { spec: Some(spec), epoch: self.epoch, revision: 1 };
-        let allocation = self.runtime.block_on(self.client.put_conference(request))?.into_inner();
+        let put = async { anyhow::Ok(Node::connect(self.listen).await?.put_conference(request).await?) };
+        let allocation = self.runtime.block_on(put)?.into_inner();
         if let Some(refused) = allocation.refused.first() {
             bail!("the node refused a route: {}", refused.reason);
         }
@@ -86,7 +93,9 @@ impl Subject for Node {
 
     fn finish_row(&mut self) -> anyhow::Result<()> {
         let request = DeleteConferenceRequest { id: CONFERENCE.to_owned(), epoch: self.epoch };
-        self.runtime.block_on(self.client.delete_conference(request))?;
+        let delete =
+            async { anyhow::Ok(Node::connect(self.listen).await?.delete_conference(request).await?) };
+        self.runtime.block_on(delete)?;
         self.process.check_running()
     }
 }
@@ -118,14 +127,15 @@ fn leg(row: &Row, id: String, remote: SocketAddr, direction: Direction) -> Leg {
     Leg { id, transports: vec![transport], media: vec![medium], ..Leg::default() }
 }
 
-async fn connect(listen: SocketAddr, process: &mut Pinned) -> anyhow::Result<MediaNodeClient<Channel>> {
+/// Waits until the node answers.
+async fn answers(listen: SocketAddr, process: &mut Pinned) -> anyhow::Result<()> {
     let deadline = Instant::now() + START_MAX;
     loop {
         process.check_running().context("the node did not start")?;
-        if let Ok(mut client) = MediaNodeClient::connect(format!("http://{listen}")).await
+        if let Ok(mut client) = Node::connect(listen).await
             && client.describe(DescribeRequest {}).await.is_ok()
         {
-            return Ok(client);
+            return Ok(());
         }
         if Instant::now() > deadline {
             bail!("the node does not answer at {listen}");

@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// Time that a subject is loaded before measuring, so that it has latched, and its buffers are warm.
 const WARM_UP: Duration = Duration::from_millis(400);
+/// Packets ahead of each turn, which has an SSRC of its own: a source is on probation until two packets in
+/// sequence have come (RFC 3550 appendix A.1), and those of a probation do not count as lost.
+const PREAMBLE: u16 = 2;
 /// Time after measuring during which the load still runs, so that the end is not measured.
 const COOL_DOWN: Duration = Duration::from_millis(100);
 
@@ -218,6 +221,7 @@ fn measure(
         shape: row.stream(),
         payload_type: subject.payload_type(row),
         clock_hz: row.clock_hz(),
+        preamble: PREAMBLE,
         duration: WARM_UP + settings.time + COOL_DOWN,
         drain: Duration::from_millis(300),
         loss_percent_max: 0.0,

@@ -5,6 +5,7 @@ use crate::process::Pinned;
 use crate::relay::{Row, Sinks, Subject};
 use anyhow::{Context, bail};
 use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,22 @@ const START_MAX: Duration = Duration::from_secs(10);
 /// How long one answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
 
+/// Removed when dropped: rtpengine leaves it behind.
+#[derive(Debug)]
+struct PidFile(PathBuf);
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // It may not have been written.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// A running rtpengine: one thread, in user space.
 #[derive(Debug)]
 pub struct Rtpengine {
     process: Pinned,
+    _pid_file: PidFile,
     control: UdpSocket,
     cookie: u64,
     call: String,
@@ -38,38 +51,30 @@ impl Rtpengine {
         let mut command = Command::new("rtpengine");
         // It complains about bursts line by line; what came of them is counted at the sinks.
         command.stderr(Stdio::null());
+        let pid_file = PidFile(std::env::temp_dir().join(format!("rtpengine-{}.pid", listen.port())));
         command
             .args(["--interface=127.0.0.1", "--table=-1", "--foreground", "--num-threads=1", "--log-level=4"])
             .arg(format!("--listen-ng={listen}"))
             .arg(format!("--port-min={port_min}"))
             .arg(format!("--port-max={port_max}"))
-            .arg(format!(
-                "--pidfile={}",
-                std::env::temp_dir().join(format!("rtpengine-{listen}.pid")).display()
-            ));
-        let mut process = Pinned::start(command, core)?;
+            .arg(format!("--pidfile={}", pid_file.0.display()));
+        let process = Pinned::start(command, core)?;
         let control = UdpSocket::bind("127.0.0.1:0")?;
         control.connect(listen)?;
         control.set_read_timeout(Some(Duration::from_millis(200)))?;
+        let mut started =
+            Rtpengine { process, _pid_file: pid_file, control, cookie: 0, call: String::new(), calls: 0 };
         let deadline = Instant::now() + START_MAX;
-        loop {
-            process.check_running().context("rtpengine did not start")?;
-            let mut started = Rtpengine {
-                process,
-                control: control.try_clone()?,
-                cookie: 0,
-                call: String::new(),
-                calls: 0,
-            };
-            if started.command(dictionary([("command", "ping".into())])).is_ok() {
-                started.control.set_read_timeout(Some(ANSWER_MAX))?;
-                return Ok(started);
-            }
+        while started.command(dictionary([("command", "ping".into())])).is_err() {
+            started.process.check_running().context("rtpengine did not start")?;
             if Instant::now() > deadline {
                 bail!("rtpengine does not answer at {listen}");
             }
-            process = started.process;
+            // A refused connection is told at once.
+            std::thread::sleep(Duration::from_millis(20));
         }
+        started.control.set_read_timeout(Some(ANSWER_MAX))?;
+        Ok(started)
     }
 
     fn command(&mut self, command: Value) -> anyhow::Result<Value> {

@@ -74,8 +74,14 @@ const RTPENGINE_PORTS: (u16, u16) = (28_000, 31_999);
 /// First port of the generator; its source, then the sinks.
 const GENERATOR_PORT: u16 = 25_200;
 
-fn main() -> anyhow::Result<ExitCode> {
-    let options = Options::parse();
+fn main() -> ExitCode {
+    bench(&Options::parse()).unwrap_or_else(|error| {
+        eprintln!("bench_relay: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn bench(options: &Options) -> anyhow::Result<ExitCode> {
     let cores = std::thread::available_parallelism()?.get();
     ensure!(
         options.subject_core != options.generator_core,
@@ -93,9 +99,9 @@ fn main() -> anyhow::Result<ExitCode> {
         core: options.generator_core,
         wait: Wait::Poll(Duration::from_micros(options.poll_us)),
     };
-    let (mut subjects, skipped) = start_subjects(&options)?;
+    let (mut subjects, skipped) = start_subjects(options)?;
     let sinks = free_sinks()?;
-    let mut tables = format!("{machine}{}", how(&options, &settings));
+    let mut tables = format!("{machine}{}", how(options, &settings));
     let mut figures = Vec::new();
     for row in ROWS.iter().filter(|row| row.name().contains(&options.row)) {
         let results = measure_row(row, &mut subjects, &sinks, &settings)?;
@@ -109,7 +115,7 @@ fn main() -> anyhow::Result<ExitCode> {
         println!("{line}");
         tables += &format!("\n{line}\n");
     }
-    finish(&options, &tables, &figures)
+    finish(options, &tables, &figures)
 }
 
 fn how(options: &Options, settings: &Settings) -> String {
