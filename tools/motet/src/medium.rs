@@ -94,7 +94,7 @@ fn number(text: &str) -> Option<u32> {
     }
 }
 
-/// NAME[/PT] of a known codec, or NAME:CLOCK[:CHANNELS]/PT.
+/// `NAME[/PT]` of a known codec, or `NAME:CLOCK[:CHANNELS]/PT`.
 fn parse_codec(text: &str) -> Result<Codec, String> {
     let (name, payload_type) = match text.split_once('/') {
         Some((name, number)) => {
