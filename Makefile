@@ -53,7 +53,7 @@ bench-relay: ## CPU per forwarded packet, against a bare loop and rtpengine
 	cargo build --release -p motet
 	cargo build --release -p motet-net --example bare_loop
 	cargo build --release -p motet-benches --bin bench_relay
-	target/release/bench_relay
+	target/release/bench_relay --out-markdown benches/RESULTS.md
 
 bench-criterion: ## nanoseconds of parsing, rewriting and routing
 	cargo bench -p motet-benches
