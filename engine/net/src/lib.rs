@@ -20,6 +20,7 @@ mod queue;
 mod region;
 mod select;
 mod socket;
+mod twin;
 mod types;
 mod uring;
 mod waker;

@@ -8,9 +8,9 @@ use crate::layout::{
     PAYLOAD_OFFSET, Received,
 };
 use crate::outbound::{Outbound, SEND_FLAGS};
-use crate::queue::Push;
+use crate::queue::{CHUNK_MESSAGES, COPIED_BYTES_MAX, Push};
 use crate::region::Region;
-use crate::socket::{Sockets, configure};
+use crate::socket::{Slot, Sockets, Twin, configure, descriptors_max, shares};
 use crate::{Datagrams, DatagramsIndex, Io, IoStats, OpenError, Options, Slice, SocketId, Turn, Waker};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -36,6 +36,8 @@ pub struct MmsgIo {
     events: Vec<libc::epoll_event>,
     /// Where in the list of ready sockets to start, so that all get their turn.
     rotation: usize,
+    /// Sockets whose peer does not listen.
+    refused: Vec<SocketId>,
     stats: IoStats,
     options: Options,
 }
@@ -60,16 +62,18 @@ impl MmsgIo {
         let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
         let waker = Waker::new().map_err(OpenError::kernel("eventfd"))?;
         watch(&epoll, waker.descriptor(), WAKER_EVENT).map_err(OpenError::kernel("epoll_ctl"))?;
+        let (sockets_max, twins_max) = shares(descriptors_max(), options.sockets_max);
         let buffers = ReceiveBuffers::new(options.turn_messages_max as usize);
         Ok(Self {
             epoll,
             waker,
-            sockets: Sockets::new(options.sockets_max),
+            sockets: Sockets::new(sockets_max, twins_max),
             outbound: Outbound::new(&options),
             buffers: buffers.map_err(OpenError::kernel("mmap"))?,
             runs: Vec::with_capacity(options.turn_messages_max as usize),
             events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX],
             rotation: 0,
+            refused: Vec::with_capacity(CHUNK_MESSAGES),
             stats: IoStats::default(),
             options,
         })
@@ -80,42 +84,63 @@ impl MmsgIo {
         if self.outbound.messages().is_empty() {
             return;
         }
-        self.outbound.prepare();
+        self.outbound.prepare(&self.sockets);
         let count = self.outbound.messages().len();
         let mut first = 0;
         while first < count {
             let message = &self.outbound.messages()[first];
-            let (socket, dropped) = (message.socket, message.dropped);
+            let (slot, dropped) = (message.slot(), message.dropped);
             let alike = self.outbound.messages()[first..]
                 .iter()
-                .take_while(|next| next.socket == socket && next.dropped == dropped)
+                .take_while(|next| next.slot() == slot && next.dropped == dropped)
                 .count();
             if !dropped {
-                self.send_messages(socket, first, alike);
+                self.send_messages(slot, first, alike);
             }
             first += alike;
         }
-        let Self { outbound, sockets, stats, .. } = self;
-        outbound.send_refused(|socket| sockets.descriptor(socket), stats);
-        outbound.clear_chunk();
+        self.outbound.send_refused(&self.sockets, &mut self.stats);
+        self.outbound.clear_chunk();
+        self.give_up_peers();
+    }
+
+    /// Lets those send by the socket itself whose peer does not listen.
+    fn give_up_peers(&mut self) {
+        for socket in self.refused.drain(..) {
+            self.stats.peers_refused += u64::from(self.sockets.give_up_peer(socket));
+        }
+    }
+
+    /// Takes a socket and watches it.
+    fn register(&mut self, slot: Slot, socket: UdpSocket, peer: Option<SocketAddr>) -> io::Result<()> {
+        configure(&socket, &self.options)?;
+        watch(&self.epoll, socket.as_raw_fd(), u64::from(slot.0))?;
+        self.sockets.insert(slot, socket, peer);
+        Ok(())
     }
 
     /// Sends prepared messages of one socket.
-    fn send_messages(&mut self, socket: SocketId, first: usize, count: usize) {
-        let descriptor = self.sockets.descriptor(socket).expect("messages of removed sockets are dropped");
+    fn send_messages(&mut self, slot: Slot, first: usize, count: usize) {
+        let descriptor = self.sockets.descriptor(slot).expect("messages of removed sockets are dropped");
         let mut sent = 0;
         while sent < count {
             let headers = self.outbound.header(first + sent);
-            let result = if count - sent == 1 {
-                // A call for one message is cheaper than a call for a list of one.
-                // SAFETY: the mmsghdr starts with the prepared msghdr; it, what it points to and the receive
-                // buffers stay alive and unmoved during the call, which keeps nothing (sendmsg(2)).
-                let sent = unsafe { libc::sendmsg(descriptor, headers.cast(), SEND_FLAGS) };
-                if sent < 0 { -1 } else { 1 }
-            } else {
-                // SAFETY: as above, for the `count - sent` prepared headers that follow (sendmmsg(2)).
-                unsafe { libc::sendmmsg(descriptor, headers, (count - sent) as u32, SEND_FLAGS as _) }
-            };
+            let result =
+                if let Some((bytes, len)) = self.outbound.flat(first + sent).filter(|_| count - sent == 1) {
+                    // SAFETY: the bytes are alive and unmoved until the chunk is cleared; the call only reads
+                    // them and keeps nothing (send(2)).
+                    let sent = unsafe { libc::send(descriptor, bytes.cast(), len as usize, SEND_FLAGS) };
+                    if sent < 0 { -1 } else { 1 }
+                } else if count - sent == 1 {
+                    // A call for one message is cheaper than a call for a list of one.
+                    // SAFETY: the mmsghdr starts with the prepared msghdr; it, what it points to and the receive
+                    // buffers stay alive and unmoved during the call, which keeps nothing (sendmsg(2)).
+                    let sent = unsafe { libc::sendmsg(descriptor, headers.cast(), SEND_FLAGS) };
+                    if sent < 0 { -1 } else { 1 }
+                } else {
+                    // SAFETY: as above, for the `count - sent` prepared headers that follow (sendmmsg(2)).
+                    unsafe { libc::sendmmsg(descriptor, headers, (count - sent) as u32, SEND_FLAGS as _) }
+                };
             self.stats.system_calls += 1;
             let (accepted, errno) = match usize::try_from(result) {
                 Ok(accepted) => (accepted, 0),
@@ -124,7 +149,11 @@ impl MmsgIo {
             // After an error within the batch the call reports success for those before; the next call
             // starts with the one that failed and reports why.
             for index in sent..sent + accepted {
-                self.outbound.complete(first + index, errno, &mut self.stats);
+                if let Some(socket) = self.outbound.complete(first + index, errno, &mut self.stats)
+                    && self.refused.len() < self.refused.capacity()
+                {
+                    self.refused.push(socket);
+                }
             }
             sent += accepted;
         }
@@ -194,7 +223,7 @@ impl MmsgIo {
                 continue;
             }
             let count = SOCKET_MESSAGES_MAX.min(self.buffers.len() - used);
-            let taken = self.receive_socket(SocketId(event.u64 as u32), used, count, &mut datagrams);
+            let taken = self.receive_socket(Slot(event.u64 as u32), used, count, &mut datagrams);
             turn.more |= taken == count;
             used += taken;
             served += 1;
@@ -205,14 +234,18 @@ impl MmsgIo {
     }
 
     /// Receives up to `count` messages of a socket into the buffers from `first` on.
-    fn receive_socket(&mut self, socket: SocketId, first: usize, count: usize, datagrams: &mut u32) -> usize {
-        let Some(descriptor) = self.sockets.descriptor(socket) else { return 0 };
+    fn receive_socket(&mut self, slot: Slot, first: usize, count: usize, datagrams: &mut u32) -> usize {
+        let Some(descriptor) = self.sockets.descriptor(slot) else { return 0 };
         self.stats.system_calls += 1;
         let taken = match self.buffers.receive(descriptor, first, count) {
             Ok(taken) => taken,
             Err(error) => {
                 let nothing = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
-                self.stats.receive_errors += u64::from(!nothing);
+                if slot.is_twin() && error.kind() == io::ErrorKind::ConnectionRefused {
+                    self.stats.peers_refused += u64::from(self.sockets.give_up_peer(slot.id()));
+                } else {
+                    self.stats.receive_errors += u64::from(!nothing);
+                }
                 return 0;
             }
         };
@@ -225,7 +258,7 @@ impl MmsgIo {
             self.stats.messages_received += 1;
             self.stats.datagrams_received += u64::from(received.datagrams());
             self.stats.bytes_received += received.payload_bytes as u64;
-            self.runs.push(Run { socket, buffer, received });
+            self.runs.push(Run { socket: slot.id(), buffer, received });
         }
         taken
     }
@@ -234,41 +267,42 @@ impl MmsgIo {
 impl Io for MmsgIo {
     fn add_socket(&mut self, id: SocketId, socket: UdpSocket) -> io::Result<()> {
         self.sockets.check_free(id)?;
-        configure(&socket, &self.options)?;
-        watch(&self.epoll, socket.as_raw_fd(), u64::from(id.0))?;
-        self.sockets.insert(id, socket);
-        Ok(())
+        self.register(Slot::main(id), socket, None)
     }
 
     fn remove_socket(&mut self, id: SocketId) {
-        let Some(entry) = self.sockets.remove(id) else { return };
         self.stats.queue_dropped += u64::from(self.outbound.drop_socket(id));
-        let descriptor = entry.socket.as_raw_fd();
-        // Closing alone would not end the watch if the caller holds a duplicate of the socket (epoll(7)).
-        // SAFETY: both descriptors are open; EPOLL_CTL_DEL ignores the event (epoll_ctl(2)).
-        let _ = unsafe {
-            libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, descriptor, std::ptr::null_mut())
+        for slot in [Slot::twin(id), Slot::main(id)] {
+            let Some(entry) = self.sockets.remove(slot) else { continue };
+            let (epoll, descriptor) = (self.epoll.as_raw_fd(), entry.socket.as_raw_fd());
+            // Closing alone would not end the watch if the caller holds a duplicate of the socket (epoll(7)).
+            // SAFETY: both descriptors are open; EPOLL_CTL_DEL ignores the event (epoll_ctl(2)).
+            let _ = unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, descriptor, std::ptr::null_mut()) };
+        }
+    }
+
+    fn set_peer(&mut self, id: SocketId, peer: Option<SocketAddr>) {
+        let done = match self.sockets.set_peer(id, peer) {
+            Ok(Twin::Opened(twin)) => self.register(Slot::twin(id), twin, peer),
+            Ok(Twin::Settled | Twin::Connected) => Ok(()),
+            Err(error) => Err(error),
         };
+        self.stats.peers_failed += u64::from(done.is_err());
     }
 
     #[inline]
     fn queue(&mut self, socket: SocketId, destination: SocketAddr, header: &[u8], payload: Option<Slice>) {
-        let payload = match payload {
-            Some(slice) => {
-                let run = &self.runs[slice.datagrams.0 as usize];
-                let end = u64::from(slice.offset) + u64::from(slice.len);
-                assert!(end <= run.received.payload_bytes as u64, "{slice:?} is outside of its datagrams");
-                let offset = PAYLOAD_OFFSET + slice.offset as usize;
-                (self.buffers.pointer(run.buffer, offset).cast_const(), slice.len)
-            }
-            None => (null(), 0),
-        };
-        if self.sockets.get(socket).is_none() {
+        if !self.sockets.contains(socket) {
             self.stats.queue_dropped += 1;
             return;
         }
         loop {
-            match self.outbound.push(socket, destination, header, payload) {
+            let Self { runs, buffers, outbound, .. } = self;
+            let (copied, shared) = match payload {
+                Some(slice) => pieces(buffers, &runs[slice.datagrams.0 as usize], slice),
+                None => (&[][..], (null(), 0)),
+            };
+            match outbound.push(socket, destination, (header, copied), shared) {
                 Push::Queued => return,
                 Push::ChunkFull => self.send_chunk(),
                 Push::TurnFull => return self.stats.queue_dropped += 1,
@@ -309,6 +343,18 @@ impl Io for MmsgIo {
     }
 }
 
+/// What is copied of a slice and what is only pointed to; panics when it is not within its datagrams.
+#[inline]
+fn pieces<'a>(buffers: &'a ReceiveBuffers, run: &Run, slice: Slice) -> (&'a [u8], (*const u8, u32)) {
+    let payload = buffers.payload(run.buffer, run.received.payload_bytes);
+    assert!(
+        slice.offset as usize + slice.len as usize <= payload.len(),
+        "{slice:?} is outside of its datagrams"
+    );
+    let payload = &payload[slice.offset as usize..][..slice.len as usize];
+    if slice.len <= COPIED_BYTES_MAX { (payload, (null(), 0)) } else { (&[], (payload.as_ptr(), slice.len)) }
+}
+
 /// Buffers of a turn with the headers through which recvmmsg fills them.
 struct ReceiveBuffers {
     region: Region,
@@ -344,10 +390,6 @@ impl ReceiveBuffers {
 
     fn len(&self) -> usize {
         self.headers.len()
-    }
-
-    fn pointer(&self, buffer: usize, offset: usize) -> *mut u8 {
-        self.region.pointer(buffer * BUFFER_STRIDE + offset)
     }
 
     fn receive(&mut self, descriptor: i32, first: usize, count: usize) -> io::Result<usize> {

@@ -8,10 +8,10 @@
 use crate::address::RawAddress;
 use crate::cmsg::{SEGMENT_CONTROL_BYTES, SegmentControl};
 use crate::queue::{CHUNK_MESSAGES, CHUNK_PARTS, Message, Push, Queue};
+use crate::socket::{Slot, Sockets};
 use crate::{IoStats, Options, SocketId};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
 use std::ptr::null_mut;
 
 /// Flags of every send: a full socket answers EAGAIN at once, so that a send never waits (send(2)).
@@ -24,7 +24,7 @@ pub(crate) struct Outbound {
     addresses: Vec<RawAddress>,
     controls: Vec<SegmentControl>,
     headers: Vec<libc::mmsghdr>,
-    /// GSO messages that the kernel refused, to be sent one datagram at a time.
+    /// Messages that the kernel refused, to be sent one datagram at a time.
     refused: Vec<u32>,
     /// Messages that the kernel may still read.
     lent: usize,
@@ -53,11 +53,11 @@ impl Outbound {
         &mut self,
         socket: SocketId,
         destination: SocketAddr,
-        header: &[u8],
+        copied: (&[u8], &[u8]),
         payload: (*const u8, u32),
     ) -> Push {
         assert!(self.lent == 0, "the kernel may still read the queue");
-        self.queue.push(socket, destination, header, payload)
+        self.queue.push(socket, destination, copied, payload)
     }
 
     pub(crate) fn drop_socket(&mut self, socket: SocketId) -> u32 {
@@ -69,8 +69,9 @@ impl Outbound {
     }
 
     /// Writes what the kernel reads. Nothing moves until [`Outbound::clear_chunk`].
-    pub(crate) fn prepare(&mut self) {
+    pub(crate) fn prepare(&mut self, sockets: &Sockets) {
         assert!(self.lent == 0, "the kernel may still read the last chunk");
+        self.queue.mark_connected(|socket, destination| sockets.twin_reaches(socket, destination));
         let arena = self.queue.header_base();
         for message in self.queue.messages() {
             self.addresses.push(RawAddress::new(message.destination));
@@ -93,8 +94,10 @@ impl Outbound {
             let count = self.queue.parts(message).iter().map(iovecs_of).sum();
             // SAFETY: all zeroes is a valid mmsghdr: null pointers and lengths of 0.
             let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
-            header.msg_hdr.msg_name = addresses.wrapping_add(index).cast();
-            header.msg_hdr.msg_namelen = self.addresses[index].len();
+            if !message.connected {
+                header.msg_hdr.msg_name = addresses.wrapping_add(index).cast();
+                header.msg_hdr.msg_namelen = self.addresses[index].len();
+            }
             header.msg_hdr.msg_iov = iovecs.wrapping_add(first_iovec);
             header.msg_hdr.msg_iovlen = count;
             if message.parts > 1 {
@@ -110,6 +113,21 @@ impl Outbound {
     pub(crate) fn header(&mut self, index: usize) -> *mut libc::mmsghdr {
         assert!(index < self.headers.len(), "message {index} is not prepared");
         self.headers.as_mut_ptr().wrapping_add(index)
+    }
+
+    /// The bytes of a prepared message that needs no header: one datagram in one piece, by a connected
+    /// socket. Valid until the chunk is cleared.
+    pub(crate) fn flat(&self, index: usize) -> Option<(*const u8, u32)> {
+        let message = &self.queue.messages()[index];
+        let header = &self.headers[index].msg_hdr;
+        if !message.connected || message.parts > 1 || header.msg_iovlen != 1 {
+            return None;
+        }
+        let part = &self.queue.parts(message)[0];
+        if part.payload_len > 0 {
+            return Some((part.payload, part.payload_len));
+        }
+        Some((self.queue.header_base().wrapping_add(part.header_offset as usize), part.header_len))
     }
 
     /// Notes that the kernel has been handed one more message.
@@ -128,8 +146,9 @@ impl Outbound {
         self.lent
     }
 
-    /// Counts a message's fate; `errno` is 0 when it was sent.
-    pub(crate) fn complete(&mut self, index: usize, errno: i32, stats: &mut IoStats) {
+    /// Counts a message's fate; `errno` is 0 when it was sent. Returns the socket when its peer was found
+    /// not to listen.
+    pub(crate) fn complete(&mut self, index: usize, errno: i32, stats: &mut IoStats) -> Option<SocketId> {
         let message = &self.queue.messages()[index];
         let datagrams = u64::from(message.parts);
         match errno {
@@ -140,6 +159,14 @@ impl Outbound {
                 if datagrams > 1 {
                     stats.datagrams_in_gso += datagrams;
                 }
+                if message.connected {
+                    stats.datagrams_connected += datagrams;
+                }
+            }
+            // The answer to an earlier message of the twin: nobody listens there. This one was not sent.
+            libc::ECONNREFUSED if message.connected => {
+                self.refused.push(index as u32);
+                return Some(message.socket);
             }
             // net/ipv4/udp.c, udp_send_skb(): EMSGSIZE (EINVAL in older kernels) for segments above the path's
             // MTU, EIO without checksum offload or with IPsec.
@@ -149,21 +176,20 @@ impl Outbound {
             }
             _ => count_dropped(errno, datagrams, stats),
         }
+        None
     }
 
-    /// Sends the datagrams of refused GSO messages one at a time.
-    pub(crate) fn send_refused(
-        &mut self,
-        descriptor: impl Fn(SocketId) -> Option<RawFd>,
-        stats: &mut IoStats,
-    ) {
+    /// Sends the datagrams of refused messages one at a time, by the socket itself.
+    pub(crate) fn send_refused(&mut self, sockets: &Sockets, stats: &mut IoStats) {
         for index in self.refused.drain(..) {
             let message = &self.queue.messages()[index as usize];
-            let Some(descriptor) = descriptor(message.socket) else {
+            let Some(descriptor) = sockets.descriptor(Slot::main(message.socket)) else {
                 stats.queue_dropped += u64::from(message.parts);
                 continue;
             };
             let mut header = self.headers[index as usize].msg_hdr;
+            header.msg_name = (&raw mut self.addresses[index as usize]).cast();
+            header.msg_namelen = self.addresses[index as usize].len();
             (header.msg_control, header.msg_controllen) = (null_mut(), 0);
             for part in self.queue.parts(message) {
                 header.msg_iovlen = iovecs_of(part);

@@ -11,6 +11,7 @@
 mod tests;
 
 use crate::SocketId;
+use crate::socket::Slot;
 use std::net::SocketAddr;
 use std::ptr::null;
 
@@ -25,10 +26,13 @@ pub(crate) const DATAGRAM_BYTES_MAX: usize = 65_535 - 8;
 pub(crate) const CHUNK_PARTS: usize = 2_048;
 /// Messages of a chunk.
 pub(crate) const CHUNK_MESSAGES: usize = 512;
-/// Bytes of headers of a chunk; one datagram of any size fits.
+/// Bytes of headers and copied payloads of a chunk; one datagram of any size fits.
 const CHUNK_HEADER_BYTES: usize = 128 * 1024;
+/// Payloads up to this many bytes are copied behind their header: for the kernel one piece of memory is
+/// cheaper than two by more than so small a copy costs.
+pub(crate) const COPIED_BYTES_MAX: u32 = 256;
 
-/// One datagram: bytes of the header arena followed by bytes of a receive buffer.
+/// One datagram: bytes of the header arena, which may be all of it, followed by bytes of a receive buffer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
     pub(crate) payload: *const u8,
@@ -57,6 +61,15 @@ pub(crate) struct Message {
     closed: bool,
     /// Its socket is gone; do not send.
     pub(crate) dropped: bool,
+    /// It leaves by the socket's connected twin.
+    pub(crate) connected: bool,
+}
+
+impl Message {
+    /// The socket that it leaves by.
+    pub(crate) fn slot(&self) -> Slot {
+        if self.connected { Slot::twin(self.socket) } else { Slot::main(self.socket) }
+    }
 }
 
 /// What became of a datagram.
@@ -96,29 +109,31 @@ impl Queue {
         }
     }
 
-    /// Queues a datagram, copying `header`; `payload` is an address and a length.
+    /// Queues a datagram: `header` and `copied`, of which a copy is made, and a payload, of which only the
+    /// address and the length are kept.
     pub(crate) fn push(
         &mut self,
         socket: SocketId,
         destination: SocketAddr,
-        header: &[u8],
+        (header, copied): (&[u8], &[u8]),
         payload: (*const u8, u32),
     ) -> Push {
-        let len = header.len() + payload.1 as usize;
+        let header_len = header.len() + copied.len();
+        let len = header_len + payload.1 as usize;
         if len > DATAGRAM_BYTES_MAX {
             return Push::TooLong;
         }
         if self.turn_parts == self.turn_parts_max {
             return Push::TurnFull;
         }
-        if self.parts.len() == CHUNK_PARTS || self.headers.len() + header.len() > CHUNK_HEADER_BYTES {
+        if self.parts.len() == CHUNK_PARTS || self.headers.len() + header_len > CHUNK_HEADER_BYTES {
             return Push::ChunkFull;
         }
         let part = Part {
             payload: if payload.1 == 0 { null() } else { payload.0 },
             payload_len: payload.1,
             header_offset: self.headers.len() as u32,
-            header_len: header.len() as u32,
+            header_len: header_len as u32,
         };
         if !self.join(socket, destination, part.len()) {
             if self.messages.len() == CHUNK_MESSAGES {
@@ -133,9 +148,11 @@ impl Queue {
                 bytes: part.len(),
                 closed: !self.gso || part.len() == 0,
                 dropped: false,
+                connected: false,
             });
         }
         self.headers.extend_from_slice(header);
+        self.headers.extend_from_slice(copied);
         self.parts.push(part);
         self.turn_parts += 1;
         Push::Queued
@@ -169,6 +186,13 @@ impl Queue {
             datagrams += message.parts;
         }
         datagrams
+    }
+
+    /// Marks the messages that leave by a connected twin.
+    pub(crate) fn mark_connected(&mut self, reaches: impl Fn(SocketId, SocketAddr) -> bool) {
+        for message in &mut self.messages {
+            message.connected = reaches(message.socket, message.destination);
+        }
     }
 
     pub(crate) fn messages(&self) -> &[Message] {

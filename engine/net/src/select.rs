@@ -69,6 +69,10 @@ impl Io for AnyIo {
         dispatch!(self, io => io.remove_socket(id));
     }
 
+    fn set_peer(&mut self, id: SocketId, peer: Option<SocketAddr>) {
+        dispatch!(self, io => io.set_peer(id, peer));
+    }
+
     #[inline]
     fn queue(&mut self, socket: SocketId, destination: SocketAddr, header: &[u8], payload: Option<Slice>) {
         dispatch!(self, io => io.queue(socket, destination, header, payload));

@@ -1,32 +1,79 @@
 //! Sockets of a back end by id, and the options set on them.
 
-use crate::{Options, SocketId};
+use crate::{Options, SocketId, twin};
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
+
+/// A socket's place in a back end's tables. Each id has two: for the socket itself and for its connected
+/// twin ([`crate::twin`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot(pub(crate) u32);
+
+impl Slot {
+    /// The socket as it was added.
+    pub(crate) fn main(id: SocketId) -> Self {
+        Self(id.0 * 2)
+    }
+
+    /// Its twin.
+    pub(crate) fn twin(id: SocketId) -> Self {
+        Self(id.0 * 2 + 1)
+    }
+
+    pub(crate) fn is_twin(self) -> bool {
+        self.0 % 2 == 1
+    }
+
+    /// Whose it is.
+    pub(crate) fn id(self) -> SocketId {
+        SocketId(self.0 / 2)
+    }
+}
 
 /// A registered socket.
 pub(crate) struct Entry {
     pub(crate) socket: UdpSocket,
-    /// Tells a socket from an earlier one with the same id.
+    /// Tells a socket from an earlier one in the same slot.
     pub(crate) generation: u32,
     /// Something came since its receive was last started.
     pub(crate) fed: bool,
+    /// Its place in a dense table of all sockets, in which those of the twins come last.
+    pub(crate) place: u32,
+    /// Of a twin: to whom it is connected; none: it is deaf.
+    peer: Option<SocketAddr>,
 }
 
-/// Sockets by id.
+/// What became of a twin.
+#[derive(Debug)]
+pub(crate) enum Twin {
+    /// There is none, or it needs nothing.
+    Settled,
+    /// It is connected to another peer.
+    Connected,
+    /// It is new, and is to be registered.
+    Opened(UdpSocket),
+}
+
+/// Sockets by slot.
 pub(crate) struct Sockets {
     entries: Vec<Option<Entry>>,
+    /// Ids are below this.
     max: u32,
+    /// Places from `max` on that twins had and gave back, and how many were ever taken.
+    twin_places: Vec<u32>,
+    twins: u32,
+    twins_max: u32,
     generation: u32,
 }
 
-/// Generations are this many, so that they fit beside an id in 64 bits.
+/// Generations are this many, so that they fit beside a slot in 64 bits.
 const GENERATIONS: u32 = 1 << 24;
 
 impl Sockets {
-    pub(crate) fn new(max: u32) -> Self {
-        Self { entries: Vec::new(), max, generation: 0 }
+    /// For ids below `max`, with up to `twins_max` twins.
+    pub(crate) fn new(max: u32, twins_max: u32) -> Self {
+        Self { entries: Vec::new(), max, twin_places: Vec::new(), twins: 0, twins_max, generation: 0 }
     }
 
     /// Whether a socket may be added under this id.
@@ -38,7 +85,7 @@ impl Sockets {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        if self.get(id).is_some() {
+        if self.contains(id) {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
                 format!("socket id {} is in use", id.0),
@@ -52,39 +99,114 @@ impl Sockets {
         self.entries.len()
     }
 
-    /// Adds a socket under an id that is free; returns its generation.
-    pub(crate) fn insert(&mut self, id: SocketId, socket: UdpSocket) -> u32 {
-        let index = id.0 as usize;
+    /// Adds a socket in a slot that is free; returns its generation.
+    pub(crate) fn insert(&mut self, slot: Slot, socket: UdpSocket, peer: Option<SocketAddr>) -> u32 {
+        let index = slot.0 as usize;
         if self.entries.len() <= index {
             self.entries.resize_with(index + 1, || None);
         }
         self.generation = (self.generation + 1) % GENERATIONS;
-        self.entries[index] = Some(Entry { socket, generation: self.generation, fed: false });
+        let place = if slot.is_twin() { self.twin_place() } else { slot.id().0 };
+        self.entries[index] = Some(Entry { socket, generation: self.generation, fed: false, place, peer });
         self.generation
     }
 
-    pub(crate) fn remove(&mut self, id: SocketId) -> Option<Entry> {
-        self.entries.get_mut(id.0 as usize)?.take()
+    fn twin_place(&mut self) -> u32 {
+        self.twin_places.pop().unwrap_or_else(|| {
+            self.twins += 1;
+            self.max + self.twins - 1
+        })
+    }
+
+    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Entry> {
+        let entry = self.entries.get_mut(slot.0 as usize)?.take()?;
+        if slot.is_twin() {
+            self.twin_places.push(entry.place);
+        }
+        Some(entry)
     }
 
     #[inline]
-    pub(crate) fn get(&self, id: SocketId) -> Option<&Entry> {
-        self.entries.get(id.0 as usize)?.as_ref()
+    pub(crate) fn contains(&self, id: SocketId) -> bool {
+        self.get(Slot::main(id)).is_some()
     }
 
     #[inline]
-    pub(crate) fn get_mut(&mut self, id: SocketId) -> Option<&mut Entry> {
-        self.entries.get_mut(id.0 as usize)?.as_mut()
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Entry> {
+        self.entries.get(slot.0 as usize)?.as_ref()
     }
 
-    /// Whether the id still means the socket of that generation.
-    pub(crate) fn is_current(&self, id: SocketId, generation: u32) -> bool {
-        self.get(id).is_some_and(|entry| entry.generation == generation)
+    #[inline]
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Entry> {
+        self.entries.get_mut(slot.0 as usize)?.as_mut()
     }
 
-    pub(crate) fn descriptor(&self, id: SocketId) -> Option<RawFd> {
-        self.get(id).map(|entry| entry.socket.as_raw_fd())
+    /// Whether the slot still holds the socket of that generation.
+    pub(crate) fn is_current(&self, slot: Slot, generation: u32) -> bool {
+        self.get(slot).is_some_and(|entry| entry.generation == generation)
     }
+
+    pub(crate) fn descriptor(&self, slot: Slot) -> Option<RawFd> {
+        self.get(slot).map(|entry| entry.socket.as_raw_fd())
+    }
+
+    /// Whether the socket's twin is connected to that destination.
+    #[inline]
+    pub(crate) fn twin_reaches(&self, id: SocketId, destination: SocketAddr) -> bool {
+        self.get(Slot::twin(id)).is_some_and(|twin| twin.peer == Some(destination))
+    }
+
+    /// Points the socket's twin at a peer, or at nobody.
+    ///
+    /// Errors: as of [`twin::open`]; there are as many twins as may be.
+    pub(crate) fn set_peer(&mut self, id: SocketId, peer: Option<SocketAddr>) -> io::Result<Twin> {
+        if let Some(entry) = self.get_mut(Slot::twin(id)) {
+            return match peer {
+                _ if entry.peer == peer => Ok(Twin::Settled),
+                // It is deaf, or as good as deaf, even when the kernel refuses: nothing is sent by it.
+                None => {
+                    entry.peer = None;
+                    twin::deafen(&entry.socket).map(|()| Twin::Settled)
+                }
+                Some(address) => {
+                    entry.peer = None;
+                    twin::connect(&entry.socket, address)?;
+                    entry.peer = peer;
+                    Ok(Twin::Connected)
+                }
+            };
+        }
+        let (Some(peer), Some(main)) = (peer, self.get(Slot::main(id))) else { return Ok(Twin::Settled) };
+        if self.twin_places.is_empty() && self.twins >= self.twins_max {
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "as many twins as may be"));
+        }
+        twin::open(&main.socket, peer).map(Twin::Opened)
+    }
+
+    /// Makes a twin deaf whose peer does not listen; false: it has none.
+    pub(crate) fn give_up_peer(&mut self, id: SocketId) -> bool {
+        let Some(twin) = self.get_mut(Slot::twin(id)).filter(|twin| twin.peer.is_some()) else {
+            return false;
+        };
+        twin.peer = None;
+        // Where the kernel refuses, the twin stays with its peer, and is read all the same.
+        let _ = twin::deafen(&twin.socket);
+        true
+    }
+}
+
+/// How many sockets and how many connected twins share so many descriptors: twins never take more than a
+/// quarter, so that they cost no leg its socket.
+pub(crate) fn shares(descriptors: u32, sockets_max: u32) -> (u32, u32) {
+    let sockets = sockets_max.min(descriptors - descriptors / 4);
+    (sockets, sockets_max.min(descriptors - sockets))
+}
+
+pub(crate) fn descriptors_max() -> u32 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is live and writable (getrlimit(2)).
+    let done = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    if done < 0 { 1024 } else { limit.rlim_cur.min(1 << 20) as u32 }
 }
 
 /// Makes a socket fit for a back end. Buffer sizes are best effort, the rest is not.
@@ -126,19 +248,37 @@ mod tests {
 
     #[test]
     fn an_id_reused_is_another_socket() {
-        let mut sockets = Sockets::new(10);
-        let first = sockets.insert(SocketId(3), socket());
+        let mut sockets = Sockets::new(10, 0);
+        let slot = Slot::main(SocketId(3));
+        let first = sockets.insert(slot, socket(), None);
         assert_eq!(sockets.check_free(SocketId(3)).expect_err("in use").kind(), io::ErrorKind::AlreadyExists);
-        sockets.remove(SocketId(3));
+        sockets.remove(slot);
         assert!(sockets.check_free(SocketId(3)).is_ok());
-        let second = sockets.insert(SocketId(3), socket());
-        assert!(!sockets.is_current(SocketId(3), first));
-        assert!(sockets.is_current(SocketId(3), second));
+        let second = sockets.insert(slot, socket(), None);
+        assert!(!sockets.is_current(slot, first));
+        assert!(sockets.is_current(slot, second));
     }
 
     #[test]
     fn ids_beyond_the_table_are_refused_with_the_limits_name() {
-        let error = Sockets::new(10).check_free(SocketId(10)).expect_err("beyond the table");
+        let error = Sockets::new(10, 0).check_free(SocketId(10)).expect_err("beyond the table");
         assert!(error.to_string().contains("sockets_max"), "{error}");
+    }
+
+    #[test]
+    fn twins_are_bounded() {
+        let mut sockets = Sockets::new(10, 1);
+        let peer = socket().local_addr().ok();
+        for id in [SocketId(0), SocketId(1)] {
+            sockets.insert(Slot::main(id), socket(), None);
+        }
+        let Ok(Twin::Opened(twin)) = sockets.set_peer(SocketId(0), peer) else { panic!("a twin") };
+        sockets.insert(Slot::twin(SocketId(0)), twin, peer);
+        assert_eq!(
+            sockets.set_peer(SocketId(1), peer).expect_err("one is enough").kind(),
+            io::ErrorKind::QuotaExceeded
+        );
+        sockets.remove(Slot::twin(SocketId(0)));
+        assert!(matches!(sockets.set_peer(SocketId(1), peer), Ok(Twin::Opened(_))));
     }
 }

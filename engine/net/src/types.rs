@@ -68,6 +68,13 @@ pub struct IoStats {
     pub messages_sent: u64,
     /// Datagrams sent in messages of two or more (GSO).
     pub datagrams_in_gso: u64,
+    /// Datagrams sent through a socket connected to their destination (see [`Io::set_peer`]).
+    pub datagrams_connected: u64,
+    /// Times that a connected socket's peer turned out not to listen, so that the socket was disconnected.
+    pub peers_refused: u64,
+    /// Times that a socket could not be connected: no descriptor was left, or the socket is bound to a
+    /// wildcard address.
+    pub peers_failed: u64,
     /// Datagrams dropped because the socket's send buffer was full.
     pub send_dropped_full: u64,
     /// Datagrams dropped because of any other error, such as an unreachable destination.
@@ -93,8 +100,16 @@ pub trait Io {
     /// queued for it are dropped. Unknown ids are ignored.
     fn remove_socket(&mut self, id: SocketId);
 
-    /// Queues one datagram, `header` followed by `payload`, for the next turn. The header is copied, the
-    /// payload is not. Datagrams queued one after another for the same socket and destination leave as
+    /// Says to whom most of what is queued for a socket goes, so that it can go through a connected socket,
+    /// which costs less; `None`: to nobody in particular. It changes nothing else: every source is still
+    /// heard, every destination can be sent to. A system call or two when the peer is new, none when it is
+    /// the same. Where it cannot be done, and for unknown ids, nothing happens
+    /// ([`IoStats::peers_failed`]). A peer that does not listen is given up; to say it again tries again.
+    fn set_peer(&mut self, id: SocketId, peer: Option<SocketAddr>);
+
+    /// Queues one datagram, `header` followed by `payload`, for the next turn. The header is copied, and so
+    /// is a payload of up to 256 bytes, which is cheaper than to pass on two pieces; a longer payload is not.
+    /// Datagrams queued one after another for the same socket and destination leave as
     /// one GSO message where sizes allow. A full queue drops and counts, as does an unknown socket.
     /// A long queue is sent in chunks, the first of them before the next turn.
     ///

@@ -15,8 +15,8 @@ mod setup;
 mod token;
 
 use crate::outbound::{Outbound, SEND_FLAGS};
-use crate::queue::Push;
-use crate::socket::{Sockets, configure};
+use crate::queue::{CHUNK_MESSAGES, COPIED_BYTES_MAX, Push};
+use crate::socket::{Slot, Sockets, Twin, configure, shares};
 use crate::{Datagrams, DatagramsIndex, Io, IoStats, OpenError, Options, Slice, SocketId, Turn, Waker};
 use inbound::Inbound;
 use io_uring::{IoUring, cqueue, opcode, types};
@@ -25,6 +25,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::ptr::null;
 use std::time::Duration;
 use token::Token;
 
@@ -50,7 +51,9 @@ struct State {
     waker_polled: bool,
     woken: bool,
     /// Sockets whose receive is to be started.
-    to_arm: VecDeque<SocketId>,
+    to_arm: VecDeque<Slot>,
+    /// Sockets whose peer does not listen.
+    refused: Vec<SocketId>,
     /// A receive ended for want of buffers in this turn.
     stalled: bool,
     receive_header: Box<libc::msghdr>,
@@ -69,15 +72,17 @@ impl UringIo {
         let ring = setup::ring()?;
         setup::probe()?;
         let inbound = Inbound::new(&options).map_err(OpenError::kernel("mmap"))?;
-        let sockets_max = setup::register(&ring, inbound.buffers(), options.sockets_max)?;
+        let files = setup::register(&ring, inbound.buffers(), 2 * options.sockets_max)?;
+        let (sockets_max, twins_max) = shares(files, options.sockets_max);
         let state = State {
             inbound,
             outbound: Outbound::new(&options),
-            sockets: Sockets::new(sockets_max),
+            sockets: Sockets::new(sockets_max, twins_max),
             waker: Waker::new().map_err(OpenError::kernel("eventfd"))?,
             waker_polled: false,
             woken: false,
             to_arm: VecDeque::new(),
+            refused: Vec::with_capacity(CHUNK_MESSAGES),
             stalled: false,
             receive_header: setup::receive_header(),
             stats: IoStats::default(),
@@ -97,21 +102,28 @@ impl UringIo {
 
     /// Puts the chunk into the submission queue.
     fn load_sends(&mut self) {
-        let outbound = &mut self.state.outbound;
-        outbound.prepare();
+        let State { outbound, sockets, .. } = &mut self.state;
+        outbound.prepare(sockets);
         let mut submission = self.ring.submission();
         for index in 0..outbound.messages().len() {
             let message = &outbound.messages()[index];
             if message.dropped {
                 continue;
             }
-            let slot = types::Fixed(message.socket.0);
-            let header = outbound.header(index).cast::<libc::msghdr>();
-            let entry = opcode::SendMsg::new(slot, header).flags(SEND_FLAGS as u32).build();
+            let slot = message.slot();
+            let place =
+                types::Fixed(sockets.get(slot).expect("messages of removed sockets are dropped").place);
+            let entry = match outbound.flat(index) {
+                Some((bytes, len)) => opcode::Send::new(place, bytes, len).flags(SEND_FLAGS).build(),
+                None => {
+                    let header = outbound.header(index).cast::<libc::msghdr>();
+                    opcode::SendMsg::new(place, header).flags(SEND_FLAGS as u32).build()
+                }
+            };
             let entry = entry.user_data(Token::Send { index: index as u32 }.pack());
-            // SAFETY: `header` (the first field of the mmsghdr) and all that it leads to stay alive and
-            // unmoved until `Outbound::clear_chunk`, which asserts that every send has completed; receive
-            // buffers are given back after that, too.
+            // SAFETY: `header` (the first field of the mmsghdr) and all that it leads to, or `bytes`, stay
+            // alive and unmoved until `Outbound::clear_chunk`, which asserts that every send has completed;
+            // receive buffers are given back after that, too.
             unsafe { submission.push(&entry) }.expect("the queue is empty and longer than a chunk");
             outbound.lend();
         }
@@ -129,12 +141,12 @@ impl UringIo {
             state.waker_polled = pushed.is_ok();
         }
         while submission.len() < SUBMISSIONS.min(submission.capacity() as u32) as usize {
-            let Some(socket) = state.to_arm.pop_front() else { break };
-            let Some(entry) = state.sockets.get_mut(socket) else { continue };
+            let Some(slot) = state.to_arm.pop_front() else { break };
+            let Some(entry) = state.sockets.get_mut(slot) else { continue };
             entry.fed = false;
-            let token = Token::Receive { socket, generation: entry.generation };
+            let token = Token::Receive { slot, generation: entry.generation };
             let header = &raw const *state.receive_header;
-            let receive = opcode::RecvMsgMulti::new(types::Fixed(socket.0), header, BUFFER_GROUP).build();
+            let receive = opcode::RecvMsgMulti::new(types::Fixed(entry.place), header, BUFFER_GROUP).build();
             // SAFETY: the header and the buffers live until after the ring is closed.
             unsafe { submission.push(&receive.user_data(token.pack())) }.expect("there is room");
         }
@@ -213,13 +225,43 @@ impl UringIo {
     }
 
     /// Ends the receive of a socket that was removed: it would keep the port open.
-    fn cancel_receive(&mut self, socket: SocketId, generation: u32) -> io::Result<()> {
+    fn cancel_receive(&mut self, slot: Slot, generation: u32) -> io::Result<()> {
         self.settle()?;
-        let token = Token::Receive { socket, generation };
+        let token = Token::Receive { slot, generation };
         let cancel = opcode::AsyncCancel::new(token.pack()).build().user_data(Token::Cancel.pack());
         // SAFETY: the request refers to no memory.
         unsafe { self.ring.submission().push(&cancel) }.expect("the queue is empty");
         self.enter(0, Some(Duration::ZERO))
+    }
+
+    /// Takes a socket and starts its receive at the next turn.
+    fn register(&mut self, slot: Slot, socket: UdpSocket, peer: Option<SocketAddr>) -> io::Result<()> {
+        configure(&socket, &self.options)?;
+        let descriptor = socket.as_raw_fd();
+        let State { to_arm, sockets, .. } = &mut self.state;
+        sockets.insert(slot, socket, peer);
+        let place = sockets.get(slot).expect("it was put there").place;
+        if let Err(error) = self.ring.submitter().register_files_update(place, &[descriptor]) {
+            sockets.remove(slot);
+            return Err(error);
+        }
+        // Room for all, so that starting a receive again never allocates.
+        to_arm.reserve(sockets.room().saturating_sub(to_arm.len()));
+        to_arm.push_back(slot);
+        Ok(())
+    }
+
+    /// Ends a socket's receive and closes it.
+    fn unregister(&mut self, slot: Slot) {
+        let Some(entry) = self.state.sockets.remove(slot) else { return };
+        self.state.to_arm.retain(|&waiting| waiting != slot);
+        if self.enabled
+            && let Err(error) = self.cancel_receive(slot, entry.generation)
+        {
+            self.failure = Some(error);
+        }
+        // Fails only when the table has no such place, and then there is nothing to clear.
+        let _ = self.ring.submitter().register_files_update(entry.place, &[-1]);
     }
 
     /// Ends all requests, so that the kernel writes to no buffer any more.
@@ -237,12 +279,15 @@ impl State {
     fn on_completion(&mut self, completion: &cqueue::Entry) {
         let (result, flags) = (completion.result(), completion.flags());
         match Token::unpack(completion.user_data()) {
-            Some(Token::Receive { socket, generation }) => {
-                self.on_received(socket, generation, result, flags);
+            Some(Token::Receive { slot, generation }) => {
+                self.on_received(slot, generation, result, flags);
             }
             Some(Token::Send { index }) => {
                 self.outbound.returned();
-                self.outbound.complete(index as usize, (-result).max(0), &mut self.stats);
+                let errno = (-result).max(0);
+                if let Some(socket) = self.outbound.complete(index as usize, errno, &mut self.stats) {
+                    self.peer_refused(socket);
+                }
             }
             Some(Token::Wake) => {
                 self.woken = true;
@@ -253,12 +298,12 @@ impl State {
         }
     }
 
-    fn on_received(&mut self, socket: SocketId, generation: u32, result: i32, flags: u32) {
-        let entry = self.sockets.get_mut(socket).filter(|entry| entry.generation == generation);
+    fn on_received(&mut self, slot: Slot, generation: u32, result: i32, flags: u32) {
+        let entry = self.sockets.get_mut(slot).filter(|entry| entry.generation == generation);
         let current = entry.is_some();
         let fed = entry.is_some_and(|entry| std::mem::replace(&mut entry.fed, true));
         if let Some(buffer) = cqueue::buffer_select(flags) {
-            self.inbound.take(buffer, result, current.then_some((socket, generation)), &mut self.stats);
+            self.inbound.take(buffer, result, current.then_some((slot, generation)), &mut self.stats);
         }
         if cqueue::more(flags) {
             return;
@@ -272,6 +317,10 @@ impl State {
                 false
             }
             libc::ECANCELED => false,
+            libc::ECONNREFUSED if slot.is_twin() => {
+                self.peer_refused(slot.id());
+                false
+            }
             errno if errno > 0 => {
                 self.stats.receive_errors += 1;
                 // Not the network's doing: the same would happen again at once and for ever.
@@ -283,56 +332,71 @@ impl State {
             return;
         }
         // When buffers are short, those that got nothing go first, so that a flood cannot starve them.
-        if fed { self.to_arm.push_back(socket) } else { self.to_arm.push_front(socket) }
+        if fed { self.to_arm.push_back(slot) } else { self.to_arm.push_front(slot) }
+    }
+
+    /// The peer of a socket does not listen; to be given up at the end of the chunk or of the turn.
+    #[cold]
+    fn peer_refused(&mut self, socket: SocketId) {
+        // A longer list only means that some are given up a little later.
+        if self.refused.len() < self.refused.capacity() {
+            self.refused.push(socket);
+        }
+    }
+
+    /// Lets those send by the socket itself whose peer does not listen.
+    fn give_up_peers(&mut self) {
+        for socket in self.refused.drain(..) {
+            self.stats.peers_refused += u64::from(self.sockets.give_up_peer(socket));
+        }
     }
 
     /// After all sends of a chunk have completed.
     fn finish_chunk(&mut self) {
         let Self { outbound, sockets, stats, .. } = self;
-        outbound.send_refused(|socket| sockets.descriptor(socket), stats);
+        outbound.send_refused(sockets, stats);
         outbound.clear_chunk();
+        self.give_up_peers();
     }
 }
 
 impl Io for UringIo {
     fn add_socket(&mut self, id: SocketId, socket: UdpSocket) -> io::Result<()> {
         self.state.sockets.check_free(id)?;
-        configure(&socket, &self.options)?;
-        self.ring.submitter().register_files_update(id.0, &[socket.as_raw_fd()])?;
-        self.state.sockets.insert(id, socket);
-        // Room for all, so that starting a receive again never allocates.
-        let State { to_arm, sockets, .. } = &mut self.state;
-        to_arm.reserve(sockets.room().saturating_sub(to_arm.len()));
-        to_arm.push_back(id);
-        Ok(())
+        self.register(Slot::main(id), socket, None)
     }
 
     fn remove_socket(&mut self, id: SocketId) {
-        let Some(entry) = self.state.sockets.remove(id) else { return };
         let dropped = self.state.outbound.drop_socket(id);
         self.state.stats.queue_dropped += u64::from(dropped);
-        self.state.to_arm.retain(|&socket| socket != id);
-        if self.enabled
-            && let Err(error) = self.cancel_receive(id, entry.generation)
-        {
-            self.failure = Some(error);
+        for slot in [Slot::twin(id), Slot::main(id)] {
+            self.unregister(slot);
         }
-        // Fails only when the table has no such slot, and then there is nothing to clear.
-        let _ = self.ring.submitter().register_files_update(id.0, &[-1]);
+    }
+
+    fn set_peer(&mut self, id: SocketId, peer: Option<SocketAddr>) {
+        let done = match self.state.sockets.set_peer(id, peer) {
+            Ok(Twin::Opened(twin)) => self.register(Slot::twin(id), twin, peer),
+            Ok(Twin::Settled | Twin::Connected) => Ok(()),
+            Err(error) => Err(error),
+        };
+        self.state.stats.peers_failed += u64::from(done.is_err());
     }
 
     #[inline]
     fn queue(&mut self, socket: SocketId, destination: SocketAddr, header: &[u8], payload: Option<Slice>) {
-        let payload = match payload {
-            Some(slice) => (self.state.inbound.payload_pointer(slice), slice.len),
-            None => (std::ptr::null(), 0),
-        };
-        if self.state.sockets.get(socket).is_none() || self.state.outbound.lent() > 0 {
+        if !self.state.sockets.contains(socket) || self.state.outbound.lent() > 0 {
             self.state.stats.queue_dropped += 1;
             return;
         }
         loop {
-            match self.state.outbound.push(socket, destination, header, payload) {
+            let State { inbound, outbound, .. } = &mut self.state;
+            let (copied, shared) = match payload {
+                Some(slice) if slice.len <= COPIED_BYTES_MAX => (inbound.payload(slice), (null(), 0)),
+                Some(slice) => (&[][..], (inbound.payload_pointer(slice), slice.len)),
+                None => (&[][..], (null(), 0)),
+            };
+            match outbound.push(socket, destination, (header, copied), shared) {
                 Push::Queued => return,
                 Push::ChunkFull => {
                     if let Err(error) = self.send_early() {

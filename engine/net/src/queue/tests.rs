@@ -10,7 +10,7 @@ fn destination(port: u16) -> SocketAddr {
 
 fn push(queue: &mut Queue, (socket, port, header, payload): Datagram, fill: u8) -> Push {
     let bytes = vec![fill; header];
-    queue.push(SocketId(socket), destination(port), &bytes, (BYTES.as_ptr(), payload as u32))
+    queue.push(SocketId(socket), destination(port), (&bytes, &[]), (BYTES.as_ptr(), payload as u32))
 }
 
 static BYTES: [u8; 65_536] = [7; 65_536];

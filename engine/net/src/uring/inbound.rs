@@ -2,14 +2,14 @@
 
 use super::buffers::{Buffers, Held};
 use crate::layout::{Lengths, PAYLOAD_OFFSET, Received};
-use crate::socket::Sockets;
-use crate::{Datagrams, DatagramsIndex, IoStats, Options, Slice, SocketId};
+use crate::socket::{Slot, Sockets};
+use crate::{Datagrams, DatagramsIndex, IoStats, Options, Slice};
 use std::collections::VecDeque;
 use std::io;
 
 /// A received message.
 struct Run {
-    socket: SocketId,
+    slot: Slot,
     generation: u32,
     received: Received,
     buffer: Held,
@@ -54,16 +54,16 @@ impl Inbound {
         !self.backlog.is_empty()
     }
 
-    /// Takes the message in a buffer of `result` bytes. `socket` is `None` when it is gone.
+    /// Takes the message in a buffer of `result` bytes. `socket`: its slot and generation; `None` when it is gone.
     pub(super) fn take(
         &mut self,
         buffer: u16,
         result: i32,
-        socket: Option<(SocketId, u32)>,
+        socket: Option<(Slot, u32)>,
         stats: &mut IoStats,
     ) {
         let buffer = self.buffers.take(buffer);
-        let Some((socket, generation)) = socket else { return self.buffers.give_back(buffer) };
+        let Some((slot, generation)) = socket else { return self.buffers.give_back(buffer) };
         let front = self.buffers.bytes(&buffer, PAYLOAD_OFFSET);
         let received = match usize::try_from(result) {
             Ok(bytes) if bytes >= PAYLOAD_OFFSET => Received::parse(front, Lengths::parse(front)),
@@ -76,7 +76,7 @@ impl Inbound {
         stats.messages_received += 1;
         stats.datagrams_received += u64::from(received.datagrams());
         stats.bytes_received += received.payload_bytes as u64;
-        self.backlog.push_back(Run { socket, generation, received, buffer });
+        self.backlog.push_back(Run { slot, generation, received, buffer });
     }
 
     /// Gives back the buffers of the current turn, which no send refers to any more, and starts the next
@@ -88,7 +88,7 @@ impl Inbound {
         let mut datagrams = 0;
         while self.current.len() < self.messages_max && datagrams < self.datagrams_max {
             let Some(run) = self.backlog.pop_front() else { break };
-            if !sockets.is_current(run.socket, run.generation) {
+            if !sockets.is_current(run.slot, run.generation) {
                 self.buffers.give_back(run.buffer);
                 continue;
             }
@@ -103,11 +103,17 @@ impl Inbound {
     pub(super) fn datagrams(&self, index: DatagramsIndex) -> Datagrams<'_> {
         let run = &self.current[index.0 as usize];
         Datagrams {
-            socket: run.socket,
+            socket: run.slot.id(),
             source: run.received.source,
             bytes: self.buffers.payload(&run.buffer, run.received.payload_bytes),
             segment_bytes: run.received.segment_bytes,
         }
+    }
+
+    /// A slice of the current turn; panics when it is not within its datagrams.
+    #[inline]
+    pub(super) fn payload(&self, slice: Slice) -> &[u8] {
+        &self.datagrams(slice.datagrams).bytes[slice.offset as usize..][..slice.len as usize]
     }
 
     /// Address of a slice of the current turn; panics when it is not within its datagrams.

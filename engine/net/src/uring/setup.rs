@@ -3,6 +3,7 @@
 use super::buffers::Buffers;
 use crate::OpenError;
 use crate::layout::{CONTROL_BYTES, NAME_BYTES};
+use crate::socket::descriptors_max;
 use io_uring::{IoUring, cqueue, opcode, types};
 use std::io;
 use std::net::UdpSocket;
@@ -59,8 +60,8 @@ fn check_features(ring: IoUring) -> Result<IoUring, OpenError> {
     Err(refused("io_uring features", io::Error::new(io::ErrorKind::Unsupported, missing)))
 }
 
-/// Registers the provided buffers and a file table of up to `sockets` entries; returns its size.
-pub(super) fn register(ring: &IoUring, buffers: &Buffers, sockets: u32) -> Result<u32, OpenError> {
+/// Registers the provided buffers and a file table of up to `files` entries; returns its size.
+pub(super) fn register(ring: &IoUring, buffers: &Buffers, files: u32) -> Result<u32, OpenError> {
     // SAFETY: the ring memory is page-aligned, has `count` entries and lives until after the io_uring is
     // closed: both belong to `UringIo`, which declares the io_uring first.
     unsafe {
@@ -73,18 +74,11 @@ pub(super) fn register(ring: &IoUring, buffers: &Buffers, sockets: u32) -> Resul
     }
     .map_err(|error| refused("io_uring_register of a buffer ring", error))?;
     // The kernel allows no more fixed files than RLIMIT_NOFILE (io_uring/rsrc.c).
-    let sockets = sockets.min(descriptors_max());
+    let files = files.min(descriptors_max());
     ring.submitter()
-        .register_files_sparse(sockets)
+        .register_files_sparse(files)
         .map_err(|error| refused("io_uring_register of a file table", error))?;
-    Ok(sockets)
-}
-
-fn descriptors_max() -> u32 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is live and writable (getrlimit(2)).
-    let done = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    if done < 0 { 1024 } else { limit.rlim_cur.min(1 << 20) as u32 }
+    Ok(files)
 }
 
 /// The message header that tells a multishot receive how to lay out its buffers. Only the two lengths
