@@ -8,7 +8,7 @@ use crate::report::Report;
 use crate::run::{Control, Plan, execute};
 use crate::system;
 use anyhow::{Context, anyhow};
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,8 +16,8 @@ use std::time::Duration;
 
 /// Runs the load to its end and prints the report: exit code 0 when it passed, 1 when it did not.
 ///
-/// Errors: an option makes no sense, a port is taken, control refuses. Ctrl-C ends the run early, with
-/// the report so far.
+/// Errors: an option makes no sense, a port is taken; a [`ControlError`](crate::reach::ControlError) when
+/// control refuses or is away. Ctrl-C ends the run early, with the report so far.
 pub fn run(options: LoadOptions) -> anyhow::Result<ExitCode> {
     options.check()?;
     // A thread of its own, so that it may be called from within an asynchronous program.
@@ -38,7 +38,7 @@ async fn load(options: &LoadOptions) -> anyhow::Result<ExitCode> {
     let report = match &options.css {
         None => measure(RawLoad::from_options(options, run).plan()?, options.progress).await?,
         Some(url) => {
-            let mut session = conference::Session::open(url).await?;
+            let mut session = conference::Session::open(url, options.timeout).await?;
             // Whatever happens after the first conference exists, none is left behind.
             let report = tokio::select! {
                 plan = session.set_up(options, run) => match plan {
@@ -77,7 +77,7 @@ async fn measure(plan: Plan, progress: bool) -> anyhow::Result<Report> {
                 if progress {
                     let (sent, rate) = (control.sent.load(Relaxed), received - received_before);
                     let total = total.as_secs_f64();
-                    eprintln!("{seconds:>4} of {total:.0} s   sent {sent}, received {received} ({rate} packets/s)");
+                    complain(&format!("{seconds:>4} of {total:.0} s   sent {sent}, received {received} ({rate} packets/s)"));
                 }
                 received_before = received;
             }
@@ -86,20 +86,31 @@ async fn measure(plan: Plan, progress: bool) -> anyhow::Result<Report> {
 }
 
 fn print(options: &LoadOptions, report: &Report) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match &options.json {
-        None => write!(out, "{}", report.table())?,
+    let text = match &options.json {
+        None => report.table(),
         Some(file) => {
-            let json = serde_json::to_string_pretty(report)?;
+            let json = serde_json::to_string_pretty(report)? + "\n";
             if file.as_os_str() == "-" {
-                writeln!(out, "{json}")?;
+                json
             } else {
-                std::fs::write(file, json + "\n").with_context(|| format!("--json {}", file.display()))?;
-                write!(out, "{}", report.table())?;
+                std::fs::write(file, json).with_context(|| format!("--json {}", file.display()))?;
+                report.table()
             }
         }
+    };
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Who has read enough (`motet load | head -1`) still learns the outcome from the exit code.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// One line for people on standard error, if anybody reads it.
+pub(crate) fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Different at every start, so that packets of an earlier run are known for what they are.

@@ -2,12 +2,14 @@
 //! answers exactly what each of them must receive.
 
 use crate::account::{Expectation, Label};
+use crate::cli::complain;
 use crate::options::{LoadOptions, Media, Profile};
+use crate::reach::{Connection, ControlError};
 use crate::run::{Plan, SocketPlan, WorkerPlan};
 use crate::schedule::{Beat, spread};
 use crate::sender::StreamPlan;
 use crate::system;
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, ensure};
 use motet_net::SocketId;
 use motet_proto::conference::conference_client::ConferenceClient;
 use motet_proto::conference::{
@@ -22,12 +24,11 @@ use tonic::transport::Channel;
 
 /// Participants take payload types in turn from so many, so that most receivers need them rewritten.
 const PAYLOAD_TYPES: u32 = 4;
-/// How long control may take to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(20);
 
 /// Conferences that exist because of this run.
 #[derive(Debug)]
 pub struct Session {
+    connection: Connection,
     client: ConferenceClient<Channel>,
     conferences: Vec<String>,
 }
@@ -45,15 +46,11 @@ struct Member {
 }
 
 impl Session {
-    /// Connects to control.
-    pub async fn open(url: &str) -> anyhow::Result<Session> {
-        let endpoint = Channel::from_shared(url.to_owned()).with_context(|| format!("--css {url}"))?;
-        let channel = endpoint
-            .timeout(ANSWER_MAX)
-            .connect()
-            .await
-            .with_context(|| format!("--css {url}: cannot be reached; is `motet serve` running?"))?;
-        Ok(Session { client: ConferenceClient::new(channel), conferences: Vec::new() })
+    /// Connects to control. Connecting and each answer may take as long as `within`.
+    pub async fn open(url: &str, within: Duration) -> Result<Session, ControlError> {
+        let connection = Connection::open(url, within).await?;
+        let client = ConferenceClient::new(connection.channel());
+        Ok(Session { connection, client, conferences: Vec::new() })
     }
 
     /// Creates the conferences, joins everyone, and says what must come where.
@@ -67,7 +64,8 @@ impl Session {
             }
             // Asked for when all have joined: only now is it known what each of them receives.
             let request = GetRequest { conference: id };
-            infos.push(self.client.get(request).await.context("cannot read the conference")?.into_inner());
+            let info = self.connection.answer(self.client.get(request)).await;
+            infos.push(info.context("cannot read the conference")?);
         }
         plan(options, run, members, &infos)
     }
@@ -76,8 +74,11 @@ impl Session {
     pub async fn end_all(&mut self) {
         for conference in std::mem::take(&mut self.conferences) {
             let request = EndRequest { conference: conference.clone(), reason: "load test ended".into() };
-            if let Err(status) = self.client.end(request).await {
-                eprintln!("conference {conference} could not be ended: {}", status.message());
+            if let Err(error) = self.connection.answer(self.client.end(request)).await {
+                complain(&format!("conference {conference} could not be ended: {error}"));
+                if error.is_away() {
+                    return;
+                }
             }
         }
     }
@@ -88,7 +89,8 @@ impl Session {
             request_id: format!("load-{run:08x}-{conference}"),
             ..CreateRequest::default()
         };
-        let info = self.client.create(request).await.map_err(refusal)?.into_inner();
+        let info = self.connection.answer(self.client.create(request)).await;
+        let info = info.context("cannot create a conference")?;
         self.conferences.push(info.id.clone());
         Ok(info.id)
     }
@@ -125,16 +127,13 @@ impl Session {
             name: String::new(),
             media: media.collect::<anyhow::Result<_>>()?,
         };
-        let info = self.client.add_participant(request).await.map_err(refusal)?.into_inner();
+        let info = self.connection.answer(self.client.add_participant(request)).await;
+        let info = info.context("cannot join a participant")?;
         for member in &mut members {
             member.relay = relay_address(&info, member.medium)?;
         }
         Ok(members)
     }
-}
-
-fn refusal(status: tonic::Status) -> anyhow::Error {
-    anyhow!("control refused: {}", status.message())
 }
 
 fn media_profiles(media: Media) -> &'static [Profile] {

@@ -7,8 +7,10 @@
 //!
 //! The cores take `now` and never read a clock: [`schedule`] says what is due, [`sender`] writes it,
 //! [`payload`] marks it, [`receiver`] reads it, [`account`] judges it, [`report`] sums it up. The edges
-//! own sockets and threads: [`run`], [`conference`], [`cli`].
+//! own sockets and threads: [`run`], [`reach`], [`conference`], [`cli`].
 #![forbid(unsafe_code)]
+// They panic when nobody reads any more.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod account;
 pub mod cli;
@@ -16,6 +18,7 @@ pub mod conference;
 pub mod options;
 pub mod payload;
 pub mod raw;
+pub mod reach;
 pub mod receiver;
 pub mod report;
 pub mod run;

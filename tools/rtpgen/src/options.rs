@@ -1,5 +1,6 @@
 //! What `motet load` can be asked for.
 
+use crate::reach;
 use crate::run::Wait;
 use crate::sender::PACKET_BYTES_MIN;
 use anyhow::{bail, ensure};
@@ -20,6 +21,10 @@ pub struct LoadOptions {
     /// Conference mode: control to create the conferences with, such as http://127.0.0.1:7400
     #[arg(long, value_name = "URL", conflicts_with = "send")]
     pub css: Option<String>,
+
+    /// Seconds that connecting to control, and each of its answers, may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = reach::seconds, requires = "css")]
+    pub timeout: Duration,
 
     /// Conferences to create
     #[arg(long, value_name = "N", default_value_t = 1, requires = "css")]

@@ -238,7 +238,7 @@ async fn own_packets_are_wrongly_routed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_told_and_leaves_no_conference_behind() {
     let outcome = load(Fault::Refusal).await;
-    let error = outcome.result.expect_err("the third participant is refused").to_string();
+    let error = format!("{:#}", outcome.result.expect_err("the third participant is refused"));
     assert!(error.contains("no node has room"), "{error}");
     assert_eq!(outcome.ended, ["c0"]);
 }
