@@ -1,10 +1,12 @@
-//! Connections to control, and what their failures mean for the exit code.
+//! The client commands' way to control, and what their failures mean for the exit code.
 
-use anyhow::{Context, Result};
+use crate::out::OutputError;
+use anyhow::Result;
+use motet_proto::conference::conference_client::ConferenceClient;
+use motet_rtpgen::reach::{self, Connection, ControlError};
 use std::process::ExitCode;
 use std::time::Duration;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use tonic::transport::Channel;
 
 /// Where control is.
 #[derive(clap::Args, Clone, Debug)]
@@ -13,23 +15,14 @@ pub(crate) struct Server {
     #[arg(long, value_name = "URL", env = "MOTET_CSS", default_value = "http://127.0.0.1:7400")]
     pub(crate) css: String,
 
+    /// Seconds that connecting, and each answer, may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = reach::seconds)]
+    pub(crate) timeout: Duration,
+
     /// Print one JSON document (watch: one a line)
     #[arg(long)]
     pub(crate) json: bool,
 }
-
-/// The server could not be reached.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot reach control at {address}: {why}; is it running there? (motet serve, or --css URL)")]
-struct Unreachable {
-    address: String,
-    why: String,
-}
-
-/// The server refused.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Refused(String);
 
 /// The command line makes no sense, in a way that only shows when it is looked at closely.
 #[derive(Debug, thiserror::Error)]
@@ -37,42 +30,31 @@ struct Refused(String);
 pub(crate) struct Usage(pub(crate) String);
 
 impl Server {
-    /// Connects within two seconds.
-    pub(crate) async fn connect(&self) -> Result<Channel> {
-        let endpoint = Endpoint::from_shared(self.css.clone()).with_context(|| {
-            format!("--css: '{}' is not an address such as http://127.0.0.1:7400", self.css)
-        })?;
-        let timeout = Duration::from_secs(2);
-        endpoint
-            .connect_timeout(timeout)
-            .connect()
-            .await
-            .map_err(|error| Unreachable { address: self.css.clone(), why: innermost(&error) }.into())
+    pub(crate) async fn connect(&self) -> Result<Connection, ControlError> {
+        Connection::open(&self.css, self.timeout).await
+    }
+
+    /// Connects, for calls about conferences.
+    pub(crate) async fn conferences(&self) -> Result<(Connection, ConferenceClient<Channel>), ControlError> {
+        let connection = self.connect().await?;
+        let client = ConferenceClient::new(connection.channel());
+        Ok((connection, client))
     }
 }
 
-/// What lies at the bottom of an error says most.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
+/// The program's end: says on standard error what went wrong, if something did.
+pub(crate) fn exit_code(done: Result<ExitCode>) -> ExitCode {
+    let error = match done {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    if let Some(OutputError::Closed) = error.downcast_ref() {
+        return ExitCode::SUCCESS;
     }
-    cause.to_string()
-}
-
-/// An answer's failure, for people.
-pub(crate) fn refused(status: Status) -> anyhow::Error {
-    match status.code() {
-        Code::Unknown | Code::Internal | Code::Cancelled => {
-            Refused(format!("control failed: {}", status.message())).into()
-        }
-        _ => Refused(status.message().to_owned()).into(),
-    }
-}
-
-pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    crate::out::complain(&format!("motet: {error:#}"));
+    let away = error.downcast_ref::<ControlError>().is_some_and(ControlError::is_away);
     match error {
-        error if error.is::<Unreachable>() => ExitCode::from(3),
+        _ if away => ExitCode::from(3),
         error if error.is::<Usage>() => ExitCode::from(2),
         _ => ExitCode::from(1),
     }

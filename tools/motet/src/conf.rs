@@ -1,18 +1,15 @@
 //! `motet conf` and `motet nodes`: the client of control.
 
-use crate::client::{Server, Usage, refused};
-use crate::{medium, sdp, show};
+use crate::client::{Server, Usage};
+use crate::{medium, out, sdp, show};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use motet_proto::conference::conference_client::ConferenceClient;
 use motet_proto::conference::*;
 use motet_proto::media::MediaKind;
 use motet_proto::registry::ListNodesRequest;
 use motet_proto::registry::node_registry_client::NodeRegistryClient;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
-use tonic::transport::Channel;
 
 /// Options of `motet conf`.
 #[derive(Args)]
@@ -156,55 +153,41 @@ pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
     }
 }
 
-/// An answer may take a node's time-out; longer than that nobody waits.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-
-fn request<T>(message: T) -> tonic::Request<T> {
-    let mut request = tonic::Request::new(message);
-    request.set_timeout(ANSWER_WITHIN);
-    request
-}
-
-async fn client(server: &Server) -> Result<ConferenceClient<Channel>> {
-    Ok(ConferenceClient::new(server.connect().await?))
-}
-
 async fn create(options: Create) -> Result<ExitCode> {
     let Create { name, number, user_domain, request_id, server } = options;
-    let create = request(CreateRequest { name, number, user_domain, request_id });
-    let info = client(&server).await?.create(create).await.map_err(refused)?.into_inner();
-    if server.json {
-        show::json(&show::conference(&info));
-    } else {
-        println!("conference {} ({}) {} on node {}", info.number, info.id, show::state(&info), info.node_id);
-    }
+    let create = CreateRequest { name, number, user_domain, request_id };
+    let (control, mut client) = server.conferences().await?;
+    let info = control.answer(client.create(create)).await?;
+    done(server.json, show::conference(&info), || {
+        let state = show::state(&info);
+        format!("conference {} ({}) {state} on node {}\n", info.number, info.id, info.node_id)
+    })
+}
+
+/// Prints what a command brought, as JSON or for people.
+fn done(json: bool, value: serde_json::Value, text: impl FnOnce() -> String) -> Result<ExitCode> {
+    out::print(&if json { format!("{value:#}\n") } else { text() })?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn list(options: List) -> Result<ExitCode> {
-    let list = request(ListRequest { include_ended: options.ended });
-    let answer = client(&options.server).await?.list(list).await.map_err(refused)?.into_inner();
-    if options.server.json {
-        show::json(&serde_json::Value::Array(answer.conferences.iter().map(show::conference).collect()));
-    } else {
-        show::conference_table(&answer.conferences);
-    }
-    Ok(ExitCode::SUCCESS)
+    let list = ListRequest { include_ended: options.ended };
+    let (control, mut client) = options.server.conferences().await?;
+    let answer = control.answer(client.list(list)).await?;
+    let value = answer.conferences.iter().map(show::conference).collect();
+    done(options.server.json, value, || show::conference_table(&answer.conferences))
 }
 
 async fn show_one(options: Show) -> Result<ExitCode> {
-    let get = request(GetRequest { conference: options.conference });
-    let info = client(&options.server).await?.get(get).await.map_err(refused)?.into_inner();
-    if let (Some(participant), Some(file)) = (&options.participant, &options.sdp) {
-        let found = info.participants.iter().find(|known| known.id == *participant);
-        let found =
-            found.with_context(|| format!("--participant: '{participant}' is not in the conference"))?;
-        write_sdp(file, found)?;
-    } else if options.server.json {
-        show::json(&show::conference(&info));
-    } else {
-        show::conference_page(&info);
-    }
+    let get = GetRequest { conference: options.conference };
+    let (control, mut client) = options.server.conferences().await?;
+    let info = control.answer(client.get(get)).await?;
+    let (Some(participant), Some(file)) = (&options.participant, &options.sdp) else {
+        return done(options.server.json, show::conference(&info), || show::conference_page(&info));
+    };
+    let found = info.participants.iter().find(|known| known.id == *participant);
+    let found = found.with_context(|| format!("--participant: '{participant}' is not in the conference"))?;
+    write_sdp(file, found)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -227,15 +210,16 @@ async fn join(options: Join) -> Result<ExitCode> {
         name: options.name,
         media,
     };
-    let mut client = client(&options.server).await?;
-    let info = client.add_participant(request(add)).await.map_err(refused)?.into_inner();
-    if options.server.json {
-        show::json(&show::participant(&info));
-    } else {
-        show::participant_page(&info);
-    }
-    if let Some(file) = &options.sdp {
+    let (control, mut client) = options.server.conferences().await?;
+    let info = control.answer(client.add_participant(add)).await?;
+    // First the file: that nobody reads standard output to its end is no reason not to have it.
+    let file = options.sdp.as_ref().filter(|file| file.as_os_str() != "-");
+    if let Some(file) = file {
         write_sdp(file, &info)?;
+    }
+    done(options.server.json, show::participant(&info), || show::participant_page(&info))?;
+    if options.sdp.is_some() && file.is_none() {
+        out::print(&sdp::of(&info))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -243,61 +227,48 @@ async fn join(options: Join) -> Result<ExitCode> {
 fn write_sdp(file: &PathBuf, info: &ParticipantInfo) -> Result<()> {
     let text = sdp::of(info);
     if file.as_os_str() == "-" {
-        print!("{text}");
-        return Ok(());
+        return Ok(out::print(&text)?);
     }
     std::fs::write(file, text).with_context(|| format!("--sdp: cannot write {}", file.display()))
 }
 
 async fn leave(options: Leave) -> Result<ExitCode> {
     let Leave { conference, participant, server } = options;
-    let remove = request(RemoveParticipantRequest { conference, participant: participant.clone() });
-    let answer = client(&server).await?.remove_participant(remove).await.map_err(refused)?.into_inner();
-    if server.json {
-        show::json(&serde_json::json!({ "existed": answer.existed }));
-    } else if answer.existed {
-        println!("{participant} left");
-    } else {
-        println!("{participant} was not there");
-    }
-    Ok(ExitCode::SUCCESS)
+    let remove = RemoveParticipantRequest { conference, participant: participant.clone() };
+    let (control, mut client) = server.conferences().await?;
+    let existed = control.answer(client.remove_participant(remove)).await?.existed;
+    done(server.json, serde_json::json!({ "existed": existed }), || {
+        format!("{participant} {}\n", if existed { "left" } else { "was not there" })
+    })
 }
 
 async fn end(options: End) -> Result<ExitCode> {
     let End { conference, reason, server } = options;
-    let end = request(EndRequest { conference, reason });
-    let info = client(&server).await?.end(end).await.map_err(refused)?.into_inner();
-    if server.json {
-        show::json(&show::conference(&info));
-    } else {
-        println!("conference {} ({}) {}", info.number, info.id, show::state(&info));
-    }
-    Ok(ExitCode::SUCCESS)
+    let (control, mut client) = server.conferences().await?;
+    let info = control.answer(client.end(EndRequest { conference, reason })).await?;
+    done(server.json, show::conference(&info), || {
+        format!("conference {} ({}) {}\n", info.number, info.id, show::state(&info))
+    })
 }
 
 async fn watch(options: Watch) -> Result<ExitCode> {
-    let watch = tonic::Request::new(WatchEventsRequest { conference: options.conference });
-    let mut events = client(&options.server).await?.watch_events(watch).await.map_err(refused)?.into_inner();
+    let (control, mut client) = options.server.conferences().await?;
+    let watch = WatchEventsRequest { conference: options.conference };
+    let mut events = control.answer(client.watch_events(watch)).await?;
     loop {
         let event = tokio::select! {
-            event = events.message() => event.map_err(refused)?,
+            event = events.message() => event.map_err(|status| control.failure(&status))?,
             _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
         };
-        match event {
-            Some(event) => show::event(&event, options.server.json),
-            None => anyhow::bail!("control ended the stream of events"),
-        }
+        let event = event.ok_or_else(|| control.ended())?;
+        out::print(&show::event(&event, options.server.json))?;
     }
 }
 
 /// Runs `motet nodes`.
 pub(crate) async fn nodes(options: NodesOptions) -> Result<ExitCode> {
-    let mut client = NodeRegistryClient::new(options.server.connect().await?);
-    let answer = client.list_nodes(request(ListNodesRequest {})).await.map_err(refused)?.into_inner();
-    if options.server.json {
-        show::json(&serde_json::Value::Array(answer.nodes.iter().map(show::node).collect()));
-    } else {
-        show::node_table(&answer.nodes);
-    }
-    Ok(ExitCode::SUCCESS)
+    let control = options.server.connect().await?;
+    let mut client = NodeRegistryClient::new(control.channel());
+    let nodes = control.answer(client.list_nodes(ListNodesRequest {})).await?.nodes;
+    done(options.server.json, nodes.iter().map(show::node).collect(), || show::node_table(&nodes))
 }

@@ -1,9 +1,12 @@
 //! The `motet` command: `serve`, `node`, `css`, `conf`, `nodes`, `load`.
 #![forbid(unsafe_code)]
+// They panic when nobody reads any more; `out` does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod client;
 mod conf;
 mod medium;
+mod out;
 mod sdp;
 mod serve;
 mod show;
@@ -29,7 +32,7 @@ Exit codes:
   0  done
   1  refused or failed; the message names the field and the likely cause
   2  wrong usage of the command line
-  3  the server cannot be reached
+  3  control cannot be reached, does not answer in time (--timeout), or is lost
 
 Environment:
   MOTET_CSS  address of control for the client commands [http://127.0.0.1:7400]
@@ -61,13 +64,15 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_target(false)
+        // Or a server would panic when nobody reads its standard error any more.
+        .log_internal_errors(false)
         .init();
     if let Command::Load(options) = cli.command {
-        return finish(motet_rtpgen::cli::run(*options));
+        return client::exit_code(motet_rtpgen::cli::run(*options));
     }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(error) => return finish(Err(anyhow::anyhow!("cannot start threads: {error}"))),
+        Err(error) => return client::exit_code(Err(anyhow::anyhow!("cannot start threads: {error}"))),
     };
     let done = runtime.block_on(async {
         match cli.command {
@@ -85,14 +90,7 @@ fn main() -> ExitCode {
     });
     // A blocked read of standard input must not hold up the end.
     runtime.shutdown_background();
-    finish(done)
-}
-
-fn finish(done: anyhow::Result<ExitCode>) -> ExitCode {
-    done.unwrap_or_else(|error| {
-        eprintln!("motet: {error:#}");
-        client::exit_code(&error)
-    })
+    client::exit_code(done)
 }
 
 /// Ends at Ctrl-C or SIGTERM.

@@ -116,10 +116,16 @@ async fn ready(css: &motet_control::RunningCss) -> bool {
     false
 }
 
+/// Says what to do next. A server goes on when nobody wants to know.
 fn greet(address: &str) {
-    println!("motet: ready; control listens on {address}");
-    println!("motet: next, in another terminal (Ctrl-C here ends all):");
     let css = if address == "http://127.0.0.1:7400" { String::new() } else { format!(" --css {address}") };
-    println!("  motet conf create --number 700{css}");
-    println!("  motet conf join 700 alice --audio opus --video h264{css}");
+    let text = format!(
+        "motet: ready; control listens on {address}\n\
+         motet: next, in another terminal (Ctrl-C here ends all):\n\
+         \x20 motet conf create --number 700{css}\n\
+         \x20 motet conf join 700 alice --audio opus --video h264{css}\n"
+    );
+    if let Err(error) = crate::out::print(&text) {
+        tracing::debug!(%error, "the greeting was not read");
+    }
 }

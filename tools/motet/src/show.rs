@@ -1,14 +1,10 @@
-//! What the client prints: JSON for programs, tables for people.
+//! What the client prints, as text: JSON for programs, tables for people.
 
 use motet_proto::conference::*;
 use motet_proto::media::Codec;
 use motet_proto::registry::{NodeState, RegisteredNode};
 use serde_json::{Value, json};
-
-/// One document on standard output.
-pub(crate) fn json(value: &Value) {
-    println!("{value:#}");
-}
+use std::fmt::Write;
 
 /// State in small letters: "running".
 pub(crate) fn state(info: &ConferenceInfo) -> String {
@@ -111,7 +107,8 @@ fn node_state(node: &RegisteredNode) -> String {
     short(NodeState::try_from(node.state).unwrap_or_default().as_str_name(), "NODE_STATE_")
 }
 
-pub(crate) fn event(event: &ConferenceEvent, as_json: bool) {
+/// One line.
+pub(crate) fn event(event: &ConferenceEvent, as_json: bool) -> String {
     let kind = short(event.kind().as_str_name(), "CONFERENCE_EVENT_KIND_");
     if as_json {
         let line = json!({
@@ -123,9 +120,9 @@ pub(crate) fn event(event: &ConferenceEvent, as_json: bool) {
             "node_id": event.node_id,
             "message": event.message,
         });
-        println!("{line}");
+        format!("{line}\n")
     } else {
-        println!("{} {kind:20} {}", time(event.unix_ms), event.message);
+        format!("{} {kind:20} {}\n", time(event.unix_ms), event.message)
     }
 }
 
@@ -136,7 +133,7 @@ fn time(unix_ms: i64) -> String {
     format!("{:02}:{:02}:{:02}.{ms:03}", second / 3600, second / 60 % 60, second % 60)
 }
 
-pub(crate) fn conference_table(conferences: &[ConferenceInfo]) {
+pub(crate) fn conference_table(conferences: &[ConferenceInfo]) -> String {
     let rows = conferences.iter().map(|info| {
         let participants = info.participants.len().to_string();
         vec![
@@ -148,10 +145,10 @@ pub(crate) fn conference_table(conferences: &[ConferenceInfo]) {
             info.id.clone(),
         ]
     });
-    table(&["NUMBER", "NAME", "STATE", "NODE", "PEOPLE", "ID"], rows.collect());
+    table(&["NUMBER", "NAME", "STATE", "NODE", "PEOPLE", "ID"], rows.collect())
 }
 
-pub(crate) fn node_table(nodes: &[RegisteredNode]) {
+pub(crate) fn node_table(nodes: &[RegisteredNode]) -> String {
     let rows = nodes.iter().map(|node| {
         let described = node.node.clone().unwrap_or_default();
         let load = described.load.clone().unwrap_or_default();
@@ -167,24 +164,31 @@ pub(crate) fn node_table(nodes: &[RegisteredNode]) {
             format!("{:.0} %", load.gso_share * 100.0),
         ]
     });
-    table(&["NODE", "STATE", "ADDRESS", "ROOM", "IO", "CONFS", "LEGS", "BUSY", "GSO"], rows.collect());
+    table(&["NODE", "STATE", "ADDRESS", "ROOM", "IO", "CONFS", "LEGS", "BUSY", "GSO"], rows.collect())
 }
 
-pub(crate) fn conference_page(info: &ConferenceInfo) {
-    println!("conference {}  {}", info.number, info.name);
-    println!("  id        {}", info.id);
+pub(crate) fn conference_page(info: &ConferenceInfo) -> String {
     let why = if info.reason.is_empty() { String::new() } else { format!(": {}", info.reason) };
-    println!("  state     {}{why}", state(info));
-    println!("  node      {} (epoch {}, revision {})", info.node_id, info.epoch, info.revision);
+    let mut page = format!(
+        "conference {}  {}\n  id        {}\n  state     {}{why}\n  node      {} (epoch {}, revision {})\n",
+        info.number,
+        info.name,
+        info.id,
+        state(info),
+        info.node_id,
+        info.epoch,
+        info.revision
+    );
     for participant in &info.participants {
-        println!();
-        participant_page(participant);
+        page.push('\n');
+        page.push_str(&participant_page(participant));
     }
+    page
 }
 
-pub(crate) fn participant_page(info: &ParticipantInfo) {
+pub(crate) fn participant_page(info: &ParticipantInfo) -> String {
     let name = if info.name.is_empty() { String::new() } else { format!(" ({})", info.name) };
-    println!("{}{name}, {}", info.id, if info.alive { "sending" } else { "silent" });
+    let mut page = format!("{}{name}, {}\n", info.id, if info.alive { "sending" } else { "silent" });
     let mut rows = Vec::new();
     for entry in &info.media {
         let medium = entry.medium.clone().unwrap_or_default();
@@ -197,7 +201,7 @@ pub(crate) fn participant_page(info: &ParticipantInfo) {
             codecs(&medium.codecs),
         ]);
     }
-    align(&rows);
+    page.push_str(&align(&rows));
     let mut rows = Vec::new();
     for stream in &info.receives {
         rows.push(vec![
@@ -207,7 +211,8 @@ pub(crate) fn participant_page(info: &ParticipantInfo) {
             codecs(&stream.codecs),
         ]);
     }
-    align(&rows);
+    page.push_str(&align(&rows));
+    page
 }
 
 fn codecs(codecs: &[Codec]) -> String {
@@ -215,21 +220,23 @@ fn codecs(codecs: &[Codec]) -> String {
     codecs.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
-fn table(head: &[&str], rows: Vec<Vec<String>>) {
+fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut all = vec![head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()];
     all.extend(rows);
-    align(&all);
+    align(&all)
 }
 
-/// Prints rows with columns under each other.
-fn align(rows: &[Vec<String>]) {
+/// Rows with columns under each other.
+fn align(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width =
         |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
     for row in rows {
         let cells: Vec<String> =
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        println!("{}", cells.join("  ").trim_end());
+        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
     }
+    text
 }

@@ -1,6 +1,7 @@
 //! Real processes on free ports, ended with the test.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -39,6 +40,28 @@ impl Process {
         Process(silent.spawn().expect("the program is installed"))
     }
 
+    /// As the command says, in a way that the test can read.
+    pub fn with_pipes(mut command: Command) -> Process {
+        Process(command.spawn().expect("the program is installed"))
+    }
+
+    /// Waits until it ends by itself, and reads what it wrote to standard error.
+    #[track_caller]
+    pub fn ends(&mut self) -> (Option<i32>, String) {
+        let status = eventually("the process ends", || self.0.try_wait().expect("it is a child"));
+        let mut error = String::new();
+        if let Some(mut stderr) = self.0.stderr.take() {
+            stderr.read_to_string(&mut error).expect("text");
+        }
+        (status.code(), error)
+    }
+
+    /// Sends a signal: "STOP", "TERM".
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
+        assert!(sent.expect("kill is installed").success(), "signal {name} can be sent");
+    }
+
     pub fn id(&self) -> u32 {
         self.0.id()
     }
@@ -62,8 +85,12 @@ impl Drop for Process {
 
 /// A TCP port that was free just now.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
+    free_port_at(Ipv4Addr::LOCALHOST.into()).expect("a port is free").port()
+}
+
+/// An address whose port was free just now, if the machine has the address.
+fn free_port_at(ip: IpAddr) -> Option<SocketAddr> {
+    TcpListener::bind((ip, 0)).ok()?.local_addr().ok()
 }
 
 /// Forty media ports that no other test of this machine is likely to use.
@@ -75,16 +102,21 @@ pub fn media_ports() -> String {
 
 /// Control at a free port, and the commands that talk to it.
 pub struct Css {
-    pub port: u16,
+    address: SocketAddr,
 }
 
 impl Css {
     pub fn new() -> Css {
-        Css { port: free_port() }
+        Css { address: free_port_at(Ipv4Addr::LOCALHOST.into()).expect("a port is free") }
+    }
+
+    /// At [::1], if this machine speaks IPv6.
+    pub fn over_ipv6() -> Option<Css> {
+        Some(Css { address: free_port_at(Ipv6Addr::LOCALHOST.into())? })
     }
 
     pub fn listen(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.address.to_string()
     }
 
     pub fn url(&self) -> String {
@@ -104,8 +136,14 @@ impl Css {
 
     /// Runs a client command.
     pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("motet can be started")
+    }
+
+    /// A client command that is not started yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_motet"));
-        command.args(arguments).env("MOTET_CSS", self.url()).output().expect("motet can be started")
+        command.args(arguments).env("MOTET_CSS", self.url()).stdin(Stdio::null());
+        command
     }
 
     /// Runs a client command that must succeed, and reads its JSON.
