@@ -4,5 +4,6 @@
 
 mod commands;
 mod faults;
+mod ipv6;
 mod reach;
 mod world;
