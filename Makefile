@@ -56,4 +56,5 @@ bench-relay: ## CPU per forwarded packet, against a bare loop and rtpengine
 	target/release/bench_relay --out-markdown benches/RESULTS.md
 
 bench-criterion: ## nanoseconds of parsing, rewriting and routing
-	cargo bench -p motet-benches
+	cargo bench -p motet-benches --bench packet
+	cargo run --release --quiet -p motet-benches --bin criterion_table -- --out-markdown benches/RESULTS.md

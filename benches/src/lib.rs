@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bencode;
+pub mod criterion;
 pub mod figures;
 pub mod floor;
 pub mod machine;
