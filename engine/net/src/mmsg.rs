@@ -281,13 +281,15 @@ impl Io for MmsgIo {
         }
     }
 
-    fn set_peer(&mut self, id: SocketId, peer: Option<SocketAddr>) {
+    fn set_peer(&mut self, id: SocketId, peer: Option<SocketAddr>) -> bool {
         let done = match self.sockets.set_peer(id, peer) {
+            Ok(Twin::Settled) => return false,
+            Ok(Twin::Changed) => Ok(()),
             Ok(Twin::Opened(twin)) => self.register(Slot::twin(id), twin, peer),
-            Ok(Twin::Settled | Twin::Connected) => Ok(()),
             Err(error) => Err(error),
         };
         self.stats.peers_failed += u64::from(done.is_err());
+        true
     }
 
     #[inline]

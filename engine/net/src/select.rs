@@ -69,8 +69,8 @@ impl Io for AnyIo {
         dispatch!(self, io => io.remove_socket(id));
     }
 
-    fn set_peer(&mut self, id: SocketId, peer: Option<SocketAddr>) {
-        dispatch!(self, io => io.set_peer(id, peer));
+    fn set_peer(&mut self, id: SocketId, peer: Option<SocketAddr>) -> bool {
+        dispatch!(self, io => io.set_peer(id, peer))
     }
 
     #[inline]

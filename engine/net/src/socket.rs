@@ -49,8 +49,8 @@ pub(crate) struct Entry {
 pub(crate) enum Twin {
     /// There is none, or it needs nothing.
     Settled,
-    /// It is connected to another peer.
-    Connected,
+    /// It is connected to another peer, or deaf.
+    Changed,
     /// It is new, and is to be registered.
     Opened(UdpSocket),
 }
@@ -166,13 +166,13 @@ impl Sockets {
                 // It is deaf, or as good as deaf, even when the kernel refuses: nothing is sent by it.
                 None => {
                     entry.peer = None;
-                    twin::deafen(&entry.socket).map(|()| Twin::Settled)
+                    twin::deafen(&entry.socket).map(|()| Twin::Changed)
                 }
                 Some(address) => {
                     entry.peer = None;
                     twin::connect(&entry.socket, address)?;
                     entry.peer = peer;
-                    Ok(Twin::Connected)
+                    Ok(Twin::Changed)
                 }
             };
         }

@@ -105,7 +105,8 @@ pub trait Io {
     /// heard, every destination can be sent to. A system call or two when the peer is new, none when it is
     /// the same. Where it cannot be done, and for unknown ids, nothing happens
     /// ([`IoStats::peers_failed`]). A peer that does not listen is given up; to say it again tries again.
-    fn set_peer(&mut self, id: SocketId, peer: Option<SocketAddr>);
+    /// True: system calls were made.
+    fn set_peer(&mut self, id: SocketId, peer: Option<SocketAddr>) -> bool;
 
     /// Queues one datagram, `header` followed by `payload`, for the next turn. The header is copied, and so
     /// is a payload of up to 256 bytes, which is cheaper than to pass on two pieces; a longer payload is not.

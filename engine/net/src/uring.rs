@@ -374,13 +374,15 @@ impl Io for UringIo {
         }
     }
 
-    fn set_peer(&mut self, id: SocketId, peer: Option<SocketAddr>) {
+    fn set_peer(&mut self, id: SocketId, peer: Option<SocketAddr>) -> bool {
         let done = match self.state.sockets.set_peer(id, peer) {
+            Ok(Twin::Settled) => return false,
+            Ok(Twin::Changed) => Ok(()),
             Ok(Twin::Opened(twin)) => self.register(Slot::twin(id), twin, peer),
-            Ok(Twin::Settled | Twin::Connected) => Ok(()),
             Err(error) => Err(error),
         };
         self.state.stats.peers_failed += u64::from(done.is_err());
+        true
     }
 
     #[inline]

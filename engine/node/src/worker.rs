@@ -21,6 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(250);
 /// Jobs taken between two batches at most.
 const JOBS_PER_TURN: usize = 64;
+/// Sockets connected to another peer between two batches at most; each takes some 20 µs.
+const PEERS_PER_TURN: usize = 8;
 /// Jobs that may wait for a worker.
 const JOBS_WAITING_MAX: usize = 1024;
 
@@ -253,6 +255,7 @@ impl Loop {
                 return guard.expected();
             }
             self.queue_messages();
+            self.connect_peers();
             self.report(now);
         }
     }
@@ -279,6 +282,17 @@ impl Loop {
                 len: payload.len,
             });
             self.io.queue(SocketId(message.port.0), message.destination, message.header, payload);
+        }
+    }
+
+    /// Connects the sockets of legs that media goes to. What is too much for one turn is told again.
+    fn connect_peers(&mut self) {
+        let mut connected = 0;
+        for (port, destination) in self.out.peers() {
+            if connected == PEERS_PER_TURN {
+                return;
+            }
+            connected += usize::from(self.io.set_peer(SocketId(port.0), Some(*destination)));
         }
     }
 

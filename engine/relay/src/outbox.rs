@@ -37,6 +37,7 @@ pub struct Outbox {
     pub(crate) runs: Vec<Run>,
     pub(crate) parts: Vec<Part>,
     pub(crate) events: Vec<Event>,
+    pub(crate) peers: Vec<(PortId, SocketAddr)>,
 }
 
 /// Messages from one port to one destination.
@@ -80,12 +81,19 @@ impl Outbox {
         &self.events
     }
 
+    /// Ports that sent media lately, and where it goes: a hint for an edge that connects sockets. Said again
+    /// with every report to the leg, as long as media goes there.
+    pub fn peers(&self) -> &[(PortId, SocketAddr)] {
+        &self.peers
+    }
+
     /// Forgets everything, keeps the memory. Call when all is sent and reported.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.runs.clear();
         self.parts.clear();
         self.events.clear();
+        self.peers.clear();
     }
 }
 

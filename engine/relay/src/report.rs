@@ -258,6 +258,7 @@ impl Relay {
         let place = &leg.transports[transport];
         let Some(destination) = place.latch.rtcp_destination() else { return };
         let (port, report_ssrc) = (place.rtcp_port(), leg.report_ssrc);
+        let media = place.latch.destination().map(|destination| (place.rtp, destination));
         let mut blocks = Vec::new();
         for stream in &place.streams {
             let stream =
@@ -273,6 +274,7 @@ impl Relay {
         if senders.is_empty() && blocks.is_empty() {
             return;
         }
+        out.peers.extend(media.filter(|_| !senders.is_empty()));
         let mut blocks = blocks.as_slice();
         let mut senders = senders.as_slice();
         while !senders.is_empty() || !blocks.is_empty() {

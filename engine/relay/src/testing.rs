@@ -28,6 +28,7 @@ pub struct Script {
     pub now: Time,
     out: Outbox,
     events: Vec<Event>,
+    peers: Vec<(PortId, SocketAddr)>,
 }
 
 /// Address of a participant's socket: one for each port of the relay.
@@ -42,6 +43,7 @@ impl Default for Script {
             now: Time::from_millis(1_000),
             out: Outbox::new(),
             events: Vec::new(),
+            peers: Vec::new(),
         }
     }
 }
@@ -122,6 +124,11 @@ impl Script {
         std::mem::take(&mut self.events)
     }
 
+    /// What [`Outbox::peers`] said since the last call.
+    pub fn peers(&mut self) -> Vec<(PortId, SocketAddr)> {
+        std::mem::take(&mut self.peers)
+    }
+
     fn take(&mut self, inbound: &[Inbound<'_>]) -> Vec<Sent> {
         let sent = self.out.messages().map(|message| {
             let mut bytes = message.header.to_vec();
@@ -133,6 +140,7 @@ impl Script {
         });
         let sent = sent.collect();
         self.events.extend(self.out.events());
+        self.peers.extend(self.out.peers());
         self.out.clear();
         sent
     }

@@ -234,3 +234,20 @@ fn what_is_removed_takes_its_timers_along() {
     }
     assert_eq!(script.relay.poll_timeout(), motet_rtp::Time::MAX);
 }
+
+#[test]
+fn the_edge_is_told_where_media_goes_as_long_as_it_does() {
+    let mut script = scene(Kind::Audio);
+    script.pass(Duration::from_secs(3));
+    assert_eq!(script.peers(), [], "nothing was sent yet");
+    for sequence in 0..2 {
+        script.packet(0, participant(0), &packet(111, sequence, 0));
+        script.pass(Duration::from_millis(20));
+    }
+    script.pass(Duration::from_secs(1));
+    let mut peers = script.peers();
+    peers.sort();
+    assert_eq!(peers, [(PortId(1), participant(1)), (PortId(2), participant(2))]);
+    script.pass(Duration::from_secs(3));
+    assert_eq!(script.peers(), [], "nothing was sent since");
+}
