@@ -5,8 +5,9 @@ use std::path::{Component, Path, PathBuf};
 use crate::Finding;
 
 /// A word in backticks that begins with one of these is read as a path in this repository.
-const FOLDERS: &[&str] =
-    &["engine/", "codecs/", "control/", "proto/", "benches/", "fuzz/", "tools/", "docs/", "scripts/"];
+const FOLDERS: &[&str] = &[
+    "engine/", "codecs/", "control/", "proto/", "benches/", "fuzz/", "tools/", "docs/", "scripts/", "status/",
+];
 
 pub fn check(path: &Path, text: &str, exists: &dyn Fn(&Path) -> bool, findings: &mut Vec<Finding>) {
     let mut titles = 0;
