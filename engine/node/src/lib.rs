@@ -24,6 +24,8 @@ pub mod routing;
 mod announce;
 mod events;
 mod ids;
+mod meter;
+mod metrics;
 mod options;
 mod resources;
 mod run;

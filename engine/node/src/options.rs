@@ -2,6 +2,7 @@
 
 use clap::Args;
 use motet_net::IoChoice;
+use motet_status::Listen;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
@@ -50,6 +51,11 @@ pub struct NodeOptions {
     /// CPU cores to pin the workers to, in their order, such as 0,2
     #[arg(long, value_name = "CORE,...", value_delimiter = ',')]
     pub worker_cores: Vec<usize>,
+
+    /// Where /metrics, /healthz and /readyz are served over HTTP, or off; port 0 takes a free one
+    /// [default: the address of --listen with the port 2000 higher; a free one where that is taken]
+    #[arg(long, value_name = "IP:PORT|off")]
+    pub metrics: Option<Listen>,
 
     /// End when standard input is closed: for a supervisor that must not leave an orphan
     #[arg(long, hide = true)]

@@ -6,7 +6,7 @@ use crate::options::NodeOptions;
 use crate::ports::PortPool;
 use crate::service::Service;
 use crate::state::State;
-use crate::worker::{Worker, WorkerOptions};
+use crate::worker::{Gauge, Worker, WorkerOptions};
 use anyhow::{Context, Result, bail};
 use motet_net::{Io, Options as IoOptions};
 use motet_proto::node as wire;
@@ -31,11 +31,14 @@ pub(crate) struct Shared {
     pub(crate) boot_id: String,
     pub(crate) state: Mutex<State>,
     pub(crate) draining: AtomicBool,
-    room: String,
-    io_backend: &'static str,
+    pub(crate) room: String,
+    pub(crate) io_backend: &'static str,
     io_reason: String,
-    workers: u32,
-    ports_max: u32,
+    pub(crate) ports_max: u32,
+    /// One for each worker.
+    pub(crate) gauges: Vec<Gauge>,
+    /// The workers' end of their queue of events, to see how full it is.
+    pub(crate) events_in: mpsc::Sender<(usize, motet_relay::Event)>,
     /// Bits of the f64 of the busiest worker's share.
     busy_share: AtomicU64,
 }
@@ -53,8 +56,8 @@ impl Shared {
             io_backend: self.io_backend.to_owned(),
             io_reason: self.io_reason.clone(),
             capacity: Some(wire::Capacity {
-                workers: self.workers,
-                legs_max: self.workers * motet_relay::limits::LEGS_MAX as u32,
+                workers: self.gauges.len() as u32,
+                legs_max: self.gauges.len() as u32 * motet_relay::limits::LEGS_MAX as u32,
                 ports_max: self.ports_max,
                 packets_per_second: 0,
             }),
@@ -81,12 +84,18 @@ pub struct RunningNode {
     end_server: oneshot::Sender<()>,
     tasks: JoinSet<()>,
     died: mpsc::Receiver<usize>,
+    status: Option<motet_status::Server>,
 }
 
 impl RunningNode {
     /// Where the gRPC services listen.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where metrics and health are served over HTTP; none: switched off.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.status.as_ref().map(motet_status::Server::address)
     }
 
     /// Name of the node.
@@ -156,7 +165,8 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     let shared = Arc::new(Shared {
         node_id,
         boot_id,
-        workers: workers.len() as u32,
+        gauges: workers.iter().map(Worker::gauge).collect(),
+        events_in,
         state: Mutex::new(State::new(workers, pools, events.clone())),
         draining: AtomicBool::new(false),
         room: options.room.clone(),
@@ -166,6 +176,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
         busy_share: AtomicU64::new(0),
     });
 
+    let status = motet_status::serve(options.metrics, address, Arc::clone(&shared)).await?;
     let (end_server, ended) = oneshot::channel::<()>();
     let server = serve(listener, Arc::clone(&shared), events.clone(), ended).await?;
     let mut tasks = JoinSet::new();
@@ -175,7 +186,8 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     for control in &options.control {
         tasks.spawn(announce(Arc::clone(&shared), control.clone(), advertised.clone()));
     }
-    Ok(RunningNode { address, advertised, control: options.control, shared, server, end_server, tasks, died })
+    let control = options.control;
+    Ok(RunningNode { address, advertised, control, shared, server, end_server, tasks, died, status })
 }
 
 fn default_node_id(address: SocketAddr) -> String {
@@ -280,17 +292,18 @@ async fn forward_events(
 
 /// Measures the workers and shows the node's status each second.
 async fn show_status(shared: Arc<Shared>, events: Events) {
-    let threads: Vec<u32> = shared.state.lock().await.workers.iter().map(|worker| worker.thread_id).collect();
-    let mut before: Vec<u64> = threads.iter().map(|thread| cpu_nanos(*thread)).collect();
+    let busy = || shared.gauges.iter().map(|gauge| cpu_times(gauge.thread_id).on_cpu).collect();
+    let mut before: Vec<Duration> = busy();
     let mut ticks = tokio::time::interval(STATUS_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut last = ticks.tick().await;
     loop {
         let now = ticks.tick().await;
-        let wall = now.duration_since(last).as_nanos().max(1) as f64;
+        let wall = now.duration_since(last).max(Duration::from_nanos(1)).as_secs_f64();
         last = now;
-        let used: Vec<u64> = threads.iter().map(|thread| cpu_nanos(*thread)).collect();
-        let shares = used.iter().zip(&before).map(|(now, before)| now.saturating_sub(*before) as f64 / wall);
+        let used = busy();
+        let shares =
+            used.iter().zip(&before).map(|(now, before)| now.saturating_sub(*before).as_secs_f64() / wall);
         let busiest = shares.fold(0.0, f64::max).min(1.0);
         before = used;
         shared.busy_share.store(busiest.to_bits(), Ordering::Relaxed);
@@ -298,10 +311,20 @@ async fn show_status(shared: Arc<Shared>, events: Events) {
     }
 }
 
-/// Nanoseconds that a thread of this process spent on a processor (first field of its schedstat).
-fn cpu_nanos(thread: u32) -> u64 {
+/// How long a thread of this process ran, and how long it could have run and had to wait.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CpuTimes {
+    pub(crate) on_cpu: Duration,
+    pub(crate) waiting: Duration,
+}
+
+/// Reads a thread's schedstat: nanoseconds on a processor, nanoseconds in a run queue (proc(5) has none of
+/// it; Documentation/scheduler/sched-stats.rst of the kernel does). Zero where it cannot be read.
+pub(crate) fn cpu_times(thread: u32) -> CpuTimes {
     let text = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).unwrap_or_default();
-    text.split_whitespace().next().and_then(|field| field.parse().ok()).unwrap_or(0)
+    let mut fields = text.split_whitespace().map(|field| Duration::from_nanos(field.parse().unwrap_or(0)));
+    let mut next = || fields.next().unwrap_or_default();
+    CpuTimes { on_cpu: next(), waiting: next() }
 }
 
 /// Waits until standard input ends. On a thread of its own: a blocked read must not hold up the end.

@@ -4,21 +4,18 @@
 //! relay turns packets into packets, commands come between batches. Nothing in it locks, allocates (after
 //! warm-up), logs or reads the clock per packet.
 
+use crate::meter::{Meter, Shown, Snapshot};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use motet_net::{AnyIo, DatagramsIndex, Io, IoStats, Slice, SocketId, Waker};
+use motet_net::{AnyIo, DatagramsIndex, Io, Slice, SocketId, Waker};
 use motet_relay::{
-    Command, Counts, Event, Inbound, Outbox, PortId, Relay, RelayConfig, RouteId, RouteStats, StreamId,
-    StreamStats,
+    Command, Event, Inbound, Outbox, PortId, Relay, RelayConfig, RouteId, RouteStats, StreamId, StreamStats,
 };
 use motet_rtp::{Ntp, Time};
 use std::net::UdpSocket;
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
-/// How often a worker shows its counters.
-const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(250);
 /// Jobs taken between two batches at most.
 const JOBS_PER_TURN: usize = 64;
 /// Sockets connected to another peer between two batches at most; each takes some 20 µs.
@@ -49,20 +46,11 @@ enum Job {
     Stop,
 }
 
-/// A worker's counters, as of at most a second ago.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Snapshot {
-    pub(crate) io: IoStats,
-    pub(crate) counts: Counts,
-    pub(crate) drops: Vec<(&'static str, u64)>,
-    pub(crate) events_dropped: u64,
-}
-
 /// What the rest of the node holds of a worker.
 pub(crate) struct Worker {
     jobs: Sender<Job>,
     waker: Waker,
-    snapshot: Arc<Mutex<Snapshot>>,
+    shown: Shown,
     /// Kernel's id of the thread.
     pub(crate) thread_id: u32,
     thread: Option<JoinHandle<()>>,
@@ -84,14 +72,14 @@ impl Worker {
         open_io: impl FnOnce() -> Result<AnyIo, String> + Send + 'static,
     ) -> Result<Worker, String> {
         let (jobs, waiting) = bounded(JOBS_WAITING_MAX);
-        let snapshot = Arc::new(Mutex::new(Snapshot::default()));
-        let shown = Arc::clone(&snapshot);
+        let shown = Shown::default();
+        let show = shown.clone();
         let (started, start) = std::sync::mpsc::sync_channel(1);
         let index = options.index;
         let body = move || {
             let died = options.died.clone();
             let guard = DeathNotice { died, index: options.index, expected: false };
-            match Loop::new(options, open_io, waiting, shown) {
+            match Loop::new(options, open_io, waiting, show) {
                 Ok((this, waker)) => {
                     let _ = started.send(Ok((waker, thread_id())));
                     this.run(guard);
@@ -105,7 +93,7 @@ impl Worker {
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body);
         let thread = thread.map_err(|error| format!("cannot start a thread: {error}"))?;
         let (waker, thread_id) = start.recv().map_err(|_| format!("worker {index} ended at start"))??;
-        Ok(Worker { jobs, waker, snapshot, thread_id, thread: Some(thread) })
+        Ok(Worker { jobs, waker, shown, thread_id, thread: Some(thread) })
     }
 
     /// Applies a change; the answer comes when it is done. None: the worker is gone.
@@ -123,7 +111,12 @@ impl Worker {
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
-        self.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.shown.read()
+    }
+
+    /// For whoever watches the worker without holding it.
+    pub(crate) fn gauge(&self) -> Gauge {
+        Gauge { thread_id: self.thread_id, shown: self.shown.clone(), jobs: self.jobs.clone() }
     }
 
     /// Ends the thread and waits for it.
@@ -143,6 +136,24 @@ impl Worker {
         }
         self.waker.wake();
         Some(())
+    }
+}
+
+/// What can be read of a worker at any time, whatever it is doing.
+pub(crate) struct Gauge {
+    pub(crate) thread_id: u32,
+    shown: Shown,
+    jobs: Sender<Job>,
+}
+
+impl Gauge {
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.shown.read()
+    }
+
+    /// Changes and questions that wait for the worker.
+    pub(crate) fn jobs_waiting(&self) -> usize {
+        self.jobs.len()
     }
 }
 
@@ -197,10 +208,8 @@ struct Loop {
     /// To be closed once the messages queued for them have left.
     closing: Vec<SocketId>,
     events: mpsc::Sender<(usize, Event)>,
-    events_dropped: u64,
     index: usize,
-    snapshot: Arc<Mutex<Snapshot>>,
-    snapshot_due: Time,
+    meter: Meter,
 }
 
 impl Loop {
@@ -208,7 +217,7 @@ impl Loop {
         options: WorkerOptions,
         open_io: impl FnOnce() -> Result<AnyIo, String>,
         jobs: Receiver<Job>,
-        snapshot: Arc<Mutex<Snapshot>>,
+        shown: Shown,
     ) -> Result<(Loop, Waker), String> {
         if let Some(core) = options.core {
             pin(core)?;
@@ -226,10 +235,8 @@ impl Loop {
             jobs,
             closing: Vec::new(),
             events: options.events,
-            events_dropped: 0,
             index: options.index,
-            snapshot,
-            snapshot_due: Time::ZERO,
+            meter: Meter::new(shown, origin),
         };
         Ok((this, waker))
     }
@@ -237,7 +244,7 @@ impl Loop {
     fn run(mut self, guard: DeathNotice) {
         let mut now = self.clock.now();
         loop {
-            let wake_at = self.relay.poll_timeout().min(self.snapshot_due);
+            let wake_at = self.relay.poll_timeout().min(self.meter.due());
             let turn = match self.io.turn(Some(wake_at.since(now))) {
                 Ok(turn) => turn,
                 Err(error) => {
@@ -299,22 +306,11 @@ impl Loop {
     fn report(&mut self, now: Time) {
         for event in self.out.events() {
             if self.events.try_send((self.index, *event)).is_err() {
-                self.events_dropped += 1;
+                self.meter.events_dropped += 1;
             }
         }
         self.out.clear();
-        if now < self.snapshot_due {
-            return;
-        }
-        self.snapshot_due = now + SNAPSHOT_INTERVAL;
-        // A reader that holds the lock just now gets the next one.
-        if let Ok(mut snapshot) = self.snapshot.try_lock() {
-            snapshot.io = *self.io.stats();
-            snapshot.counts = self.relay.counts();
-            snapshot.drops.clear();
-            snapshot.drops.extend(self.relay.drops().iter());
-            snapshot.events_dropped = self.events_dropped;
-        }
+        self.meter.turn(now, &self.io, &self.relay);
     }
 
     fn close_sockets(&mut self) {
@@ -342,7 +338,7 @@ impl Loop {
             }
         }
         // More jobs wait: do not sleep before them.
-        self.snapshot_due = now;
+        self.meter.hurry(now);
         true
     }
 

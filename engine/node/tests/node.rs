@@ -7,7 +7,8 @@ use motet_proto::node::media_node_client::MediaNodeClient;
 use motet_proto::node::*;
 use motet_rtp::{RtpBuilder, RtpView, WireSeq};
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
 use tonic::transport::Channel;
 
@@ -20,7 +21,8 @@ struct Node {
 async fn node(io: IoChoice, first_port: u16) -> Node {
     let listen = "127.0.0.1:0".parse().expect("an address");
     let port_range = first_port..=first_port + 199;
-    let options = NodeOptions { listen, port_range, io, ..NodeOptions::default() };
+    let metrics = Some(motet_status::Listen::At(listen));
+    let options = NodeOptions { listen, port_range, io, metrics, ..NodeOptions::default() };
     let node = start(options).await.expect("the node starts");
     let client =
         MediaNodeClient::connect(format!("http://{}", node.address())).await.expect("the node answers");
@@ -227,5 +229,77 @@ async fn a_draining_node_keeps_what_it_has() {
     assert_eq!(node.client.put_conference(other.clone()).await.expect_err("new").code(), Code::Unavailable);
     node.client.undrain(UndrainRequest {}).await.expect("undrains");
     node.client.put_conference(other).await.expect("new ones again");
+    node.node.shutdown().await;
+}
+
+/// Status and body of a page of the node's HTTP services.
+async fn http(node: &Node, path: &str) -> (u16, String) {
+    let address = node.node.metrics_address().expect("it is on");
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: motet\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it answers");
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
+    (status, answer.split_once("\r\n\r\n").expect("a body").1.to_owned())
+}
+
+/// Asks until the page has all of these lines: workers show their counters a few times a second.
+async fn shows(node: &Node, wanted: &[&str]) {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let (status, page) = http(node, "/metrics").await;
+        assert_eq!(status, 200, "{page}");
+        let missing: Vec<_> = wanted.iter().filter(|line| !page.lines().any(|have| have == **line)).collect();
+        if missing.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < end, "{missing:?} is not in\n{page}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_count_what_went_through() {
+    let mut node = node(IoChoice::Auto, 21_400).await;
+    let (sender, receiver) = (socket(), socket());
+    let legs = vec![
+        leg("sender", Some(&sender), Direction::SendOnly),
+        leg("receiver", Some(&receiver), Direction::ReceiveOnly),
+    ];
+    let allocation = node.client.put_conference(put(legs, 1, 1)).await.expect("accepted").into_inner();
+    for sequence in 0..10 {
+        sender.send_to(&packet(sequence), local(&allocation, "sender")).expect("sent");
+        receive(&receiver);
+    }
+    sender.send_to(&[0x80, 96], local(&allocation, "sender")).expect("sent");
+    let wanted = [
+        "motet_received_packets_total{worker=\"0\"} 11",
+        "motet_received_bytes_total{worker=\"0\"} 9122",
+        "motet_relay_forwarded_packets_total{worker=\"0\"} 10",
+        "motet_dropped_packets_total{worker=\"0\",reason=\"too_short\"} 1",
+        "motet_batch_packets_sum{worker=\"0\"} 11.0",
+        "motet_relay_legs{worker=\"0\"} 2.0",
+        "motet_relay_routes{worker=\"0\"} 1.0",
+        "motet_node_conferences 1.0",
+        "motet_node_used_ports 4.0",
+        "motet_node_draining 0.0",
+    ];
+    shows(&node, &wanted).await;
+    node.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draining_node_lives_and_is_not_ready() {
+    let mut node = node(IoChoice::Auto, 21_600).await;
+    shows(&node, &["motet_node_draining 0.0"]).await;
+    assert_eq!(http(&node, "/readyz").await, (200, "ready\n".to_owned()));
+    node.client.drain(DrainRequest {}).await.expect("drains");
+    let (status, why) = http(&node, "/readyz").await;
+    assert_eq!((status, why.as_str()), (503, "not ready: the node drains\n"));
+    assert_eq!(http(&node, "/healthz").await.0, 200);
+    shows(&node, &["motet_node_draining 1.0"]).await;
+    node.client.undrain(UndrainRequest {}).await.expect("undrains");
+    assert_eq!(http(&node, "/readyz").await.0, 200);
     node.node.shutdown().await;
 }

@@ -2,6 +2,7 @@
 
 use super::{Conference, State};
 use crate::error::NodeError;
+use crate::metrics::io_drops;
 use crate::model::{MediaKind, RouteKey};
 use motet_proto::{media, node as wire};
 use std::collections::HashMap;
@@ -91,13 +92,7 @@ impl State {
             load.packets_sent += snapshot.io.datagrams_sent;
             sent += snapshot.io.datagrams_sent;
             in_gso += snapshot.io.datagrams_in_gso;
-            let io = [
-                ("receive_error", snapshot.io.receive_errors),
-                ("send_buffer_full", snapshot.io.send_dropped_full),
-                ("send_error", snapshot.io.send_dropped_error),
-                ("send_queue_full", snapshot.io.queue_dropped),
-                ("events_dropped", snapshot.events_dropped),
-            ];
+            let io = io_drops(&snapshot.io).into_iter().chain([("events_dropped", snapshot.events_dropped)]);
             for (name, count) in snapshot.drops.into_iter().chain(io).filter(|(_, count)| *count > 0) {
                 *drops.entry(name.to_owned()).or_default() += count;
             }
