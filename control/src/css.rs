@@ -1,6 +1,7 @@
 //! Control as a process: options, listener, services.
 
 use crate::conference::Options;
+use crate::metrics::Metrics;
 use crate::nodes::GrpcNodes;
 use crate::runtime::Control;
 use crate::service::{ConferenceService, RegistryService};
@@ -8,7 +9,9 @@ use crate::store;
 use anyhow::{Context, Result};
 use motet_proto::conference::conference_server::ConferenceServer;
 use motet_proto::registry::node_registry_server::NodeRegistryServer;
+use motet_status::Listen;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -26,6 +29,11 @@ pub struct CssOptions {
     /// redis://HOST:PORT[/DB]
     #[arg(long, value_name = "embedded|URL", default_value = "embedded")]
     pub store: String,
+
+    /// Where /metrics, /healthz and /readyz are served over HTTP, or off; port 0 takes a free one
+    /// [default: the address of --listen with the port 2000 higher; a free one where that is taken]
+    #[arg(long, value_name = "IP:PORT|off")]
+    pub metrics: Option<Listen>,
 
     /// A node that has not announced itself for so long is lost, in milliseconds, 500 to 60000
     #[arg(long, value_name = "MS", default_value_t = 3000, value_parser = clap::value_parser!(u64).range(500..=60_000))]
@@ -59,12 +67,18 @@ pub struct RunningCss {
     control: Control,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     end_server: oneshot::Sender<()>,
+    status: Option<motet_status::Server>,
 }
 
 impl RunningCss {
     /// Where the services listen.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where metrics and health are served over HTTP; none: switched off.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.status.as_ref().map(motet_status::Server::address)
     }
 
     /// The library itself, for callers that live in this process.
@@ -115,6 +129,9 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
     let control = Control::start(core, store, Box::<GrpcNodes>::default());
     tracing::info!(%address, store = %name, "control starts");
 
+    let source = Arc::new(Metrics { control: control.clone(), store: name });
+    let status = motet_status::serve(options.metrics, address, source).await?;
+
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<ConferenceServer<ConferenceService>>().await;
     health.set_serving::<NodeRegistryServer<RegistryService>>().await;
@@ -133,5 +150,5 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
             let _ = ended.await;
         });
-    Ok(RunningCss { address, control, server: tokio::spawn(server), end_server })
+    Ok(RunningCss { address, control, server: tokio::spawn(server), end_server, status })
 }

@@ -16,6 +16,7 @@
 
 pub mod conference;
 pub mod css;
+mod metrics;
 pub mod nodes;
 pub mod placement;
 pub mod refusal;

@@ -1,8 +1,9 @@
 //! Runs the core: one task owns the state, takes events and has the effects carried out.
 
 use crate::conference::{
-    Effect, Event, NodeAnnouncement, Now, Options, Request, RequestId, Response, State, step,
+    Census, Effect, Event, NodeAnnouncement, Now, Options, Request, RequestId, Response, State, step,
 };
+use crate::metrics::Meter;
 use crate::nodes::Nodes;
 use crate::refusal::Refusal;
 use crate::store::Store;
@@ -24,12 +25,13 @@ const WATCHER_BACKLOG: usize = 4096;
 /// Pause before a broken event stream is tried again.
 const WATCH_AGAIN: Duration = Duration::from_millis(250);
 
-type Answer = Result<Response, Refusal>;
+pub(crate) type Answer = Result<Response, Refusal>;
 
 enum Message {
     Request(Request, oneshot::Sender<Answer>),
     Announced(Box<NodeAnnouncement>, oneshot::Sender<Answer>),
     Event(Event),
+    Census(oneshot::Sender<Census>),
 }
 
 /// A handle on the running core.
@@ -37,6 +39,7 @@ enum Message {
 pub struct Control {
     messages: mpsc::Sender<Message>,
     events: broadcast::Sender<ConferenceEvent>,
+    meter: Arc<Meter>,
 }
 
 impl Control {
@@ -44,13 +47,16 @@ impl Control {
     pub fn start(options: Options, store: Box<dyn Store>, nodes: Box<dyn Nodes>) -> Control {
         let (messages, waiting) = mpsc::channel(REQUESTS_WAITING_MAX);
         let (events, _) = broadcast::channel(WATCHER_BACKLOG);
-        let control = Control { messages: messages.clone(), events: events.clone() };
+        let meter = Arc::new(Meter::default());
+        let control =
+            Control { messages: messages.clone(), events: events.clone(), meter: Arc::clone(&meter) };
         let runtime = Runtime {
             state: State::new(options),
             store: Writer::start(Arc::from(store), messages.clone()),
             nodes: Arc::from(nodes),
             messages,
             events,
+            meter,
             sequence: 0,
             origin: Instant::now(),
             requests: HashMap::new(),
@@ -64,18 +70,35 @@ impl Control {
     /// Asks for something and waits for the answer.
     pub async fn request(&self, request: Request) -> Answer {
         let (answer, wait) = oneshot::channel();
-        self.ask(Message::Request(request, answer), wait).await
+        let (name, asked) = (request.name(), Instant::now());
+        let answer = self.ask(Message::Request(request, answer), wait).await;
+        self.meter.answered(name, &answer, asked.elapsed());
+        answer
     }
 
     /// Passes on that a node announced itself.
     pub async fn announce(&self, announcement: NodeAnnouncement) -> Answer {
         let (answer, wait) = oneshot::channel();
-        self.ask(Message::Announced(Box::new(announcement), answer), wait).await
+        let asked = Instant::now();
+        let answer = self.ask(Message::Announced(Box::new(announcement), answer), wait).await;
+        self.meter.answered("announce", &answer, asked.elapsed());
+        answer
     }
 
     /// Events from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<ConferenceEvent> {
         self.events.subscribe()
+    }
+
+    /// How many of what there are. None: control is ending.
+    pub(crate) async fn census(&self) -> Option<Census> {
+        let (answer, wait) = oneshot::channel();
+        self.messages.send(Message::Census(answer)).await.ok()?;
+        wait.await.ok()
+    }
+
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     async fn ask(&self, message: Message, wait: oneshot::Receiver<Answer>) -> Answer {
@@ -133,6 +156,7 @@ struct Runtime {
     nodes: Arc<dyn Nodes>,
     messages: mpsc::Sender<Message>,
     events: broadcast::Sender<ConferenceEvent>,
+    meter: Arc<Meter>,
     sequence: u64,
     origin: Instant,
     requests: HashMap<RequestId, oneshot::Sender<Answer>>,
@@ -151,6 +175,10 @@ impl Runtime {
                     Some(Message::Request(request, answer)) => Event::Request(self.remember(answer), request),
                     Some(Message::Announced(node, answer)) => Event::Announced(self.remember(answer), node),
                     Some(Message::Event(event)) => event,
+                    Some(Message::Census(answer)) => {
+                        let _ = answer.send(self.state.census());
+                        continue;
+                    }
                     None => return,
                 },
                 _ = ticks.tick() => Event::Tick,
@@ -219,6 +247,7 @@ impl Runtime {
             Effect::Emit(mut event) => {
                 self.sequence += 1;
                 event.sequence = self.sequence;
+                self.meter.told(&event);
                 tracing::info!(conference = %event.conference, node = %event.node_id, "{}", event.message);
                 let _ = self.events.send(event);
             }

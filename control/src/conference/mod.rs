@@ -11,6 +11,7 @@
 //! - a conference ends by an explicit request only; a node that no longer mentions it makes it
 //!   pending-restore.
 
+mod census;
 mod info;
 mod lists;
 mod media;
@@ -22,6 +23,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+pub use census::Census;
 pub use media::{Codec, Medium, check_media};
 pub use model::{
     Conference, Effect, Event, MediaEvent, Node, NodeAnnouncement, Now, Options, Participant, Phase, Record,

@@ -31,6 +31,21 @@ pub enum Request {
     ListNodes,
 }
 
+impl Request {
+    /// What metrics call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Request::Create { .. } => "create",
+            Request::Add { .. } => "add",
+            Request::Remove(_) => "remove",
+            Request::End(_) => "end",
+            Request::Get(_) => "get",
+            Request::List(_) => "list",
+            Request::ListNodes => "list-nodes",
+        }
+    }
+}
+
 /// What a request got.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Response {

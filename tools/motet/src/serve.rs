@@ -34,6 +34,11 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "FIRST-LAST", default_value = "20000-29999")]
     port_range: String,
 
+    /// Where the node serves /metrics, /healthz and /readyz over HTTP, or off; --metrics is control's
+    /// [default: the address of --node-listen; a free port]
+    #[arg(long, value_name = "IP:PORT|off")]
+    node_metrics: Option<String>,
+
     /// How packets are carried: auto, uring or mmsg
     #[arg(long, value_name = "auto|uring|mmsg", default_value = "auto")]
     io: String,
@@ -91,6 +96,9 @@ fn start_node(options: &ServeOptions, control: &str) -> Result<(Child, Option<Ch
     command.args(["node", "--exit-with-stdin", "--node-id", &options.node_id]);
     command.args(["--listen", &options.node_listen.to_string(), "--control", control]);
     command.args(["--port-range", &options.port_range, "--io", &options.io]);
+    if let Some(metrics) = &options.node_metrics {
+        command.args(["--metrics", metrics]);
+    }
     for ip in &options.media_ip {
         command.args(["--media-ip", &ip.to_string()]);
     }

@@ -5,5 +5,6 @@
 mod commands;
 mod faults;
 mod ipv6;
+mod observing;
 mod reach;
 mod world;

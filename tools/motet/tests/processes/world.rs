@@ -1,7 +1,7 @@
 //! Real processes on free ports, ended with the test.
 
-use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -93,6 +93,11 @@ fn free_port_at(ip: IpAddr) -> Option<SocketAddr> {
     TcpListener::bind((ip, 0)).ok()?.local_addr().ok()
 }
 
+/// An address of this machine.
+pub fn local(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
 /// Forty media ports that no other test of this machine is likely to use.
 pub fn media_ports() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -100,19 +105,37 @@ pub fn media_ports() -> String {
     format!("{}-{}", 20_000 + slot * 40, 20_000 + slot * 40 + 39)
 }
 
+/// Status and body of a page over HTTP; none: nobody answers there.
+pub fn http(port: u16, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: motet\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let status = answer.split(' ').nth(1)?.parse().ok()?;
+    Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
+}
+
 /// Control at a free port, and the commands that talk to it.
 pub struct Css {
     address: SocketAddr,
+    /// Port of its metrics.
+    pub metrics: u16,
 }
 
 impl Css {
     pub fn new() -> Css {
-        Css { address: free_port_at(Ipv4Addr::LOCALHOST.into()).expect("a port is free") }
+        Css::at(Ipv4Addr::LOCALHOST.into()).expect("a port is free")
     }
 
     /// At [::1], if this machine speaks IPv6.
     pub fn over_ipv6() -> Option<Css> {
-        Some(Css { address: free_port_at(Ipv6Addr::LOCALHOST.into())? })
+        Css::at(Ipv6Addr::LOCALHOST.into())
+    }
+
+    fn at(ip: IpAddr) -> Option<Css> {
+        Some(Css { address: free_port_at(ip)?, metrics: free_port() })
     }
 
     pub fn listen(&self) -> String {
@@ -124,14 +147,19 @@ impl Css {
     }
 
     pub fn start(&self, store: &str) -> Process {
-        Process::motet(&["css", "--listen", &self.listen(), "--store", store])
+        let metrics = local(self.metrics);
+        Process::motet(&["css", "--listen", &self.listen(), "--store", store, "--metrics", &metrics])
     }
 
     pub fn start_node(&self, id: &str) -> Process {
+        self.start_node_with(id, &["--metrics", "off"])
+    }
+
+    pub fn start_node_with(&self, id: &str, more: &[&str]) -> Process {
         let (url, ports) = (self.url(), media_ports());
         let listen =
             ["node", "--node-id", id, "--listen", "127.0.0.1:0", "--control", &url, "--port-range", &ports];
-        Process::motet(&listen)
+        Process::motet(&[&listen, more].concat())
     }
 
     /// Runs a client command.

@@ -1,0 +1,54 @@
+//! How many of what there are, for metrics.
+
+use super::model::{Phase, State};
+use motet_proto::registry::NodeState;
+use std::collections::BTreeMap;
+
+/// A count of what control knows. Every state is there, with 0 too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Conferences by the name of their state, tombstones included.
+    pub conferences: BTreeMap<&'static str, usize>,
+    /// Participants of conferences that have not ended.
+    pub participants: usize,
+    /// Nodes by the name of their state.
+    pub nodes: BTreeMap<&'static str, usize>,
+    /// Why the store cannot be used; none when it can.
+    pub store_fault: Option<String>,
+}
+
+const PHASES: [Phase; 4] = [Phase::Creating, Phase::Running, Phase::PendingRestore, Phase::Ended];
+const NODE_STATES: [NodeState; 4] =
+    [NodeState::Joining, NodeState::Ready, NodeState::Draining, NodeState::Lost];
+
+impl State {
+    /// Counts everything.
+    pub fn census(&self) -> Census {
+        let mut census = Census {
+            conferences: PHASES.map(|phase| (phase.name(), 0)).into(),
+            nodes: NODE_STATES.map(|state| (name(state), 0)).into(),
+            store_fault: self.store_fault.clone(),
+            participants: 0,
+        };
+        for conference in self.conferences.values() {
+            let record = &conference.record;
+            *census.conferences.entry(record.phase.name()).or_default() += 1;
+            if record.phase != Phase::Ended {
+                census.participants += record.participants.len();
+            }
+        }
+        for node in self.nodes.values() {
+            *census.nodes.entry(name(node.state)).or_default() += 1;
+        }
+        census
+    }
+}
+
+fn name(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Ready => "ready",
+        NodeState::Draining => "draining",
+        NodeState::Lost => "lost",
+        NodeState::Joining | NodeState::Unspecified => "joining",
+    }
+}
