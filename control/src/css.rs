@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 
 /// Options of `motet css`.
 #[derive(clap::Args, Clone, Debug)]
@@ -141,13 +141,15 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
         .build_v1()
         .context("the schema cannot be reflected")?;
     let (end_server, ended) = oneshot::channel::<()>();
+    // Small answers must not wait for the acknowledgement of the ones before (RFC 896).
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .add_service(health_service)
         .add_service(reflection)
         .add_service(ConferenceServer::new(ConferenceService(control.clone())))
         .add_service(NodeRegistryServer::new(RegistryService(control.clone())))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+        .serve_with_incoming_shutdown(incoming, async {
             let _ = ended.await;
         });
     Ok(RunningCss { address, control, server: tokio::spawn(server), end_server, status })

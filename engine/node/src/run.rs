@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 use wire::event::Kind;
 use wire::media_node_server::MediaNodeServer;
 
@@ -266,12 +266,14 @@ async fn serve(
         .build_v1()
         .context("the schema cannot be reflected")?;
     let service = MediaNodeServer::new(Service { shared, events });
+    // Small answers must not wait for the acknowledgement of the ones before (RFC 896).
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .add_service(health_service)
         .add_service(reflection)
         .add_service(service)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+        .serve_with_incoming_shutdown(incoming, async {
             let _ = ended.await;
         });
     Ok(tokio::spawn(server))
