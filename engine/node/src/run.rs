@@ -147,6 +147,7 @@ pub async fn run(options: NodeOptions, shutdown: impl Future<Output = ()>) -> Re
 
 /// Starts a node and returns when it serves.
 pub async fn start(options: NodeOptions) -> Result<RunningNode> {
+    raise_descriptor_limit();
     let listener = TcpListener::bind(options.listen).await.with_context(|| {
         format!("cannot listen on {} (--listen); does another node run here?", options.listen)
     })?;
@@ -188,6 +189,14 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     }
     let control = options.control;
     Ok(RunningNode { address, advertised, control, shared, server, end_server, tasks, died, status })
+}
+
+/// Every leg needs sockets; shells and systemd give 1,024 descriptors unless told.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // A refusal shows when a socket cannot be opened, with the system's own message.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 fn default_node_id(address: SocketAddr) -> String {
