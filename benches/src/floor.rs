@@ -1,9 +1,9 @@
 //! The floor: a loop that receives and sends and does no RTP work (`bare_loop` of motet-net).
 
 use crate::process::Pinned;
-use crate::relay::{Row, Sinks, Subject};
-use anyhow::Context;
-use std::net::SocketAddr;
+use crate::relay::{Room, Row, Subject, Work};
+use anyhow::{Context, bail};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -13,14 +13,15 @@ pub struct Floor {
     name: &'static str,
     io: &'static str,
     binary: PathBuf,
+    ip: IpAddr,
     core: usize,
     process: Option<Pinned>,
 }
 
 impl Floor {
     /// Not yet running. `io` is "uring" or "mmsg".
-    pub fn new(name: &'static str, io: &'static str, binary: PathBuf, core: usize) -> Floor {
-        Floor { name, io, binary, core, process: None }
+    pub fn new(name: &'static str, io: &'static str, binary: PathBuf, ip: IpAddr, core: usize) -> Floor {
+        Floor { name, io, binary, ip, core, process: None }
     }
 }
 
@@ -33,19 +34,29 @@ impl Subject for Floor {
         self.process.as_ref().map_or(0, Pinned::pid)
     }
 
+    /// It knows one source and its sinks.
+    fn takes_part(&self, row: &Row) -> bool {
+        matches!(row.work, Work::FanOut(_))
+    }
+
     /// A new process for each row: the loop knows its sinks from the start.
-    fn prepare(&mut self, _: &Row, sinks: &Sinks) -> anyhow::Result<SocketAddr> {
+    fn prepare(&mut self, _: &Row, rooms: &[Room]) -> anyhow::Result<Vec<SocketAddr>> {
+        let [room] = rooms else { bail!("the bare loop has one room") };
+        let sinks: Vec<SocketAddr> =
+            room.legs.iter().filter(|leg| leg.receives).map(|leg| leg.remote).collect();
+        let first = sinks.first().context("the bare loop needs a sink")?;
+        let stride = sinks.get(1).map_or(1, |second| second.port() - first.port());
         let mut command = Command::new(&self.binary);
         command
-            .args(["--io", self.io, "--listen", "127.0.0.1:0"])
-            .args(["--sinks", &sinks.first.to_string(), "--count", &sinks.count.to_string()])
-            .args(["--stride", &sinks.stride.to_string(), "--core", &self.core.to_string()]);
+            .args(["--io", self.io, "--listen", &SocketAddr::new(self.ip, 0).to_string()])
+            .args(["--sinks", &first.to_string(), "--count", &sinks.len().to_string()])
+            .args(["--stride", &stride.to_string(), "--core", &self.core.to_string()]);
         let mut process = Pinned::start(command, self.core)?;
         let line = process.first_line()?;
         let answer: serde_json::Value =
             serde_json::from_str(&line).with_context(|| format!("the bare loop printed {line:?}"))?;
         self.process = Some(process);
-        Ok(answer["listen"].as_str().context("the bare loop names no address")?.parse()?)
+        Ok(vec![answer["listen"].as_str().context("the bare loop names no address")?.parse()?])
     }
 
     fn finish_row(&mut self) -> anyhow::Result<()> {

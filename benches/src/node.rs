@@ -1,15 +1,15 @@
-//! The real `motet node`: one conference, one publisher, and legs that only receive.
+//! The real `motet node`: one conference for each room.
 
 use crate::process::Pinned;
-use crate::relay::{Row, Shape, Sinks, Subject};
+use crate::relay::{self, Room, Row, Shape, Subject};
 use anyhow::{Context, bail};
 use motet_proto::media::{Codec, Direction, LatchPolicy, MediaKind};
 use motet_proto::node::media_node_client::MediaNodeClient;
 use motet_proto::node::{
-    ConferenceSpec, DeleteConferenceRequest, DescribeRequest, Leg, Medium, PutConferenceRequest, RoutePolicy,
-    Transport,
+    ConferenceAllocation, ConferenceSpec, DeleteConferenceRequest, DescribeRequest, Leg, Medium,
+    PutConferenceRequest, RoutePolicy, Transport,
 };
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -18,8 +18,10 @@ use tonic::transport::Channel;
 
 /// How long a node may take to answer after its start.
 const START_MAX: Duration = Duration::from_secs(10);
-/// Name of the conference on the node.
-const CONFERENCE: &str = "bench";
+/// Ports for media: two for each leg, ten thousand legs and more.
+const PORT_RANGE: &str = "10000-59999";
+/// The allocation of ten thousand legs is larger than tonic reads unless told.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// A running node on one back end.
 #[derive(Debug)]
@@ -29,35 +31,70 @@ pub struct Node {
     listen: SocketAddr,
     process: Pinned,
     epoch: u64,
+    conferences: usize,
 }
 
 impl Node {
-    /// Starts a node with one worker on `core`. `io` is "uring" or "mmsg".
+    /// Starts a node with one worker on `core`, with all ports of `ip` for itself. `io` is "uring" or
+    /// "mmsg".
     pub fn start(
         name: &'static str,
         io: &str,
         binary: &Path,
-        ports: &str,
+        ip: IpAddr,
         core: usize,
     ) -> anyhow::Result<Node> {
         let listen = free_address()?;
         let mut command = Command::new(binary);
         command
             .args(["node", "--node-id", "bench", "--listen", &listen.to_string(), "--exit-with-stdin"])
-            .args(["--media-ip", "127.0.0.1", "--port-range", ports, "--io", io])
+            .args(["--media-ip", &ip.to_string(), "--port-range", PORT_RANGE, "--io", io])
             .args(["--workers", "1", "--worker-cores", &core.to_string()])
             .env("MOTET_LOG", "error");
         let mut process = Pinned::start(command, core)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(answers(listen, &mut process))?;
-        Ok(Node { name, runtime, listen, process, epoch: 0 })
+        Ok(Node { name, runtime, listen, process, epoch: 0, conferences: 0 })
     }
 
-    /// A connection for one call: an idle one would be closed during the measurement, in which nothing
-    /// here runs that could answer the node's keep-alive pings.
-    async fn connect(listen: SocketAddr) -> anyhow::Result<MediaNodeClient<Channel>> {
-        Ok(MediaNodeClient::connect(format!("http://{listen}")).await?)
+    /// Creates a conference for each room, one after another.
+    pub fn create(&mut self, shape: Shape, rooms: &[Room]) -> anyhow::Result<Vec<ConferenceAllocation>> {
+        self.epoch += 1;
+        self.conferences = rooms.len();
+        let (epoch, listen) = (self.epoch, self.listen);
+        self.runtime.block_on(async {
+            let mut client = connect(listen).await?;
+            let mut allocations = Vec::new();
+            for (index, room) in rooms.iter().enumerate() {
+                let spec = Some(conference(index, shape, room));
+                let request = PutConferenceRequest { spec, epoch, revision: 1 };
+                allocations.push(client.put_conference(request).await?.into_inner());
+            }
+            Ok(allocations)
+        })
     }
+
+    /// Ends what [`Node::create`] has made.
+    pub fn end(&mut self) -> anyhow::Result<()> {
+        let (epoch, listen, conferences) = (self.epoch, self.listen, self.conferences);
+        self.runtime.block_on(async {
+            let mut client = connect(listen).await?;
+            for index in 0..conferences {
+                let request = DeleteConferenceRequest { id: name(index), epoch };
+                client.delete_conference(request).await?;
+            }
+            anyhow::Ok(())
+        })?;
+        self.conferences = 0;
+        self.process.check_running()
+    }
+}
+
+/// A connection for a few calls: an idle one would be closed during the measurement, in which nothing
+/// here runs that could answer the node's keep-alive pings.
+async fn connect(listen: SocketAddr) -> anyhow::Result<MediaNodeClient<Channel>> {
+    let client = MediaNodeClient::connect(format!("http://{listen}")).await?;
+    Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX))
 }
 
 impl Subject for Node {
@@ -69,46 +106,63 @@ impl Subject for Node {
         self.process.pid()
     }
 
-    fn prepare(&mut self, row: &Row, sinks: &Sinks) -> anyhow::Result<SocketAddr> {
-        let mut legs = vec![leg(row, "publisher".to_owned(), sinks.source, Direction::SendOnly)];
-        let receivers = (0..sinks.count).map(|index| (index, sinks.address(index)));
-        legs.extend(receivers.map(|(n, sink)| leg(row, format!("sink{n}"), sink, Direction::ReceiveOnly)));
-        self.epoch += 1;
-        let spec = ConferenceSpec {
-            id: CONFERENCE.to_owned(),
-            legs,
-            route_policy: RoutePolicy::All.into(),
-            ..ConferenceSpec::default()
-        };
-        let request = PutConferenceRequest { spec: Some(spec), epoch: self.epoch, revision: 1 };
-        let put = async { anyhow::Ok(Node::connect(self.listen).await?.put_conference(request).await?) };
-        let allocation = self.runtime.block_on(put)?.into_inner();
-        if let Some(refused) = allocation.refused.first() {
-            bail!("the node refused a route: {}", refused.reason);
+    fn takes_part(&self, _: &Row) -> bool {
+        true
+    }
+
+    fn prepare(&mut self, row: &Row, rooms: &[Room]) -> anyhow::Result<Vec<SocketAddr>> {
+        let allocations = self.create(row.shape, rooms)?;
+        let mut targets = Vec::new();
+        for (room, allocation) in rooms.iter().zip(&allocations) {
+            if let Some(refused) = allocation.refused.first() {
+                bail!("the node refused a route: {}", refused.reason);
+            }
+            for (index, _) in room.senders() {
+                let leg = allocation.legs.iter().find(|leg| leg.leg == leg_name(index));
+                let transport = leg.and_then(|leg| leg.transports.first());
+                targets.push(transport.context("the node gave a publisher no port")?.local.parse()?);
+            }
         }
-        let publisher = allocation.legs.iter().find(|leg| leg.leg == "publisher");
-        let transport = publisher.and_then(|leg| leg.transports.first());
-        Ok(transport.context("the node gave the publisher no port")?.local.parse()?)
+        Ok(targets)
     }
 
     fn finish_row(&mut self) -> anyhow::Result<()> {
-        let request = DeleteConferenceRequest { id: CONFERENCE.to_owned(), epoch: self.epoch };
-        let delete =
-            async { anyhow::Ok(Node::connect(self.listen).await?.delete_conference(request).await?) };
-        self.runtime.block_on(delete)?;
-        self.process.check_running()
+        self.end()
     }
 }
 
-fn leg(row: &Row, id: String, remote: SocketAddr, direction: Direction) -> Leg {
-    let (kind, name) = match row.shape {
+fn name(conference: usize) -> String {
+    format!("bench{conference}")
+}
+
+fn leg_name(index: usize) -> String {
+    format!("leg{index}")
+}
+
+fn conference(index: usize, shape: Shape, room: &Room) -> ConferenceSpec {
+    let legs = room.legs.iter().enumerate();
+    ConferenceSpec {
+        id: name(index),
+        legs: legs.map(|(index, leg)| leg_spec(index, shape, leg)).collect(),
+        route_policy: RoutePolicy::All.into(),
+        ..ConferenceSpec::default()
+    }
+}
+
+fn leg_spec(index: usize, shape: Shape, leg: &relay::Leg) -> Leg {
+    let (kind, name) = match shape {
         Shape::Video => (MediaKind::Video, "H264"),
         Shape::Audio => (MediaKind::Audio, "PCMU"),
     };
+    let direction = match (leg.sends, leg.receives) {
+        (true, true) => Direction::SendReceive,
+        (true, false) => Direction::SendOnly,
+        (false, _) => Direction::ReceiveOnly,
+    };
     let codec = Codec {
-        payload_type: u32::from(row.payload_type()),
+        payload_type: u32::from(shape.payload_type()),
         name: name.to_owned(),
-        clock_rate_hz: row.clock_hz(),
+        clock_rate_hz: shape.clock_hz(),
         ..Codec::default()
     };
     let medium = Medium {
@@ -119,12 +173,12 @@ fn leg(row: &Row, id: String, remote: SocketAddr, direction: Direction) -> Leg {
         ..Medium::default()
     };
     let transport = Transport {
-        remote: remote.to_string(),
+        remote: leg.remote.to_string(),
         rtcp_mux: true,
         latch: LatchPolicy::Fixed.into(),
         ..Transport::default()
     };
-    Leg { id, transports: vec![transport], media: vec![medium], ..Leg::default() }
+    Leg { id: leg_name(index), transports: vec![transport], media: vec![medium], ..Leg::default() }
 }
 
 /// Waits until the node answers.
@@ -132,7 +186,7 @@ async fn answers(listen: SocketAddr, process: &mut Pinned) -> anyhow::Result<()>
     let deadline = Instant::now() + START_MAX;
     loop {
         process.check_running().context("the node did not start")?;
-        if let Ok(mut client) = Node::connect(listen).await
+        if let Ok(mut client) = connect(listen).await
             && client.describe(DescribeRequest {}).await.is_ok()
         {
             return Ok(());

@@ -1,10 +1,11 @@
-//! rtpengine as a relay from one to many: its ng protocol (bencode over UDP), publish and subscribe.
+//! rtpengine, told by its ng protocol (bencode over UDP): publish and subscribe from one to many, offer and
+//! answer for calls.
 
 use crate::bencode::{Value, dictionary};
 use crate::process::Pinned;
-use crate::relay::{Row, Sinks, Subject};
+use crate::relay::{Room, Row, Subject, Work};
 use anyhow::{Context, bail};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -32,9 +33,16 @@ pub struct Rtpengine {
     _pid_file: PidFile,
     control: UdpSocket,
     cookie: u64,
-    call: String,
-    calls: u64,
+    /// Calls of this row.
+    calls: Vec<String>,
+    /// Calls of all rows.
+    calls_made: u64,
 }
+
+/// Ports for media: four for each call.
+const PORTS: (u16, u16) = (10_000, 59_999);
+/// More sinks are beyond what it is meant for.
+const SINKS_MAX: u16 = 1_000;
 
 impl Rtpengine {
     /// Where it is installed, if it is.
@@ -45,25 +53,26 @@ impl Rtpengine {
         Some(text.lines().next().unwrap_or_default().trim().to_owned())
     }
 
-    /// Starts it on `core` with media ports `port_min` to `port_max`.
-    pub fn start(port_min: u16, port_max: u16, core: usize) -> anyhow::Result<Rtpengine> {
+    /// Starts it on `core`, with all ports of `ip` for itself.
+    pub fn start(ip: IpAddr, core: usize) -> anyhow::Result<Rtpengine> {
         let listen = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = Command::new("rtpengine");
         // It complains about bursts line by line; what came of them is counted at the sinks.
         command.stderr(Stdio::null());
         let pid_file = PidFile(std::env::temp_dir().join(format!("rtpengine-{}.pid", listen.port())));
         command
-            .args(["--interface=127.0.0.1", "--table=-1", "--foreground", "--num-threads=1", "--log-level=4"])
+            .args(["--table=-1", "--foreground", "--num-threads=1", "--log-level=4"])
+            .arg(format!("--interface={ip}"))
             .arg(format!("--listen-ng={listen}"))
-            .arg(format!("--port-min={port_min}"))
-            .arg(format!("--port-max={port_max}"))
+            .arg(format!("--port-min={}", PORTS.0))
+            .arg(format!("--port-max={}", PORTS.1))
             .arg(format!("--pidfile={}", pid_file.0.display()));
         let process = Pinned::start(command, core)?;
         let control = UdpSocket::bind("127.0.0.1:0")?;
         control.connect(listen)?;
         control.set_read_timeout(Some(Duration::from_millis(200)))?;
         let mut started =
-            Rtpengine { process, _pid_file: pid_file, control, cookie: 0, call: String::new(), calls: 0 };
+            Rtpengine { process, _pid_file: pid_file, control, cookie: 0, calls: Vec::new(), calls_made: 0 };
         let deadline = Instant::now() + START_MAX;
         while started.command(dictionary([("command", "ping".into())])).is_err() {
             started.process.check_running().context("rtpengine did not start")?;
@@ -96,34 +105,61 @@ impl Rtpengine {
         }
     }
 
-    fn publish(&mut self, source: SocketAddr) -> anyhow::Result<SocketAddr> {
+    fn publish(&mut self, call: &str, source: SocketAddr) -> anyhow::Result<SocketAddr> {
         let answer = self.command(dictionary([
             ("command", "publish".into()),
-            ("call-id", self.call.as_str().into()),
+            ("call-id", call.into()),
             ("from-tag", "publisher".into()),
             ("sdp", sdp(source, "sendonly").as_str().into()),
         ]))?;
-        let sdp = answer.text("sdp").context("rtpengine gave no SDP")?;
-        let media = sdp.lines().find_map(|line| line.strip_prefix("m=audio "));
-        let port = media.and_then(|line| line.split(' ').next()?.parse().ok());
-        Ok(SocketAddr::new(source.ip(), port.context("rtpengine's SDP has no port")?))
+        media_address(&answer)
     }
 
-    fn subscribe(&mut self, index: u16, sink: SocketAddr) -> anyhow::Result<()> {
+    fn subscribe(&mut self, call: &str, index: usize, sink: SocketAddr) -> anyhow::Result<()> {
         let answer = self.command(dictionary([
             ("command", "subscribe request".into()),
-            ("call-id", self.call.as_str().into()),
+            ("call-id", call.into()),
             ("from-tags", Value::List(vec!["publisher".into()])),
             ("set-label", format!("sink{index}").as_str().into()),
         ]))?;
         let tag = answer.text("to-tag").context("rtpengine gave the subscription no tag")?.to_owned();
         self.command(dictionary([
             ("command", "subscribe answer".into()),
-            ("call-id", self.call.as_str().into()),
+            ("call-id", call.into()),
             ("to-tag", tag.as_str().into()),
             ("sdp", sdp(sink, "recvonly").as_str().into()),
         ]))?;
         Ok(())
+    }
+
+    /// One publisher, the others subscribe.
+    fn fan_out(&mut self, call: &str, room: &Room) -> anyhow::Result<Vec<SocketAddr>> {
+        let (_, publisher) = room.senders().next().context("nobody publishes")?;
+        let address = self.publish(call, publisher.remote)?;
+        for (index, leg) in room.legs.iter().enumerate().filter(|(_, leg)| leg.receives) {
+            self.subscribe(call, index, leg.remote)?;
+        }
+        Ok(vec![address])
+    }
+
+    /// A call between two.
+    fn call(&mut self, call: &str, room: &Room) -> anyhow::Result<Vec<SocketAddr>> {
+        let [caller, callee] = room.legs[..] else { bail!("a call has two sides") };
+        let offered = self.command(dictionary([
+            ("command", "offer".into()),
+            ("call-id", call.into()),
+            ("from-tag", "caller".into()),
+            ("sdp", sdp(caller.remote, "sendrecv").as_str().into()),
+        ]))?;
+        let answered = self.command(dictionary([
+            ("command", "answer".into()),
+            ("call-id", call.into()),
+            ("from-tag", "caller".into()),
+            ("to-tag", "callee".into()),
+            ("sdp", sdp(callee.remote, "sendrecv").as_str().into()),
+        ]))?;
+        // The offer as rewritten is for the callee, the answer for the caller.
+        Ok(vec![media_address(&answered)?, media_address(&offered)?])
     }
 }
 
@@ -141,25 +177,48 @@ impl Subject for Rtpengine {
         0
     }
 
-    fn prepare(&mut self, _: &Row, sinks: &Sinks) -> anyhow::Result<SocketAddr> {
-        self.calls += 1;
-        self.call = format!("bench-{}-{}", std::process::id(), self.calls);
-        let address = self.publish(sinks.source)?;
-        for index in 0..sinks.count {
-            self.subscribe(index, sinks.address(index))?;
+    fn takes_part(&self, row: &Row) -> bool {
+        match row.work {
+            Work::FanOut(sinks) => sinks <= SINKS_MAX,
+            Work::Calls(_) => true,
+            Work::Rooms(_) => false,
         }
-        Ok(address)
+    }
+
+    fn prepare(&mut self, row: &Row, rooms: &[Room]) -> anyhow::Result<Vec<SocketAddr>> {
+        let mut targets = Vec::new();
+        for room in rooms {
+            self.calls_made += 1;
+            let call = format!("bench-{}-{}", std::process::id(), self.calls_made);
+            targets.extend(match row.work {
+                Work::Calls(_) => self.call(&call, room)?,
+                _ => self.fan_out(&call, room)?,
+            });
+            self.calls.push(call);
+        }
+        Ok(targets)
     }
 
     fn finish_row(&mut self) -> anyhow::Result<()> {
-        self.command(dictionary([
-            ("command", "delete".into()),
-            ("call-id", self.call.as_str().into()),
-            ("from-tag", "publisher".into()),
-            ("delete-delay", Value::Integer(0)),
-        ]))?;
+        for call in std::mem::take(&mut self.calls) {
+            self.command(dictionary([
+                ("command", "delete".into()),
+                ("call-id", call.as_str().into()),
+                ("delete-delay", Value::Integer(0)),
+            ]))?;
+        }
         self.process.check_running()
     }
+}
+
+/// Where the other side is to send, from the SDP of an answer.
+fn media_address(answer: &Value) -> anyhow::Result<SocketAddr> {
+    let sdp = answer.text("sdp").context("rtpengine gave no SDP")?;
+    let line = |prefix| sdp.lines().find_map(|line: &str| line.strip_prefix(prefix));
+    let port = line("m=audio ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+    let ip = line("c=IN IP4 ").and_then(|rest| rest.trim().parse().ok());
+    let ip: IpAddr = ip.context("rtpengine's SDP has no address")?;
+    Ok(SocketAddr::new(ip, port.context("rtpengine's SDP has no port")?))
 }
 
 fn sdp(address: SocketAddr, direction: &str) -> String {

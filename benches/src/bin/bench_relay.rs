@@ -1,4 +1,4 @@
-//! `bench_relay`: motet against a bare loop and rtpengine, in one run.
+//! `bench_relay`: motet against a bare loop and other relays, in one run.
 //!
 //! Needs release builds of `motet` and of the example `bare_loop`, see `make bench-relay`.
 #![forbid(unsafe_code)]
@@ -9,11 +9,13 @@ use motet_benches::figures::{between_marks, write_json};
 use motet_benches::floor::Floor;
 use motet_benches::node::Node;
 use motet_benches::process::pin;
-use motet_benches::relay::{ROWS, Settings, Sinks, Subject, measure_row, row_table};
+use motet_benches::relay::memory::{self, SPREADS, footprint_table};
+use motet_benches::relay::rows::PORTS_MAX;
+use motet_benches::relay::{Ports, ROWS, Settings, Subject, flatness, measure_row, row_table};
 use motet_benches::rtpengine::Rtpengine;
 use motet_benches::{Figure, machine};
 use motet_rtpgen::run::Wait;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,7 +30,7 @@ struct Options {
     #[arg(long, default_value_t = 3)]
     rounds: u32,
     /// Seconds measured in each turn
-    #[arg(long, default_value_t = 2.5)]
+    #[arg(long, default_value_t = 2.0)]
     seconds: f64,
     /// One short turn each: shows that everything works, measures nothing well
     #[arg(long)]
@@ -67,12 +69,14 @@ struct Options {
 
 type Subjects = Vec<Box<dyn Subject>>;
 
-/// Ports of motet's media, below those that the system gives out by itself.
-const NODE_PORTS: [&str; 2] = ["21000-22999", "23000-24999"];
-/// Ports of rtpengine's media.
-const RTPENGINE_PORTS: (u16, u16) = (28_000, 31_999);
-/// First port of the generator; its source, then the sinks.
-const GENERATOR_PORT: u16 = 25_200;
+/// Everyone has a loopback address of its own, so that nobody's ports are in anybody's way.
+const GENERATOR_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1));
+const URING_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 2));
+const MMSG_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 3));
+const FLOOR_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 4));
+const RTPENGINE_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 5));
+/// First ports to try for the generator; below those that the system gives out by itself.
+const GENERATOR_PORTS: [u16; 4] = [12_000, 14_000, 18_000, 22_000];
 
 fn main() -> ExitCode {
     bench(&Options::parse()).unwrap_or_else(|error| {
@@ -99,23 +103,65 @@ fn bench(options: &Options) -> anyhow::Result<ExitCode> {
         core: options.generator_core,
         wait: Wait::Poll(Duration::from_micros(options.poll_us)),
     };
+    let mut report = Report { tables: format!("{machine}{}", how(options, &settings)), figures: Vec::new() };
+    measure_memory(options, &mut report)?;
+    let skipped = measure_rows(options, &settings, &mut report)?;
+    ensure!(!report.figures.is_empty(), "--row {}: no row has this in its name", options.row);
+    skipped.iter().for_each(|line| report.add(line, Vec::new()));
+    finish(options, &report.tables, &report.figures)
+}
+
+/// What has been measured so far.
+struct Report {
+    tables: String,
+    figures: Vec<Figure>,
+}
+
+impl Report {
+    fn add(&mut self, table: &str, figures: Vec<Figure>) {
+        if !table.is_empty() {
+            println!("{table}");
+            self.tables += &format!("\n{table}\n");
+        }
+        self.figures.extend(figures);
+    }
+}
+
+/// First, since it wants nodes that were just started.
+fn measure_memory(options: &Options, report: &mut Report) -> anyhow::Result<()> {
+    let mut footprints = Vec::new();
+    for spread in SPREADS.into_iter().filter(|spread| spread.name().contains(&options.row)) {
+        for (name, io, ip) in NODES.into_iter().filter(|(name, ..)| options.wants(name)) {
+            let mut node = Node::start(name, io, &options.motet()?, ip, options.subject_core)?;
+            let pid = node.pid();
+            footprints.push(memory::measure(spread, name, &mut node, pid, GENERATOR_IP)?);
+        }
+    }
+    let figures = footprints.iter().flat_map(|footprint| footprint.figures()).collect();
+    report.add(&footprint_table(&footprints), figures);
+    Ok(())
+}
+
+/// Gives a loud line for each subject that could not be had.
+fn measure_rows(options: &Options, settings: &Settings, report: &mut Report) -> anyhow::Result<Vec<String>> {
+    let rows: Vec<_> = ROWS.iter().filter(|row| row.name.contains(&options.row)).collect();
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
     let (mut subjects, skipped) = start_subjects(options)?;
-    let sinks = free_sinks()?;
-    let mut tables = format!("{machine}{}", how(options, &settings));
-    let mut figures = Vec::new();
-    for row in ROWS.iter().filter(|row| row.name().contains(&options.row)) {
-        let results = measure_row(row, &mut subjects, &sinks, &settings)?;
-        let table = row_table(row, &results);
-        println!("{table}");
-        tables += &format!("\n{table}");
-        figures.extend(results.iter().flat_map(|result| result.figures(&results)));
+    let ports = free_ports()?;
+    let mut all = Vec::new();
+    for row in rows {
+        let results = measure_row(row, &mut subjects, &ports, settings)?;
+        let figures = results.iter().flat_map(|result| result.figures(&results)).collect();
+        if !results.is_empty() {
+            report.add(&row_table(row, &results), figures);
+        }
+        all.extend(results);
     }
-    ensure!(!figures.is_empty(), "--row {}: no row has this in its name", options.row);
-    for line in skipped {
-        println!("{line}");
-        tables += &format!("\n{line}\n");
-    }
-    finish(options, &tables, &figures)
+    let (table, figures) = flatness(&all);
+    report.add(&table, figures);
+    Ok(skipped)
 }
 
 fn how(options: &Options, settings: &Settings) -> String {
@@ -146,38 +192,53 @@ fn finish(options: &Options, tables: &str, figures: &[Figure]) -> anyhow::Result
     Ok(if options.check && !missed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// Name, back end and address of the nodes.
+const NODES: [(&str, &str, IpAddr); 2] =
+    [("motet-uring", "uring", URING_IP), ("motet-mmsg", "mmsg", MMSG_IP)];
+
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.subject.is_empty() || self.subject.iter().any(|text| name.contains(text.as_str()))
+    }
+
+    fn motet(&self) -> anyhow::Result<PathBuf> {
+        binary(self.motet.as_deref(), "motet", "cargo build --release -p motet")
+    }
+
+    fn bare_loop(&self) -> anyhow::Result<PathBuf> {
+        let build = "cargo build --release -p motet-net --example bare_loop";
+        binary(self.bare_loop.as_deref(), "examples/bare_loop", build)
+    }
+}
+
+/// What was named, or what lies beside this program.
+fn binary(named: Option<&Path>, beside: &str, build: &str) -> anyhow::Result<PathBuf> {
+    let here = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
+    let binary = named.map_or_else(|| here.join(beside), Path::to_owned);
+    ensure!(binary.is_file(), "{} is missing; build it with `{build}`", binary.display());
+    Ok(binary)
+}
+
 /// The subjects that were asked for and can be had, and a loud line for each that cannot.
 fn start_subjects(options: &Options) -> anyhow::Result<(Subjects, Vec<String>)> {
-    let wanted = |name: &str| {
-        options.subject.is_empty() || options.subject.iter().any(|text| name.contains(text.as_str()))
-    };
     let core = options.subject_core;
-    let beside = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
-    let motet = options.motet.clone().unwrap_or_else(|| beside.join("motet"));
-    let bare_loop = options.bare_loop.clone().unwrap_or_else(|| beside.join("examples/bare_loop"));
     let (mut subjects, mut skipped): (Subjects, _) = (Vec::new(), Vec::new());
-    for (name, io, ports) in [("motet-uring", "uring", NODE_PORTS[0]), ("motet-mmsg", "mmsg", NODE_PORTS[1])]
-    {
-        if wanted(name) {
-            must_exist(&motet, "cargo build --release -p motet")?;
-            subjects.push(Box::new(Node::start(name, io, &motet, ports, core)?));
-        }
+    for (name, io, ip) in NODES.into_iter().filter(|(name, ..)| options.wants(name)) {
+        subjects.push(Box::new(Node::start(name, io, &options.motet()?, ip, core)?));
     }
     for (name, io) in [("floor-uring", "uring"), ("floor-mmsg", "mmsg")] {
-        if wanted(name) {
-            must_exist(&bare_loop, "cargo build --release -p motet-net --example bare_loop")?;
-            subjects.push(Box::new(Floor::new(name, io, bare_loop.clone(), core)));
+        if options.wants(name) {
+            subjects.push(Box::new(Floor::new(name, io, options.bare_loop()?, FLOOR_IP, core)));
         }
     }
-    if wanted("rtpengine") {
+    if options.wants("rtpengine") {
         match Rtpengine::installed() {
             Some(version) => {
                 println!("- rtpengine: {version}");
-                let (port_min, port_max) = RTPENGINE_PORTS;
-                subjects.push(Box::new(Rtpengine::start(port_min, port_max, core)?));
+                subjects.push(Box::new(Rtpengine::start(RTPENGINE_IP, core)?));
             }
             None => skipped.push(
-                "**rtpengine is NOT INSTALLED (apt-get install rtpengine): nothing was compared with it.**"
+                "**rtpengine: not measured: it is not installed (apt-get install rtpengine-daemon).**"
                     .to_owned(),
             ),
         }
@@ -186,22 +247,13 @@ fn start_subjects(options: &Options) -> anyhow::Result<(Subjects, Vec<String>)> 
     Ok((subjects, skipped))
 }
 
-fn must_exist(binary: &Path, build: &str) -> anyhow::Result<()> {
-    if !binary.is_file() {
-        bail!("{} is missing; build it with `{build}`", binary.display());
-    }
-    Ok(())
-}
-
 /// A run of free ports for the generator.
-fn free_sinks() -> anyhow::Result<Sinks> {
-    const STRIDE: u16 = 2;
-    let sinks_max = ROWS.iter().map(|row| row.fan_out).max().unwrap_or(0);
-    for base in (GENERATOR_PORT..GENERATOR_PORT + 2_000).step_by(100) {
-        let address = |index: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, base + index * STRIDE));
-        if (0..=sinks_max).all(|index| UdpSocket::bind(address(index)).is_ok()) {
-            return Ok(Sinks { source: address(0), first: address(1), count: 0, stride: STRIDE });
+fn free_ports() -> anyhow::Result<Ports> {
+    for first in GENERATOR_PORTS {
+        let ports = Ports { ip: GENERATOR_IP, first };
+        if (0..PORTS_MAX).all(|index| UdpSocket::bind(ports.address(index)).is_ok()) {
+            return Ok(ports);
         }
     }
-    bail!("no {sinks_max} free ports from {GENERATOR_PORT} on");
+    bail!("no {PORTS_MAX} free UDP ports in a row on {GENERATOR_IP}")
 }

@@ -33,7 +33,6 @@ mod route;
 mod stats;
 mod stream;
 pub mod testing;
-mod timeline;
 
 pub use command::*;
 pub use drop::{DropCounters, DropReason};

@@ -2,10 +2,9 @@
 
 use crate::drop::{DropCounters, DropReason};
 use crate::leg::{Leg, PortUse, Transport};
-use crate::route::Route;
+use crate::route::{Rewritten, Route};
 use crate::stats::{Counts, RouteStats, StreamStats};
 use crate::stream::{NONE, Stream};
-use crate::timeline::Rewritten;
 use crate::{LegId, Outbox, Payload, PortId, RouteId, StreamId};
 use motet_rtp::rtp::{FIXED_HEADER_BYTES, FixedHeader};
 use motet_rtp::seq::SeqNo;
@@ -231,8 +230,7 @@ impl Relay {
         while at != NONE {
             let packet = &self.scratch.packets[at as usize];
             at = packet.next;
-            let (header, sequence) = (&packet.header, packet.sequence);
-            match route.timeline.rewrite(now, header, sequence, packet.generation, packet.clock_hz) {
+            match route.rewrite(now, &packet.header, packet.sequence, packet.generation, packet.clock_hz) {
                 Rewritten::Header(header) => {
                     packets += 1;
                     bytes += u64::from(packet.payload.len);
@@ -246,10 +244,7 @@ impl Relay {
             }
         }
         if has_destination {
-            route.account(packets, bytes + packets * FIXED_HEADER_BYTES as u64, octets);
-            if packets > 0 {
-                route.timeline.sent(now);
-            }
+            route.account(now, packets, bytes + packets * FIXED_HEADER_BYTES as u64, octets);
             self.counts.packets_out += packets;
         } else {
             self.drops.add(DropReason::NoDestination, packets);

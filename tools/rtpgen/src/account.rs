@@ -63,6 +63,8 @@ pub struct Counts {
     pub mislabelled: u64,
     /// Longest time from the intended moment of sending to arrival, in nanoseconds.
     pub latency_ns_max: u64,
+    /// Sum of these times over all different packets, in nanoseconds.
+    pub latency_ns_sum: u64,
 }
 
 /// A packet at a receiver.
@@ -189,6 +191,7 @@ impl Flow {
         if first {
             self.counts.unique += 1;
             self.counts.latency_ns_max = self.counts.latency_ns_max.max(latency_ns);
+            self.counts.latency_ns_sum += latency_ns;
         } else {
             self.counts.duplicated += 1;
         }

@@ -20,6 +20,8 @@ pub struct RawLoad {
     pub send: Vec<SocketAddr>,
     /// Source port towards the first address; none: any.
     pub send_from: Option<u16>,
+    /// Send to all addresses from one socket, instead of one each.
+    pub one_source: bool,
     /// Send from the receivers' sockets.
     pub symmetric: bool,
     /// Where the first receiver listens.
@@ -68,6 +70,7 @@ impl RawLoad {
             run,
             send: options.send.clone(),
             send_from: options.send_from,
+            one_source: false,
             symmetric: options.symmetric,
             receive: options.receive_from(),
             receivers: options.receivers,
@@ -179,10 +182,11 @@ impl RawLoad {
         }
     }
 
-    /// One source socket for each destination.
+    /// One source socket for each destination, or for all.
     fn add_sources(&self, worker: &mut WorkerPlan) -> anyhow::Result<Vec<SocketId>> {
         let mut sources = Vec::new();
-        for (index, destination) in self.send.iter().enumerate() {
+        let count = if self.one_source { 1 } else { self.send.len() };
+        for (index, destination) in self.send.iter().enumerate().take(count) {
             let port = match self.send_from {
                 Some(first) => u32::from(first) + index as u32 * u32::from(self.stride),
                 None => 0,

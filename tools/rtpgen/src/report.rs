@@ -134,6 +134,8 @@ pub struct Report {
     pub megabits_per_second: f64,
     /// From the intended moment of sending to arrival.
     pub latency_us: Quantiles,
+    /// Mean of these times of the flow (one stream at one receiver) that has the largest.
+    pub latency_us_worst_flow: f64,
     /// By how much bursts left late.
     pub lateness_us: Quantiles,
     /// How the generator itself did.
@@ -177,6 +179,7 @@ impl Report {
             packets_per_second: per_second(received as f64),
             megabits_per_second: per_second(measured.bytes_received as f64 * 8e-6),
             latency_us: quantiles(&measured.latency),
+            latency_us_worst_flow: worst_flow(&measured.flows),
             lateness_us: quantiles(&measured.lateness),
             generator: measured.generator.clone(),
             flows: listed(flows),
@@ -308,6 +311,12 @@ fn flow_report(flow: &FlowCounts, sent: &HashMap<u32, u64>) -> FlowReport {
         mislabelled: counts.mislabelled,
         latency_us_max: counts.latency_ns_max / 1000,
     }
+}
+
+fn worst_flow(flows: &[FlowCounts]) -> f64 {
+    let had_packets = flows.iter().filter(|flow| flow.expected && flow.counts.unique > 0);
+    let means = had_packets.map(|flow| flow.counts.latency_ns_sum as f64 / flow.counts.unique as f64);
+    means.fold(0.0, f64::max) / 1000.0
 }
 
 fn listed(mut flows: Vec<FlowReport>) -> Vec<FlowReport> {

@@ -77,6 +77,7 @@ fn load(send: SocketAddr, receive: SocketAddr, streams: u32, receivers: u32) -> 
         run: RUN.fetch_add(1, Relaxed),
         send: vec![send],
         send_from: None,
+        one_source: false,
         symmetric: false,
         receive,
         receivers,

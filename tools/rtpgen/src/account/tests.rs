@@ -36,6 +36,7 @@ proptest! {
                 model.unique += 1;
                 model.reordered += u64::from(late);
                 model.latency_ns_max = 500;
+                model.latency_ns_sum += 500;
             } else {
                 model.duplicated += 1;
             }

@@ -83,3 +83,13 @@ fn of_many_flows_only_the_wrong_ones_are_listed() {
     assert_eq!(report.flows.len(), 1);
     assert_eq!(report.lost, 1);
 }
+
+#[test]
+fn the_worst_flow_is_the_one_with_the_largest_mean() {
+    let mut slow = flow(0, true, 4, 4);
+    slow.counts.latency_ns_sum = 4 * 9_000;
+    let mut slower_but_stray = flow(1, false, 1, 1);
+    slower_but_stray.counts.latency_ns_sum = 50_000;
+    let report = Report::new(&measured(vec![flow(1, true, 0, 0), slow, slower_but_stray]), 100.0);
+    assert_eq!(report.latency_us_worst_flow, 9.0);
+}
