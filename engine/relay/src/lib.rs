@@ -33,6 +33,7 @@ mod route;
 mod stats;
 mod stream;
 pub mod testing;
+mod timeline;
 
 pub use command::*;
 pub use drop::{DropCounters, DropReason};

@@ -2,9 +2,10 @@
 
 use crate::drop::{DropCounters, DropReason};
 use crate::leg::{Leg, PortUse, Transport};
-use crate::route::{Rewritten, Route};
+use crate::route::Route;
 use crate::stats::{Counts, RouteStats, StreamStats};
 use crate::stream::{NONE, Stream};
+use crate::timeline::Rewritten;
 use crate::{LegId, Outbox, Payload, PortId, RouteId, StreamId};
 use motet_rtp::rtp::{FIXED_HEADER_BYTES, FixedHeader};
 use motet_rtp::seq::SeqNo;
@@ -230,7 +231,8 @@ impl Relay {
         while at != NONE {
             let packet = &self.scratch.packets[at as usize];
             at = packet.next;
-            match route.rewrite(now, &packet.header, packet.sequence, packet.generation, packet.clock_hz) {
+            let (header, sequence) = (&packet.header, packet.sequence);
+            match route.timeline.rewrite(now, header, sequence, packet.generation, packet.clock_hz) {
                 Rewritten::Header(header) => {
                     packets += 1;
                     bytes += u64::from(packet.payload.len);
@@ -244,7 +246,10 @@ impl Relay {
             }
         }
         if has_destination {
-            route.account(now, packets, bytes + packets * FIXED_HEADER_BYTES as u64, octets);
+            route.account(packets, bytes + packets * FIXED_HEADER_BYTES as u64, octets);
+            if packets > 0 {
+                route.timeline.sent(now);
+            }
             self.counts.packets_out += packets;
         } else {
             self.drops.add(DropReason::NoDestination, packets);

@@ -308,7 +308,7 @@ impl Relay {
             let Some(stream) = self.streams.get(route.stream.0 as usize).and_then(Option::as_ref) else {
                 continue;
             };
-            if !route.in_step_with(stream) {
+            if !route.timeline.is_in_step(stream.generation) {
                 continue;
             }
             route.packets_reported = route.packets;
@@ -320,7 +320,7 @@ impl Relay {
                 cname: publisher.cname.clone(),
                 info: SenderInfo {
                     ntp,
-                    rtp_timestamp: route.translate(timestamp),
+                    rtp_timestamp: route.timeline.translate(timestamp),
                     packets: route.packets as u32,
                     octets: route.octets as u32,
                 },

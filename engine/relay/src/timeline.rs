@@ -1,0 +1,138 @@
+//! A timeline: sequence numbers, timestamps and payload types under one SSRC towards receivers.
+//!
+//! What a receiver sees never jumps. When the source changes (another stream, another SSRC, a restart), the
+//! next packet gets the number after the highest sent and a timestamp later than the last by the time that
+//! passed (RFC 3550 section 5.1 wants one timeline per SSRC).
+
+use crate::stream::ticks;
+use motet_rtp::rtp::{FixedHeader, rewrite_header};
+use motet_rtp::seq::SeqNo;
+use motet_rtp::{Time, WireTimestamp};
+
+/// No payload type towards the receiver.
+const UNMAPPED: u8 = 0xff;
+
+/// What became of one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rewritten {
+    /// To be sent with this header.
+    Header([u8; 12]),
+    /// The receiver does not know the payload type.
+    NotRouted,
+    /// Older than the point where the stream was taken up.
+    BeforeSwitch,
+}
+
+/// Offsets from a source to what receivers see.
+#[derive(Clone, Debug)]
+pub(crate) struct Timeline {
+    /// Generation of the stream that the offsets are for; 0: none yet.
+    generation: u32,
+    ssrc: u32,
+    /// Extended number of the source plus this is the number sent.
+    sequence_offset: u64,
+    timestamp_offset: u32,
+    /// First number of the source that belongs to this generation.
+    floor: SeqNo,
+    /// Highest number sent, and its timestamp.
+    highest: SeqNo,
+    last_timestamp: WireTimestamp,
+    last_sent: Time,
+    /// Something was sent.
+    begun: bool,
+    payload_map: [u8; 128],
+}
+
+impl Timeline {
+    pub(crate) fn new(ssrc: u32, payload_map: &[(u8, u8)], sequence: u16, timestamp: u32) -> Timeline {
+        Timeline {
+            generation: 0,
+            ssrc,
+            sequence_offset: 0,
+            timestamp_offset: 0,
+            floor: SeqNo(0),
+            // One before the first, two wraps up, so that numbers of late packets stay positive.
+            highest: SeqNo((2 << 16) + u64::from(sequence) - 1),
+            last_timestamp: WireTimestamp(timestamp),
+            last_sent: Time::ZERO,
+            begun: false,
+            payload_map: payload_table(payload_map),
+        }
+    }
+
+    /// What comes next is of another source, or follows a pause: it is taken up anew, without a gap.
+    pub(crate) fn interrupt(&mut self) {
+        self.generation = 0;
+    }
+
+    pub(crate) fn set_payload_map(&mut self, payload_map: &[(u8, u8)]) {
+        self.payload_map = payload_table(payload_map);
+    }
+
+    /// The header under which a packet goes to the receiver.
+    #[inline]
+    pub(crate) fn rewrite(
+        &mut self,
+        now: Time,
+        header: &FixedHeader,
+        sequence: SeqNo,
+        generation: u32,
+        clock_hz: u32,
+    ) -> Rewritten {
+        let payload_type = self.payload_map[usize::from(header.payload_type & 0x7f)];
+        if payload_type == UNMAPPED {
+            return Rewritten::NotRouted;
+        }
+        if generation != self.generation {
+            self.take_up(now, header, sequence, generation, clock_hz);
+        }
+        if sequence < self.floor {
+            return Rewritten::BeforeSwitch;
+        }
+        let sent = SeqNo(sequence.0.wrapping_add(self.sequence_offset));
+        let timestamp = header.timestamp.plus(self.timestamp_offset);
+        if sent > self.highest {
+            self.highest = sent;
+            self.last_timestamp = timestamp;
+        }
+        let (first, marker) = (header.first_byte, header.marker);
+        Rewritten::Header(rewrite_header(first, marker, payload_type, sent.wire(), timestamp, self.ssrc))
+    }
+
+    fn take_up(&mut self, now: Time, header: &FixedHeader, sequence: SeqNo, generation: u32, clock_hz: u32) {
+        self.generation = generation;
+        self.floor = sequence;
+        self.sequence_offset = (self.highest.0 + 1).wrapping_sub(sequence.0);
+        let next = if self.begun {
+            self.last_timestamp.plus(ticks(now.since(self.last_sent), clock_hz).max(1))
+        } else {
+            self.last_timestamp
+        };
+        self.timestamp_offset = next.0.wrapping_sub(header.timestamp.0);
+    }
+
+    /// Notes that packets of a batch were sent.
+    #[inline]
+    pub(crate) fn sent(&mut self, now: Time) {
+        self.begun = true;
+        self.last_sent = now;
+    }
+
+    /// True when it carries what a stream of this generation now sends, so that its clock can be told.
+    pub(crate) fn is_in_step(&self, generation: u32) -> bool {
+        self.begun && self.generation == generation
+    }
+
+    /// The publisher's time as the receiver knows it.
+    pub(crate) fn translate(&self, timestamp: WireTimestamp) -> WireTimestamp {
+        timestamp.plus(self.timestamp_offset)
+    }
+}
+
+fn payload_table(map: &[(u8, u8)]) -> [u8; 128] {
+    let mut table = [UNMAPPED; 128];
+    for (from, to) in map {
+        table[usize::from(*from)] = *to;
+    }
+    table
+}
