@@ -14,6 +14,7 @@ mod address;
 mod cmsg;
 mod layout;
 mod mmsg;
+mod numa;
 mod options;
 mod outbound;
 mod queue;
@@ -26,6 +27,7 @@ mod uring;
 mod waker;
 
 pub use mmsg::MmsgIo;
+pub use numa::{MemoryPolicy, NUMA_NODE_MAX, memory_policy, set_memory_policy};
 pub use options::{OpenError, Options};
 pub use select::{AnyIo, IoChoice, select};
 pub use types::*;

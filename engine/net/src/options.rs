@@ -26,6 +26,9 @@ pub struct Options {
     /// Socket ids are below this. The io_uring back end also needs RLIMIT_NOFILE to be as large and takes
     /// what is allowed. Default 65,536.
     pub sockets_max: u32,
+    /// SO_INCOMING_CPU of every socket: among sockets that share a port, the kernel gives a packet to the
+    /// one that names the CPU it came in on. The core of the worker that owns the sockets. Default none.
+    pub incoming_cpu: Option<u32>,
 }
 
 impl Default for Options {
@@ -40,6 +43,7 @@ impl Default for Options {
             socket_receive_bytes: 4 << 20,
             socket_send_bytes: 4 << 20,
             sockets_max: 65_536,
+            incoming_cpu: None,
         }
     }
 }

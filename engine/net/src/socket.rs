@@ -228,6 +228,9 @@ pub(crate) fn configure(socket: &UdpSocket, options: &Options) -> io::Result<()>
             let _ = set(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes);
         }
     }
+    if let Some(cpu) = options.incoming_cpu {
+        set(socket, libc::SOL_SOCKET, libc::SO_INCOMING_CPU, cpu.min(i32::MAX as u32) as i32)?;
+    }
     Ok(())
 }
 
@@ -244,6 +247,20 @@ mod tests {
 
     fn socket() -> UdpSocket {
         UdpSocket::bind("127.0.0.1:0").expect("loopback")
+    }
+
+    #[test]
+    fn the_incoming_cpu_is_told_to_the_kernel() {
+        let socket = socket();
+        let options = Options { incoming_cpu: Some(0), ..Options::default() };
+        configure(&socket, &options).expect("the options are good");
+        let (mut cpu, mut len): (i32, libc::socklen_t) = (-1, size_of::<i32>() as libc::socklen_t);
+        // SAFETY: both are live and `len` says how large `cpu` is; getsockopt(2) writes within them.
+        let read = unsafe {
+            let (cpu, len) = ((&raw mut cpu).cast(), &raw mut len);
+            libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_INCOMING_CPU, cpu, len)
+        };
+        assert_eq!((read, cpu), (0, 0));
     }
 
     #[test]
