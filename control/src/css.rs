@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use motet_proto::conference::conference_server::ConferenceServer;
 use motet_proto::registry::node_registry_server::NodeRegistryServer;
 use motet_status::Listen;
+use sd_notify::NotifyState;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,9 +100,18 @@ impl RunningCss {
 /// Runs control until `shutdown`.
 pub async fn run(options: CssOptions, shutdown: impl Future<Output = ()>) -> Result<()> {
     let css = start(options).await?;
+    tell_manager(&[NotifyState::Ready, NotifyState::Status(&format!("listens on {}", css.address()))]);
     shutdown.await;
+    tell_manager(&[NotifyState::Stopping]);
     css.shutdown().await;
     Ok(())
+}
+
+/// Tells systemd how this process is (sd_notify(3)), where it asked.
+fn tell_manager(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "the service manager cannot be told how this process is (NOTIFY_SOCKET)");
+    }
 }
 
 /// Starts control and returns when it serves.

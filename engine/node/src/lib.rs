@@ -17,15 +17,18 @@
 
 pub mod error;
 pub mod model;
+pub mod notify;
 pub mod plan;
 pub mod ports;
 pub mod routing;
+pub mod topology;
 
 mod announce;
 mod events;
 mod ids;
 mod meter;
 mod metrics;
+mod numa;
 mod options;
 mod resources;
 mod run;
@@ -35,5 +38,6 @@ mod state;
 mod testing;
 mod worker;
 
+pub use numa::{NumaMemory, NumaOptions};
 pub use options::NodeOptions;
-pub use run::{RunningNode, run, start};
+pub use run::{RunningNode, bind, run, start};

@@ -1,5 +1,6 @@
 //! Command-line options of a node.
 
+use crate::numa::{Binding, NumaOptions, Wanted, allowed_here, card_warnings, interface_of};
 use clap::Args;
 use motet_net::IoChoice;
 use motet_status::Listen;
@@ -44,7 +45,7 @@ pub struct NodeOptions {
     pub io: IoChoice,
 
     /// Threads that carry packets, 1 to 256
-    /// [default: the number of --worker-cores, else 1]
+    /// [default: the number of --worker-cores; with --numa-node as many as fit the socket; else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
 
@@ -56,6 +57,10 @@ pub struct NodeOptions {
     /// [default: the address of --listen with the port 2000 higher; a free one where that is taken]
     #[arg(long, value_name = "IP:PORT|off")]
     pub metrics: Option<Listen>,
+
+    /// Which socket to run on.
+    #[command(flatten)]
+    pub numa: NumaOptions,
 
     /// End when standard input is closed: for a supervisor that must not leave an orphan
     #[arg(long, hide = true)]
@@ -71,6 +76,23 @@ impl Default for NodeOptions {
             options: NodeOptions,
         }
         <Line as clap::Parser>::parse_from(["motet"]).options
+    }
+}
+
+impl NodeOptions {
+    /// Where the node runs.
+    ///
+    /// Errors: as asked for, it cannot; the message names the option.
+    pub(crate) fn binding(&self) -> anyhow::Result<Binding> {
+        let wanted = Wanted { numa: &self.numa, workers: self.workers, worker_cores: &self.worker_cores };
+        Binding::resolve(wanted, allowed_here())
+    }
+
+    /// What an operator should know about the cards that carry the media addresses.
+    pub(crate) fn card_warnings(&self) -> Vec<String> {
+        let node = self.numa.numa_node;
+        node.map(|node| card_warnings(&self.numa.sysfs, node, &self.media_ip, interface_of))
+            .unwrap_or_default()
     }
 }
 

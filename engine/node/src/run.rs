@@ -2,6 +2,8 @@
 
 use crate::announce::{announce, leave};
 use crate::events::{Events, by_name};
+use crate::notify;
+use crate::numa::Binding;
 use crate::options::NodeOptions;
 use crate::ports::PortPool;
 use crate::service::Service;
@@ -32,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) state: Mutex<State>,
     pub(crate) draining: AtomicBool,
     pub(crate) room: String,
+    numa_node: Option<u32>,
     pub(crate) io_backend: &'static str,
     io_reason: String,
     pub(crate) ports_max: u32,
@@ -51,7 +54,7 @@ impl Shared {
             boot_id: self.boot_id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             room: self.room.clone(),
-            numa_node: -1,
+            numa_node: self.numa_node.map_or(-1, |node| node as i32),
             codecs: Vec::new(),
             io_backend: self.io_backend.to_owned(),
             io_reason: self.io_reason.clone(),
@@ -133,6 +136,7 @@ impl RunningNode {
 pub async fn run(options: NodeOptions, shutdown: impl Future<Output = ()>) -> Result<()> {
     let watch_stdin = options.exit_with_stdin;
     let mut node = start(options).await?;
+    notify::ready(&format!("listens on {}", node.address()));
     tokio::select! {
         () = shutdown => {}
         () = stdin_closed(), if watch_stdin => {}
@@ -141,13 +145,23 @@ pub async fn run(options: NodeOptions, shutdown: impl Future<Output = ()>) -> Re
             bail!("worker {worker} ended by a failed assertion; see the log above");
         }
     }
+    notify::stopping();
     node.shutdown().await;
     Ok(())
+}
+
+/// Puts this process on the socket of `--numa-node`. To be called before anything starts a thread: threads
+/// and memory of the runtime follow. [`start`] sees to the workers by itself.
+///
+/// Errors: there is no such socket, or this process may not run there.
+pub fn bind(options: &NodeOptions) -> Result<()> {
+    options.binding()?.bind_process()
 }
 
 /// Starts a node and returns when it serves.
 pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     raise_descriptor_limit();
+    let binding = options.binding()?;
     let listener = TcpListener::bind(options.listen).await.with_context(|| {
         format!("cannot listen on {} (--listen); does another node run here?", options.listen)
     })?;
@@ -159,7 +173,8 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
 
     let (events_in, events_out) = mpsc::channel(EVENTS_WAITING_MAX);
     let (died_in, died) = mpsc::channel(1);
-    let (io_backend, io_reason, workers) = start_workers(&options, &events_in, &died_in)?;
+    let (io_backend, io_reason, workers) = start_workers(&options, &binding, &events_in, &died_in)?;
+    options.card_warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     tracing::info!(%node_id, %address, io = io_backend, reason = %io_reason, workers = workers.len(), "node starts");
 
     let events = Events::new(node_id.clone(), boot_id.clone());
@@ -168,6 +183,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
         boot_id,
         gauges: workers.iter().map(Worker::gauge).collect(),
         events_in,
+        numa_node: binding.numa_node,
         state: Mutex::new(State::new(workers, pools, events.clone())),
         draining: AtomicBool::new(false),
         room: options.room.clone(),
@@ -187,6 +203,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     for control in &options.control {
         tasks.spawn(announce(Arc::clone(&shared), control.clone(), advertised.clone()));
     }
+    tasks.spawn(notify::keep_informed(Arc::clone(&shared)));
     let control = options.control;
     Ok(RunningNode { address, advertised, control, shared, server, end_server, tasks, died, status })
 }
@@ -234,25 +251,23 @@ fn open_pools(options: &NodeOptions) -> Result<Vec<PortPool>> {
 
 fn start_workers(
     options: &NodeOptions,
+    binding: &Binding,
     events: &mpsc::Sender<(usize, motet_relay::Event)>,
     died: &mpsc::Sender<usize>,
 ) -> Result<(&'static str, String, Vec<Worker>)> {
-    let count = options.workers.map_or_else(|| options.worker_cores.len().max(1), usize::from);
-    if !options.worker_cores.is_empty() && options.worker_cores.len() < count {
-        bail!("--worker-cores: {} cores for {count} workers", options.worker_cores.len());
-    }
     let mut workers = Vec::new();
     let mut chosen = ("", String::new());
-    for index in 0..count {
+    for (index, core) in binding.workers.iter().copied().enumerate() {
         let (tell, told) = std::sync::mpsc::sync_channel(1);
-        let choice = options.io;
+        let (choice, binding) = (options.io, binding.clone());
+        let io_options = IoOptions { incoming_cpu: core.map(|core| core as u32), ..IoOptions::default() };
         let open = move || {
-            let (io, reason) =
-                motet_net::select(choice, &IoOptions::default()).map_err(|error| error.to_string())?;
+            // Before the ring is made, so that its memory follows.
+            binding.bind_memory()?;
+            let (io, reason) = motet_net::select(choice, &io_options).map_err(|error| error.to_string())?;
             let _ = tell.send((io.name(), reason));
             Ok(io)
         };
-        let core = options.worker_cores.get(index).copied();
         let settings = WorkerOptions { index, core, events: events.clone(), died: died.clone() };
         workers
             .push(Worker::start(settings, open).map_err(|error| anyhow::anyhow!("worker {index}: {error}"))?);

@@ -90,6 +90,7 @@ pub(crate) fn node(node: &RegisteredNode) -> Value {
         "silent_ms": node.silent_ms,
         "version": described.version,
         "room": described.room,
+        "numa_node": described.numa_node,
         "io_backend": described.io_backend,
         "io_reason": described.io_reason,
         "conferences": load.conferences,
@@ -157,6 +158,7 @@ pub(crate) fn node_table(nodes: &[RegisteredNode]) -> String {
             node_state(node),
             node.address.clone(),
             described.room,
+            if described.numa_node < 0 { "-".to_owned() } else { described.numa_node.to_string() },
             described.io_backend,
             load.conferences.to_string(),
             load.legs.to_string(),
@@ -164,7 +166,7 @@ pub(crate) fn node_table(nodes: &[RegisteredNode]) -> String {
             format!("{:.0} %", load.gso_share * 100.0),
         ]
     });
-    table(&["NODE", "STATE", "ADDRESS", "ROOM", "IO", "CONFS", "LEGS", "BUSY", "GSO"], rows.collect())
+    table(&["NODE", "STATE", "ADDRESS", "ROOM", "NUMA", "IO", "CONFS", "LEGS", "BUSY", "GSO"], rows.collect())
 }
 
 pub(crate) fn conference_page(info: &ConferenceInfo) -> String {
