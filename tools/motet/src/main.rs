@@ -1,4 +1,4 @@
-//! The `motet` command: `serve`, `node`, `css`, `conf`, `nodes`, `load`.
+//! The `motet` command: `serve`, `node`, `up`, `css`, `conf`, `nodes`, `load`.
 #![forbid(unsafe_code)]
 // They panic when nobody reads any more; `out` does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
@@ -10,6 +10,7 @@ mod out;
 mod sdp;
 mod serve;
 mod show;
+mod up;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ enum Command {
     Serve(serve::ServeOptions),
     /// Run a media node
     Node(Box<motet_node::NodeOptions>),
+    /// Run one media node for each NUMA socket of this machine, and keep them running
+    Up(up::UpOptions),
     /// Run control: conference scheduling and placement
     Css(motet_control::CssOptions),
     /// Create, list, show, join, leave, end and watch conferences
@@ -56,7 +59,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let server = matches!(cli.command, Command::Serve(_) | Command::Node(_) | Command::Css(_));
+    let server =
+        matches!(cli.command, Command::Serve(_) | Command::Node(_) | Command::Up(_) | Command::Css(_));
     let filter =
         std::env::var("MOTET_LOG").unwrap_or_else(|_| if server { "info" } else { "error" }.to_owned());
     tracing_subscriber::fmt()
@@ -70,6 +74,12 @@ fn main() -> ExitCode {
     if let Command::Load(options) = cli.command {
         return client::exit_code(motet_rtpgen::cli::run(*options));
     }
+    // Before the runtime, whose threads inherit it.
+    if let Command::Node(options) = &cli.command
+        && let Err(error) = motet_node::bind(options)
+    {
+        return client::exit_code(Err(error));
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return client::exit_code(Err(anyhow::anyhow!("cannot start threads: {error}"))),
@@ -80,6 +90,7 @@ fn main() -> ExitCode {
             Command::Node(options) => {
                 motet_node::run(*options, signalled()).await.map(|()| ExitCode::SUCCESS)
             }
+            Command::Up(options) => up::run(options).await,
             Command::Css(options) => {
                 motet_control::run(options, signalled()).await.map(|()| ExitCode::SUCCESS)
             }
@@ -93,12 +104,16 @@ fn main() -> ExitCode {
     client::exit_code(done)
 }
 
-/// Ends at Ctrl-C or SIGTERM.
-async fn signalled() {
+/// Ends at Ctrl-C or SIGTERM. Both are caught from this call on, not from the first look at the future:
+/// a service manager may send one as soon as it hears that the process is ready.
+fn signalled() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).expect("signals can be handled");
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+    let catch = |kind| signal(kind).expect("signals can be handled");
+    let (mut interrupt, mut terminate) = (catch(SignalKind::interrupt()), catch(SignalKind::terminate()));
+    async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     }
 }

@@ -61,6 +61,7 @@ pub(crate) async fn run(options: ServeOptions, shutdown: impl Future<Output = ()
         ready = ready(&css) => {
             if ready {
                 greet(&address);
+                motet_node::notify::ready(&format!("control listens on {address}"));
             } else {
                 tracing::warn!("the node is not ready yet; see its messages");
             }
@@ -81,6 +82,7 @@ pub(crate) async fn run(options: ServeOptions, shutdown: impl Future<Output = ()
             () = tokio::time::sleep(pause) => (node, lifeline) = start_node(&options, &address)?,
         }
     }
+    motet_node::notify::stopping();
     // Its standard input closes: it tells control that it leaves, and ends.
     drop(lifeline);
     if tokio::time::timeout(Duration::from_secs(3), node.wait()).await.is_err() {
@@ -102,6 +104,8 @@ fn start_node(options: &ServeOptions, control: &str) -> Result<(Child, Option<Ch
     for ip in &options.media_ip {
         command.args(["--media-ip", &ip.to_string()]);
     }
+    // The service manager asked for this process, not for its child.
+    command.env_remove("NOTIFY_SOCKET");
     // Of its own group, so that Ctrl-C ends it through us and in order.
     command.process_group(0).stdin(Stdio::piped()).kill_on_drop(true);
     let mut node = command.spawn().context("cannot start the node")?;

@@ -83,6 +83,13 @@ impl Drop for Process {
     }
 }
 
+/// Sends a signal to a process that this test started.
+#[track_caller]
+pub fn signal(process: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(process as i32).expect("a process");
+    rustix::process::kill_process(pid, signal).expect("it runs");
+}
+
 /// A TCP port that was free just now.
 pub fn free_port() -> u16 {
     free_port_at(Ipv4Addr::LOCALHOST.into()).expect("a port is free").port()
