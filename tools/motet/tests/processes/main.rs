@@ -5,6 +5,7 @@
 mod commands;
 mod faults;
 mod ipv6;
+mod manager;
 mod numa;
 mod observing;
 mod reach;
