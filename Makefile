@@ -48,8 +48,9 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS
 
 bench: bench-relay bench-criterion ## all benchmarks; tables here, figures in target/bench/
 
-bench-relay: ## CPU per forwarded packet, against a bare loop and rtpengine
+bench-relay: ## CPU per forwarded packet, against a bare loop, rtpengine and mediasoup
 	@scripts/setup.sh bench
+	@scripts/mediasoup.sh || echo "mediasoup will not be measured"
 	cargo build --release -p motet
 	cargo build --release -p motet-net --example bare_loop
 	cargo build --release -p motet-benches --bin bench_relay

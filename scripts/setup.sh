@@ -2,7 +2,7 @@
 # Installs what building, testing and the demo need and this machine lacks, from Debian's packages.
 #
 #   scripts/setup.sh          for make demo and make test
-#   scripts/setup.sh bench    rtpengine too, which the benchmarks compare with
+#   scripts/setup.sh bench    rtpengine too, which the benchmarks compare with, and what builds mediasoup
 #
 # Does nothing, and asks nobody, when all is there. Services that Debian would start on installation
 # (redis-server, rtpengine) are installed and not started: tests and benchmarks start their own.
@@ -14,7 +14,7 @@ fail() {
     exit 1
 }
 
-# command, package that has it, what it is for
+# command or file, package that has it, what it is for
 needs=(
     "protoc protobuf-compiler compiles_proto/*.proto"
     "c++ g++ links_the_binaries_and_builds_the_fuzzers"
@@ -25,7 +25,20 @@ needs=(
 )
 case "${1:-}" in
     "") ;;
-    bench) needs+=("rtpengine rtpengine-daemon the_relay_that_benchmarks_compare_with") ;;
+    bench)
+        needs+=(
+            "rtpengine rtpengine-daemon a_relay_that_benchmarks_compare_with"
+            "meson meson builds_mediasoup"
+            "ninja ninja-build builds_mediasoup"
+            "pkg-config pkg-config builds_mediasoup"
+            "/usr/include/openssl/ssl.h libssl-dev builds_mediasoup"
+            "/usr/include/uv.h libuv1-dev builds_mediasoup"
+            "/usr/include/srtp2/srtp.h libsrtp2-dev builds_mediasoup"
+            "/usr/include/usrsctp.h libusrsctp-dev builds_mediasoup"
+            "/usr/include/absl/container/flat_hash_map.h libabsl-dev builds_mediasoup"
+            "/usr/include/nlohmann/json.hpp nlohmann-json3-dev builds_mediasoup"
+        )
+        ;;
     *) fail "unknown argument '$1'; there is only: bench" ;;
 esac
 
@@ -42,12 +55,19 @@ check_rust() {
         fail "cargo is $version and Rust $wanted or newer is needed: rustup update stable"
 }
 
+is_there() {
+    case $1 in
+        /*) [ -e "$1" ] ;;
+        *) command -v "$1" >/dev/null ;;
+    esac
+}
+
 packages=()
 find_missing() {
     local command package purpose
     for need in "${needs[@]}"; do
         read -r command package purpose <<<"$need"
-        if ! command -v "$command" >/dev/null; then
+        if ! is_there "$command"; then
             say "$command is missing (${purpose//_/ }): package $package"
             packages+=("$package")
         fi

@@ -1,7 +1,7 @@
 //! The floor: a loop that receives and sends and does no RTP work (`bare_loop` of motet-net).
 
 use crate::process::Pinned;
-use crate::relay::{Room, Row, Subject, Work};
+use crate::relay::{Row, Subject, Task, Work};
 use anyhow::{Context, bail};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -39,9 +39,9 @@ impl Subject for Floor {
         matches!(row.work, Work::FanOut(_))
     }
 
-    /// A new process for each row: the loop knows its sinks from the start.
-    fn prepare(&mut self, _: &Row, rooms: &[Room]) -> anyhow::Result<Vec<SocketAddr>> {
-        let [room] = rooms else { bail!("the bare loop has one room") };
+    /// A new process for each turn: the loop knows its sinks from the start.
+    fn prepare(&mut self, task: &Task<'_>) -> anyhow::Result<Vec<SocketAddr>> {
+        let [room] = task.rooms else { bail!("the bare loop has one room") };
         let sinks: Vec<SocketAddr> =
             room.legs.iter().filter(|leg| leg.receives).map(|leg| leg.remote).collect();
         let first = sinks.first().context("the bare loop needs a sink")?;
@@ -59,7 +59,7 @@ impl Subject for Floor {
         Ok(vec![answer["listen"].as_str().context("the bare loop names no address")?.parse()?])
     }
 
-    fn finish_row(&mut self) -> anyhow::Result<()> {
+    fn finish(&mut self) -> anyhow::Result<()> {
         self.process = None;
         Ok(())
     }

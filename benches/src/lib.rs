@@ -9,6 +9,7 @@ pub mod criterion;
 pub mod figures;
 pub mod floor;
 pub mod machine;
+pub mod mediasoup;
 pub mod node;
 pub mod process;
 pub mod relay;

@@ -1,7 +1,7 @@
 //! The real `motet node`: one conference for each room.
 
 use crate::process::Pinned;
-use crate::relay::{self, Room, Row, Shape, Subject};
+use crate::relay::{self, Room, Row, Shape, Subject, Task};
 use anyhow::{Context, bail};
 use motet_proto::media::{Codec, Direction, LatchPolicy, MediaKind};
 use motet_proto::node::media_node_client::MediaNodeClient;
@@ -110,10 +110,10 @@ impl Subject for Node {
         true
     }
 
-    fn prepare(&mut self, row: &Row, rooms: &[Room]) -> anyhow::Result<Vec<SocketAddr>> {
-        let allocations = self.create(row.shape, rooms)?;
+    fn prepare(&mut self, task: &Task<'_>) -> anyhow::Result<Vec<SocketAddr>> {
+        let allocations = self.create(task.row.shape, task.rooms)?;
         let mut targets = Vec::new();
-        for (room, allocation) in rooms.iter().zip(&allocations) {
+        for (room, allocation) in task.rooms.iter().zip(&allocations) {
             if let Some(refused) = allocation.refused.first() {
                 bail!("the node refused a route: {}", refused.reason);
             }
@@ -126,7 +126,7 @@ impl Subject for Node {
         Ok(targets)
     }
 
-    fn finish_row(&mut self) -> anyhow::Result<()> {
+    fn finish(&mut self) -> anyhow::Result<()> {
         self.end()
     }
 }

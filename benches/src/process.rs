@@ -19,8 +19,13 @@ pub struct Pinned {
 impl Pinned {
     /// Starts a process on a core. Its standard input stays open until it is dropped.
     pub fn start(mut command: Command, core: usize) -> anyhow::Result<Pinned> {
-        let program = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        Pinned::spawn(&mut command, core)
+    }
+
+    /// Starts a process on a core, with standard input and output as they were set.
+    pub fn spawn(command: &mut Command, core: usize) -> anyhow::Result<Pinned> {
+        let program = command.get_program().to_string_lossy().into_owned();
         // A process inherits the cores of the thread that starts it, so that all of its threads are
         // pinned, also those that it starts at once.
         let before = sched_getaffinity(None)?;

@@ -59,6 +59,17 @@ impl Ports {
     }
 }
 
+/// What a subject is to forward in one turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Task<'a> {
+    /// The row.
+    pub row: &'a Row,
+    /// Who sends to whom.
+    pub rooms: &'a [Room],
+    /// SSRC of the first stream; those of the others follow, in the order of rooms and legs.
+    pub first_ssrc: u32,
+}
+
 /// A process under test.
 pub trait Subject {
     /// Its stable name.
@@ -72,9 +83,9 @@ pub trait Subject {
     /// Whether it can do this kind of work, and is to be measured in it.
     fn takes_part(&self, row: &Row) -> bool;
     /// Makes it forward; gives the address that each sender is to send to, in the order of rooms and legs.
-    fn prepare(&mut self, row: &Row, rooms: &[Room]) -> anyhow::Result<Vec<SocketAddr>>;
+    fn prepare(&mut self, task: &Task<'_>) -> anyhow::Result<Vec<SocketAddr>>;
     /// Undoes it.
-    fn finish_row(&mut self) -> anyhow::Result<()>;
+    fn finish(&mut self) -> anyhow::Result<()>;
 }
 
 #[cfg(test)]

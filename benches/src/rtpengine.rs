@@ -3,7 +3,7 @@
 
 use crate::bencode::{Value, dictionary};
 use crate::process::Pinned;
-use crate::relay::{Room, Row, Subject, Work};
+use crate::relay::{Room, Row, Subject, Task, Work};
 use anyhow::{Context, bail};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -33,9 +33,9 @@ pub struct Rtpengine {
     _pid_file: PidFile,
     control: UdpSocket,
     cookie: u64,
-    /// Calls of this row.
+    /// Calls of this turn.
     calls: Vec<String>,
-    /// Calls of all rows.
+    /// Calls of all turns.
     calls_made: u64,
 }
 
@@ -185,12 +185,12 @@ impl Subject for Rtpengine {
         }
     }
 
-    fn prepare(&mut self, row: &Row, rooms: &[Room]) -> anyhow::Result<Vec<SocketAddr>> {
+    fn prepare(&mut self, task: &Task<'_>) -> anyhow::Result<Vec<SocketAddr>> {
         let mut targets = Vec::new();
-        for room in rooms {
+        for room in task.rooms {
             self.calls_made += 1;
             let call = format!("bench-{}-{}", std::process::id(), self.calls_made);
-            targets.extend(match row.work {
+            targets.extend(match task.row.work {
                 Work::Calls(_) => self.call(&call, room)?,
                 _ => self.fan_out(&call, room)?,
             });
@@ -199,7 +199,7 @@ impl Subject for Rtpengine {
         Ok(targets)
     }
 
-    fn finish_row(&mut self) -> anyhow::Result<()> {
+    fn finish(&mut self) -> anyhow::Result<()> {
         for call in std::mem::take(&mut self.calls) {
             self.command(dictionary([
                 ("command", "delete".into()),

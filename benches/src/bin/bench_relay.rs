@@ -7,6 +7,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use motet_benches::figures::{between_marks, write_json};
 use motet_benches::floor::Floor;
+use motet_benches::mediasoup::{self, Mediasoup};
 use motet_benches::node::Node;
 use motet_benches::process::pin;
 use motet_benches::relay::memory::{self, SPREADS, footprint_table};
@@ -56,6 +57,9 @@ struct Options {
     /// The bare loop [default: examples/bare_loop beside this program]
     #[arg(long, value_name = "FILE")]
     bare_loop: Option<PathBuf>,
+    /// The worker of mediasoup [default: ../peers/mediasoup-worker beside this program]
+    #[arg(long, value_name = "FILE")]
+    mediasoup: Option<PathBuf>,
     /// Where the figures go
     #[arg(long, value_name = "FILE", default_value = "target/bench/relay.json")]
     json: PathBuf,
@@ -75,6 +79,7 @@ const URING_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 2));
 const MMSG_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 3));
 const FLOOR_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 4));
 const RTPENGINE_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 5));
+const MEDIASOUP_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 6));
 /// First ports to try for the generator; below those that the system gives out by itself.
 const GENERATOR_PORTS: [u16; 4] = [12_000, 14_000, 18_000, 22_000];
 
@@ -241,6 +246,15 @@ fn start_subjects(options: &Options) -> anyhow::Result<(Subjects, Vec<String>)> 
                 "**rtpengine: not measured: it is not installed (apt-get install rtpengine-daemon).**"
                     .to_owned(),
             ),
+        }
+    }
+    if options.wants("mediasoup") {
+        match binary(options.mediasoup.as_deref(), "../peers/mediasoup-worker", "scripts/mediasoup.sh") {
+            Ok(worker) => {
+                println!("- mediasoup: worker {}", mediasoup::VERSION);
+                subjects.push(Box::new(Mediasoup::start(&worker, MEDIASOUP_IP, core)?));
+            }
+            Err(missing) => skipped.push(format!("**mediasoup: not measured: {missing}.**")),
         }
     }
     ensure!(!subjects.is_empty(), "--subject: no subject has this in its name");

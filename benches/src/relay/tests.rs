@@ -136,10 +136,10 @@ impl Subject for Thread {
         true
     }
 
-    fn prepare(&mut self, _: &Row, rooms: &[Room]) -> anyhow::Result<Vec<SocketAddr>> {
+    fn prepare(&mut self, task: &Task<'_>) -> anyhow::Result<Vec<SocketAddr>> {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.set_read_timeout(Some(Duration::from_millis(10)))?;
-        let (address, legs, stop) = (socket.local_addr()?, rooms[0].legs.clone(), self.stop.clone());
+        let (address, legs, stop) = (socket.local_addr()?, task.rooms[0].legs.clone(), self.stop.clone());
         std::thread::spawn(move || {
             let mut packet = [0; 2048];
             while !stop.load(Relaxed) {
@@ -152,7 +152,7 @@ impl Subject for Thread {
         Ok(vec![address])
     }
 
-    fn finish_row(&mut self) -> anyhow::Result<()> {
+    fn finish(&mut self) -> anyhow::Result<()> {
         self.stop.store(true, Relaxed);
         Ok(())
     }

@@ -2,11 +2,11 @@
 
 use crate::process::processor_ns;
 use crate::relay::rows::{Row, Turn as RowTurn};
-use crate::relay::{Ports, Subject};
+use crate::relay::{Ports, Subject, Task};
 use anyhow::Context;
+use motet_rtpgen::raw::first_ssrc;
 use motet_rtpgen::report::Report;
 use motet_rtpgen::run::{Control, Wait, execute};
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -50,60 +50,46 @@ pub struct Results {
     pub turns: Vec<Turn>,
 }
 
-/// A subject at work in a row.
-struct Entrant<'a> {
-    subject: &'a mut Box<dyn Subject>,
-    targets: Vec<SocketAddr>,
-    results: Results,
-}
-
 /// Measures all subjects that take part in a row, in turns.
+///
+/// A subject is set up anew for each turn, so that none has to take a new source for an old one.
 pub fn measure_row(
     row: &Row,
     subjects: &mut [Box<dyn Subject>],
     ports: &Ports,
     settings: &Settings,
 ) -> anyhow::Result<Vec<Results>> {
-    let rooms = row.rooms(ports);
-    let mut entrants = Vec::new();
-    for subject in subjects.iter_mut().filter(|subject| subject.takes_part(row)) {
-        let targets = subject.prepare(row, &rooms);
-        let targets =
-            targets.with_context(|| format!("{}: {} cannot be set up", row.name, subject.name()))?;
-        let results = Results { row: *row, subject: subject.name(), turns: Vec::new() };
-        entrants.push(Entrant { subject, targets, results });
-    }
+    let mut entrants: Vec<_> = subjects.iter_mut().filter(|subject| subject.takes_part(row)).collect();
+    let mut results: Vec<Results> = entrants
+        .iter()
+        .map(|subject| Results { row: *row, subject: subject.name(), turns: Vec::new() })
+        .collect();
     for round in 0..settings.rounds {
-        for entrant in &mut entrants {
-            let turn = measure(row, entrant, ports, settings, round);
-            let turn = turn.with_context(|| format!("{}: {}", row.name, entrant.results.subject))?;
-            entrant.results.turns.push(turn);
+        for (subject, results) in entrants.iter_mut().zip(&mut results) {
+            let turn = measure(row, subject.as_mut(), ports, settings, round);
+            results.turns.push(turn.with_context(|| format!("{}: {}", row.name, results.subject))?);
         }
-    }
-    let mut results = Vec::new();
-    for entrant in entrants {
-        let finished = entrant.subject.finish_row();
-        finished.with_context(|| format!("{} after {}", entrant.results.subject, row.name))?;
-        results.push(entrant.results);
     }
     Ok(results)
 }
 
 fn measure(
     row: &Row,
-    entrant: &Entrant<'_>,
+    subject: &mut dyn Subject,
     ports: &Ports,
     settings: &Settings,
     round: u32,
 ) -> anyhow::Result<Turn> {
-    let subject = &entrant.subject;
+    let run = std::process::id().rotate_left(12) ^ round ^ (subject.pid() << 8);
+    let task = Task { row, rooms: &row.rooms(ports), first_ssrc: first_ssrc(run) };
+    let targets = subject.prepare(&task).context("cannot be set up")?;
     // Every stream has been seen once before measuring starts.
     let warm_up = WARM_UP_MIN.max(row.interval + row.interval / 10);
     let load = row.load(
         ports,
         &RowTurn {
-            run: std::process::id().rotate_left(12) ^ round ^ (subject.pid() << 8),
-            targets: &entrant.targets,
+            run,
+            targets: &targets,
             payload_type: subject.payload_type(row),
             duration: warm_up + settings.time + COOL_DOWN,
             wait: settings.wait,
@@ -112,15 +98,17 @@ fn measure(
     );
     let plan = load.plan()?;
     let control = Control::default();
+    let pid = subject.pid();
     let (from, to, report) = std::thread::scope(|scope| {
         let running = scope.spawn(|| execute(plan, &control));
-        let sample = || Sample::take(subject.pid(), &control);
+        let sample = || Sample::take(pid, &control);
         std::thread::sleep(warm_up);
         let from = sample();
         std::thread::sleep(settings.time);
         let to = sample();
         (from, to, running.join().expect("a panic of the generator was printed"))
     });
+    subject.finish().context("cannot be taken down")?;
     let (from, to) = (from?, to?);
     let packets = to.packets - from.packets;
     Ok(Turn {

@@ -218,8 +218,13 @@ impl RawLoad {
 
     /// Different for every stream and, most likely, every run.
     fn ssrc(&self, stream: u32) -> u32 {
-        self.run.wrapping_mul(0x9e37_79b1).wrapping_add(stream)
+        first_ssrc(self.run).wrapping_add(stream)
     }
+}
+
+/// SSRC of a run's first stream; those of the others follow.
+pub fn first_ssrc(run: u32) -> u32 {
+    run.wrapping_mul(0x9e37_79b1)
 }
 
 /// The receivers' address where it can reach the destination, so that relays that check the host agree.
