@@ -63,6 +63,8 @@ pub struct Counts {
     pub mislabelled: u64,
     /// Longest time from the intended moment of sending to arrival, in nanoseconds.
     pub latency_ns_max: u64,
+    /// Longest time between two arrivals, in nanoseconds; 0 with fewer than two packets.
+    pub gap_ns_max: u64,
     /// Sum of these times over all different packets, in nanoseconds.
     pub latency_ns_sum: u64,
 }
@@ -175,16 +177,29 @@ struct Flow {
     gaps: BTreeMap<u64, u64>,
     /// Distance of sequence number and timestamp from what was sent, of the first packet.
     distance: Option<(u16, u32)>,
+    /// When the last packet came.
+    last: Option<Time>,
 }
 
 impl Flow {
     fn new(expected: Option<Label>) -> Self {
-        Flow { expected, counts: Counts::default(), next: 0, gaps: BTreeMap::new(), distance: None }
+        Flow {
+            expected,
+            counts: Counts::default(),
+            next: 0,
+            gaps: BTreeMap::new(),
+            distance: None,
+            last: None,
+        }
     }
 
     /// True when this packet had not come before.
     fn on_arrival(&mut self, arrival: &Arrival, latency_ns: u64) -> bool {
         self.counts.received += 1;
+        if let Some(last) = self.last.replace(arrival.now) {
+            let gap_ns = arrival.now.since(last).as_nanos() as u64;
+            self.counts.gap_ns_max = self.counts.gap_ns_max.max(gap_ns);
+        }
         self.counts.corrupt += u64::from(!arrival.intact);
         self.counts.mislabelled += u64::from(!self.is_labelled(arrival));
         let first = self.place(arrival.stamp.sequence);

@@ -86,6 +86,7 @@ pub struct FlowReport {
     pub corrupt: u64,
     pub mislabelled: u64,
     pub latency_us_max: u64,
+    pub gap_us_max: u64,
 }
 
 /// The result of a run.
@@ -136,6 +137,9 @@ pub struct Report {
     pub latency_us: Quantiles,
     /// Mean of these times of the flow (one stream at one receiver) that has the largest.
     pub latency_us_worst_flow: f64,
+    /// Longest time between two arrivals of a stream that should come, over all of them. What the schedule
+    /// leaves between bursts is part of it.
+    pub gap_us_max: u64,
     /// By how much bursts left late.
     pub lateness_us: Quantiles,
     /// How the generator itself did.
@@ -180,6 +184,12 @@ impl Report {
             megabits_per_second: per_second(measured.bytes_received as f64 * 8e-6),
             latency_us: quantiles(&measured.latency),
             latency_us_worst_flow: worst_flow(&measured.flows),
+            gap_us_max: flows
+                .iter()
+                .filter(|flow| flow.expected)
+                .map(|flow| flow.gap_us_max)
+                .max()
+                .unwrap_or(0),
             lateness_us: quantiles(&measured.lateness),
             generator: measured.generator.clone(),
             flows: listed(flows),
@@ -253,6 +263,10 @@ impl Report {
         line("mislabelled", self.mislabelled.to_string());
         line("other packets", format!("{} RTCP, {} foreign", self.rtcp, self.foreign));
         line("latency", quantile_text(&self.latency_us));
+        line(
+            "longest gap",
+            format!("{:.1} ms between two arrivals of a stream", self.gap_us_max as f64 / 1e3),
+        );
         line("sent late", quantile_text(&self.lateness_us));
         let generator = &self.generator;
         line("generator", format!("{}, busiest thread {:.0} %", generator.io, generator.busy_share * 100.0));
@@ -310,6 +324,7 @@ fn flow_report(flow: &FlowCounts, sent: &HashMap<u32, u64>) -> FlowReport {
         corrupt: counts.corrupt,
         mislabelled: counts.mislabelled,
         latency_us_max: counts.latency_ns_max / 1000,
+        gap_us_max: counts.gap_ns_max / 1000,
     }
 }
 

@@ -28,15 +28,21 @@ proptest! {
         let mut account = expecting(Label::default());
         let mut model = Counts::default();
         let mut seen = HashSet::new();
-        for &sequence in &sequences {
-            account.on_arrival(&arrival(2, sequence));
+        let mut last: Option<u64> = None;
+        for (&sequence, at) in sequences.iter().zip(0..) {
+            // Arrivals are ever further apart.
+            let now = 60_500 + at * at;
+            account.on_arrival(&Arrival { now: Time::from_nanos(now), ..arrival(2, sequence) });
+            model.gap_ns_max = last.map_or(0, |last| now - last);
+            last = Some(now);
+            let latency_ns = now - 1_000 * sequence;
             let late = seen.iter().any(|other| *other > sequence);
             model.received += 1;
             if seen.insert(sequence) {
                 model.unique += 1;
                 model.reordered += u64::from(late);
-                model.latency_ns_max = 500;
-                model.latency_ns_sum += 500;
+                model.latency_ns_max = model.latency_ns_max.max(latency_ns);
+                model.latency_ns_sum += latency_ns;
             } else {
                 model.duplicated += 1;
             }

@@ -93,3 +93,14 @@ fn the_worst_flow_is_the_one_with_the_largest_mean() {
     let report = Report::new(&measured(vec![flow(1, true, 0, 0), slow, slower_but_stray]), 100.0);
     assert_eq!(report.latency_us_worst_flow, 9.0);
 }
+
+#[test]
+fn the_longest_gap_is_that_of_an_expected_stream() {
+    let mut flows = vec![flow(0, true, 100, 100), flow(1, true, 100, 100), flow(2, false, 1, 1)];
+    for (flow, gap_ns_max) in flows.iter_mut().zip([7_000_000, 19_400_000, 99_000_000]) {
+        flow.counts.gap_ns_max = gap_ns_max;
+    }
+    let report = Report::new(&measured(flows), 0.0);
+    assert_eq!(report.gap_us_max, 19_400);
+    assert!(report.table().contains("longest gap     19.4 ms"), "{}", report.table());
+}
