@@ -1,7 +1,7 @@
 //! The real `motet node`: one conference for each room.
 
 use crate::process::Pinned;
-use crate::relay::{self, Room, Row, Shape, Subject, Task};
+use crate::relay::{self, Residence, Room, Row, Shape, Subject, Task};
 use anyhow::{Context, bail};
 use motet_proto::media::{Codec, Direction, LatchPolicy, MediaKind};
 use motet_proto::node::media_node_client::MediaNodeClient;
@@ -29,6 +29,7 @@ pub struct Node {
     name: &'static str,
     runtime: Runtime,
     listen: SocketAddr,
+    metrics: SocketAddr,
     process: Pinned,
     epoch: u64,
     conferences: usize,
@@ -44,17 +45,18 @@ impl Node {
         ip: IpAddr,
         core: usize,
     ) -> anyhow::Result<Node> {
-        let listen = free_address()?;
+        let (listen, metrics) = (free_address()?, free_address()?);
         let mut command = Command::new(binary);
         command
             .args(["node", "--node-id", "bench", "--listen", &listen.to_string(), "--exit-with-stdin"])
             .args(["--media-ip", &ip.to_string(), "--port-range", PORT_RANGE, "--io", io])
+            .args(["--metrics", &metrics.to_string()])
             .args(["--workers", "1", "--worker-cores", &core.to_string()])
             .env("MOTET_LOG", "error");
         let mut process = Pinned::start(command, core)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(answers(listen, &mut process))?;
-        Ok(Node { name, runtime, listen, process, epoch: 0, conferences: 0 })
+        Ok(Node { name, runtime, listen, metrics, process, epoch: 0, conferences: 0 })
     }
 
     /// Creates a conference for each room, one after another.
@@ -124,6 +126,10 @@ impl Subject for Node {
             }
         }
         Ok(targets)
+    }
+
+    fn residence(&self) -> anyhow::Result<Option<Residence>> {
+        Residence::of_node(self.metrics)
     }
 
     fn finish(&mut self) -> anyhow::Result<()> {

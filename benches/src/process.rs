@@ -79,6 +79,12 @@ impl Drop for Pinned {
     }
 }
 
+/// Puts this process and those that it will start before other work of the machine; false: not allowed.
+pub fn prefer() -> bool {
+    const NICE: i32 = -15;
+    rustix::process::setpriority_process(None, NICE).is_ok()
+}
+
 /// Pins the calling thread.
 pub fn pin(core: usize) -> anyhow::Result<()> {
     let mut cores = CpuSet::new();

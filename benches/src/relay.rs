@@ -8,12 +8,14 @@
 //! [`turns`] measures, [`results`] compares, [`memory`] is about legs that carry nothing.
 
 pub mod memory;
+pub mod residence;
 pub mod results;
 pub mod rows;
 pub mod turns;
 
+pub use residence::Residence;
 pub use results::{flatness, row_table};
-pub use rows::{ROWS, Row, Shape, Work};
+pub use rows::{HALF_LOAD, ROWS, Row, Shape, Work};
 pub use turns::{Results, Settings, measure_row};
 
 use std::net::{IpAddr, SocketAddr};
@@ -84,6 +86,10 @@ pub trait Subject {
     fn takes_part(&self, row: &Row) -> bool;
     /// Makes it forward; gives the address that each sender is to send to, in the order of rooms and legs.
     fn prepare(&mut self, task: &Task<'_>) -> anyhow::Result<Vec<SocketAddr>>;
+    /// How long packets stayed in it so far; none: it does not say.
+    fn residence(&self) -> anyhow::Result<Option<Residence>> {
+        Ok(None)
+    }
     /// Undoes it.
     fn finish(&mut self) -> anyhow::Result<()>;
 }

@@ -9,10 +9,10 @@ use motet_benches::figures::{between_marks, write_json};
 use motet_benches::floor::Floor;
 use motet_benches::mediasoup::{self, Mediasoup};
 use motet_benches::node::Node;
-use motet_benches::process::pin;
+use motet_benches::process::{pin, prefer};
 use motet_benches::relay::memory::{self, SPREADS, footprint_table};
 use motet_benches::relay::rows::PORTS_MAX;
-use motet_benches::relay::{Ports, ROWS, Settings, Subject, flatness, measure_row, row_table};
+use motet_benches::relay::{HALF_LOAD, Ports, ROWS, Settings, Subject, flatness, measure_row, row_table};
 use motet_benches::rtpengine::Rtpengine;
 use motet_benches::{Figure, machine};
 use motet_rtpgen::run::Wait;
@@ -101,6 +101,7 @@ fn bench(options: &Options) -> anyhow::Result<ExitCode> {
     let machine: String =
         machine::describe().iter().map(|(name, value)| format!("- {name}: {value}\n")).collect();
     println!("{machine}");
+    let preferred = prefer();
     pin(options.generator_core)?;
     let settings = Settings {
         rounds: if options.quick { 1 } else { options.rounds },
@@ -108,8 +109,10 @@ fn bench(options: &Options) -> anyhow::Result<ExitCode> {
         core: options.generator_core,
         wait: Wait::Poll(Duration::from_micros(options.poll_us)),
     };
-    let mut report = Report { tables: format!("{machine}{}", how(options, &settings)), figures: Vec::new() };
+    let mut report =
+        Report { tables: format!("{machine}{}", how(options, &settings, preferred)), figures: Vec::new() };
     measure_memory(options, &mut report)?;
+    measure_half_load(options, &settings, &mut report)?;
     let skipped = measure_rows(options, &settings, &mut report)?;
     ensure!(!report.figures.is_empty(), "--row {}: no row has this in its name", options.row);
     skipped.iter().for_each(|line| report.add(line, Vec::new()));
@@ -147,6 +150,26 @@ fn measure_memory(options: &Options, report: &mut Report) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// On nodes of their own, whose histograms hold nothing else.
+fn measure_half_load(options: &Options, settings: &Settings, report: &mut Report) -> anyhow::Result<()> {
+    if !HALF_LOAD.name.contains(&options.row) {
+        return Ok(());
+    }
+    let mut nodes: Subjects = Vec::new();
+    for (name, io, ip) in NODES.into_iter().filter(|(name, ..)| options.wants(name)) {
+        nodes.push(Box::new(Node::start(name, io, &options.motet()?, ip, options.subject_core)?));
+    }
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    // A few milliseconds in which something else had the core spoil a turn's p99; more turns help.
+    let settings = Settings { rounds: 2 * settings.rounds, ..*settings };
+    let results = measure_row(&HALF_LOAD, &mut nodes, &free_ports()?, &settings)?;
+    let figures = results.iter().flat_map(|result| result.figures(&results)).collect();
+    report.add(&row_table(&HALF_LOAD, &results), figures);
+    Ok(())
+}
+
 /// Gives a loud line for each subject that could not be had.
 fn measure_rows(options: &Options, settings: &Settings, report: &mut Report) -> anyhow::Result<Vec<String>> {
     let rows: Vec<_> = ROWS.iter().filter(|row| row.name.contains(&options.row)).collect();
@@ -169,15 +192,16 @@ fn measure_rows(options: &Options, settings: &Settings, report: &mut Report) -> 
     Ok(skipped)
 }
 
-fn how(options: &Options, settings: &Settings) -> String {
+fn how(options: &Options, settings: &Settings, preferred: bool) -> String {
     format!(
         "- command: `bench_relay --rounds {} --seconds {}`; subject on core {}, generator on core {}, which looks \
-         at its sockets every {} µs\n",
+         at its sockets every {} µs; {}\n",
         settings.rounds,
         settings.time.as_secs_f64(),
         options.subject_core,
         options.generator_core,
         options.poll_us,
+        if preferred { "both at nice -15" } else { "at usual priority" },
     )
 }
 

@@ -1,12 +1,15 @@
 //! Compares the subjects of a row, and rows of growing size.
 
 use crate::figures::{Figure, median};
-use crate::relay::rows::Row;
+use crate::relay::Residence;
+use crate::relay::rows::{HALF_LOAD, Row};
 use crate::relay::turns::{Results, Turn};
 use crate::table;
 
 /// Relays that motet is compared with, besides the floor.
 const PEERS: [&str; 2] = ["rtpengine", "mediasoup"];
+/// Most microseconds that 99 of 100 packets may stay in the relay at half load.
+const RESIDENCE_P99_US_MAX: f64 = 200.0;
 /// Most that the cost per packet may differ between few and many legs.
 const FLATNESS_MAX: f64 = 1.5;
 
@@ -29,6 +32,19 @@ impl Results {
     fn ratio_to(&self, other: &Results) -> f64 {
         let pairs = self.turns.iter().zip(&other.turns);
         median(&pairs.map(|(own, other)| own.processor_ns / other.processor_ns).collect::<Vec<_>>())
+    }
+
+    /// Share of its core that the subject used.
+    fn core_busy(&self) -> f64 {
+        median(&self.values(|turn| turn.processor_ns * turn.packets_per_second / 1e9))
+    }
+
+    /// Median over the turns of the time, in microseconds, that this share of packets did not stay longer
+    /// than; none: the subject does not say.
+    fn residence_us(&self, quantile: f64) -> Option<f64> {
+        let of_turn = |turn: &Turn| turn.residence.as_ref().map(|times| times.quantile_us(quantile));
+        let times = self.turns.iter().map(of_turn).collect::<Option<Vec<f64>>>()?;
+        (!times.is_empty()).then(|| median(&times))
     }
 
     fn is_ours(&self) -> bool {
@@ -73,7 +89,29 @@ impl Results {
         add("latency_p99", median(&self.values(|turn| turn.report.latency_us.p99)), "us", None);
         let worst = self.values(|turn| turn.report.latency_us_worst_flow);
         add("latency_mean_of_worst_leg", median(&worst), "us", None);
+        add("core_busy", self.core_busy(), "share", None);
+        if let (Some(p50), Some(p99)) = (self.residence_us(0.5), self.residence_us(0.99)) {
+            let goal = ours(Some(RESIDENCE_P99_US_MAX)).filter(|_| self.row == HALF_LOAD);
+            add("residence_p50", p50, "us", None);
+            add("residence_p99", p99, "us", goal);
+        }
         figures
+    }
+
+    /// How long packets stayed in the relay, in words.
+    fn stay(&self) -> String {
+        let (Some(p50), Some(p99)) = (self.residence_us(0.5), self.residence_us(0.99)) else {
+            return format!("\n{}: does not say how long packets stay\n", self.subject);
+        };
+        let count = |turn: &Turn| turn.residence.as_ref().map_or(0, Residence::count);
+        let packets: u64 = self.turns.iter().map(count).sum();
+        let busy = self.core_busy() * 100.0;
+        format!(
+            "\n{}: core busy {busy:.0} %; from the kernel's receive stamp to the end of the turn's sends: \
+             p50 ≤ {p50:.0} µs, p99 ≤ {p99:.0} µs (median of {} turns, {packets} packets)\n",
+            self.subject,
+            self.turns.len(),
+        )
     }
 
     /// What made the generator itself the bottleneck, if anything.
@@ -111,6 +149,9 @@ pub fn row_table(row: &Row, results: &[Results]) -> String {
     let mut out = format!("### {}\n\n{}\n\n", row.name, row.description());
     out += &table::render(&HEADER, &lines);
     for result in results {
+        if *row == HALF_LOAD {
+            out += &result.stay();
+        }
         let notes = result.notes();
         if !notes.is_empty() {
             out += &format!("\n{}: {notes}\n", result.subject);

@@ -123,6 +123,10 @@ pub const ROWS: [Row; 15] = [
     row("one stream to 10000 legs", Shape::Audio, Work::FanOut(10_000), 40_000),
 ];
 
+/// One packet after another through a hundred rooms, so many that the relay's core is busy about half of the
+/// time: how long they stay in it is what is measured.
+pub const HALF_LOAD: Row = row("half load", Shape::Audio, Work::Rooms(100), 5_000);
+
 /// Ports that the generator needs at most.
 pub const PORTS_MAX: u16 = 10_001;
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 fn turn(processor_ns: f64) -> Turn {
-    Turn { processor_ns, packets_per_second: 1000.0, report: Report::default() }
+    Turn { processor_ns, packets_per_second: 1000.0, residence: None, report: Report::default() }
 }
 
 fn row(name: &str) -> Row {

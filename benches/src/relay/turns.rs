@@ -2,7 +2,7 @@
 
 use crate::process::processor_ns;
 use crate::relay::rows::{Row, Turn as RowTurn};
-use crate::relay::{Ports, Subject, Task};
+use crate::relay::{Ports, Residence, Subject, Task};
 use anyhow::Context;
 use motet_rtpgen::raw::first_ssrc;
 use motet_rtpgen::report::Report;
@@ -35,6 +35,8 @@ pub struct Turn {
     pub processor_ns: f64,
     /// Packets received a second.
     pub packets_per_second: f64,
+    /// How long packets stayed in the relay; none: it does not say.
+    pub residence: Option<Residence>,
     /// Everything else, over the whole turn.
     pub report: Report,
 }
@@ -99,14 +101,16 @@ fn measure(
     let plan = load.plan()?;
     let control = Control::default();
     let pid = subject.pid();
-    let (from, to, report) = std::thread::scope(|scope| {
+    let (from, to, stayed, report) = std::thread::scope(|scope| {
         let running = scope.spawn(|| execute(plan, &control));
         let sample = || Sample::take(pid, &control);
         std::thread::sleep(warm_up);
+        let stayed_before = subject.residence();
         let from = sample();
         std::thread::sleep(settings.time);
         let to = sample();
-        (from, to, running.join().expect("a panic of the generator was printed"))
+        let stayed = (stayed_before, subject.residence());
+        (from, to, stayed, running.join().expect("a panic of the generator was printed"))
     });
     subject.finish().context("cannot be taken down")?;
     let (from, to) = (from?, to?);
@@ -114,6 +118,7 @@ fn measure(
     Ok(Turn {
         processor_ns: (to.processor_ns - from.processor_ns) as f64 / packets.max(1) as f64,
         packets_per_second: packets as f64 / (to.at - from.at).as_secs_f64(),
+        residence: stayed.1?.zip(stayed.0?).map(|(after, before)| after.since(&before)),
         report: report?,
     })
 }
