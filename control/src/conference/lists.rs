@@ -48,7 +48,13 @@ impl Step<'_> {
     /// A node runs this.
     fn copy_found(&mut self, node: &str, token: Token, copy: RunningCopy) {
         let Some(conference) = self.state.conferences.get_mut(&copy.id) else {
-            return self.adopt(node, copy);
+            return match self.state.abandoned.get(&copy.id) {
+                // Who asked for it was told that it could not be created.
+                Some(abandoned) if copy.epoch <= abandoned.epoch => {
+                    self.delete_on(node, &copy.id, copy.epoch)
+                }
+                _ => self.adopt(node, copy),
+            };
         };
         // The list is older than what is being done, or than what the node confirmed since.
         if conference.operation.is_some() || conference.confirmed > token {

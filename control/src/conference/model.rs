@@ -224,6 +224,15 @@ impl Default for Options {
     }
 }
 
+/// A conference that could not be created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Abandoned {
+    /// Its highest epoch.
+    pub(super) epoch: u64,
+    /// How long it is remembered.
+    pub(super) until_ms: u64,
+}
+
 /// All that control knows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
@@ -240,6 +249,8 @@ pub struct State {
     /// When to try the store again.
     pub(super) store_retry_ms: u64,
     pub(super) last_token: u64,
+    /// Conferences that could not be created, by id: a node may run a copy all the same.
+    pub(super) abandoned: BTreeMap<String, Abandoned>,
     /// When the first event came: nodes get time to announce themselves.
     pub(super) started_ms: Option<u64>,
 }
@@ -255,6 +266,7 @@ impl State {
             loaded: false,
             store_retry_ms: 0,
             last_token: 0,
+            abandoned: BTreeMap::new(),
             started_ms: None,
         }
     }

@@ -1,7 +1,9 @@
 //! Create, join, leave, end: first the store, then the node, then the answer.
 
 use super::media::{check_identifier, check_media, leg};
-use super::model::{Conference, Effect, Operation, Participant, Phase, Record, RequestId, Token, Work};
+use super::model::{
+    Abandoned, Conference, Effect, Operation, Participant, Phase, Record, RequestId, Token, Work,
+};
 use super::requests::{Request, Response};
 use super::step::{About, RETRY_MS, Step};
 use crate::nodes::NodeFailure;
@@ -446,6 +448,9 @@ impl Step<'_> {
     fn forget(&mut self, moid: &str) {
         self.effects.push(Effect::StoreRemove { conference: moid.to_owned() });
         let Some(conference) = self.state.conferences.remove(moid) else { return };
+        let until_ms = self.now.steady_ms + self.state.options.tombstone_ms.unsigned_abs();
+        let abandoned = Abandoned { epoch: conference.record.epoch, until_ms };
+        self.state.abandoned.insert(moid.to_owned(), abandoned);
         for (id, _) in conference.queue {
             let refusal = Refusal::at(Code::NotFound, "conference", "it could not be created");
             self.reply(id, Err(refusal));

@@ -185,6 +185,7 @@ impl Step<'_> {
             self.effects.push(Effect::StoreLoad);
         }
         self.tick_nodes();
+        self.state.abandoned.retain(|_, abandoned| abandoned.until_ms > now_ms);
         let forget_before = self.now.unix_ms - self.state.options.tombstone_ms;
         let ids: Vec<String> = self.state.conferences.keys().cloned().collect();
         for id in ids {
