@@ -3,15 +3,14 @@
 //! A turn is: send the queue, one `epoll_pwait2`, one `recvmmsg` for each ready socket. Legs have sockets
 //! of their own, so most sends are a call each; the gain over plain sockets comes from GSO and GRO.
 
-use crate::layout::{
-    BUFFER_STRIDE, CONTROL_BYTES, CONTROL_OFFSET, Lengths, NAME_BYTES, NAME_OFFSET, PAYLOAD_BYTES,
-    PAYLOAD_OFFSET, Received,
-};
+mod buffers;
+
+use crate::layout::Received;
 use crate::outbound::{Outbound, SEND_FLAGS};
 use crate::queue::{CHUNK_MESSAGES, COPIED_BYTES_MAX, Push};
-use crate::region::Region;
 use crate::socket::{Slot, Sockets, Twin, configure, descriptors_max, shares};
 use crate::{Datagrams, DatagramsIndex, Io, IoStats, OpenError, Options, Slice, SocketId, Turn, Waker};
+use buffers::ReceiveBuffers;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -159,6 +158,31 @@ impl MmsgIo {
         }
     }
 
+    /// False: what is to be sent is dropped and counted.
+    #[inline]
+    fn takes(&mut self, socket: SocketId, datagrams: u32) -> bool {
+        let takes = self.sockets.contains(socket);
+        if !takes {
+            self.stats.queue_dropped += u64::from(datagrams);
+        }
+        takes
+    }
+
+    /// Sends the chunk if that helps. False: the datagrams are dropped, and counted.
+    #[cold]
+    fn make_room(&mut self, refusal: Push, datagrams: u32) -> bool {
+        match refusal {
+            Push::Queued => return true,
+            Push::ChunkFull => {
+                self.send_chunk();
+                return true;
+            }
+            Push::TurnFull => self.stats.queue_dropped += u64::from(datagrams),
+            Push::TooLong => self.stats.send_dropped_error += u64::from(datagrams),
+        }
+        false
+    }
+
     /// Waits for events; returns how many there are.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         let timeout = timeout.map(timespec);
@@ -294,8 +318,7 @@ impl Io for MmsgIo {
 
     #[inline]
     fn queue(&mut self, socket: SocketId, destination: SocketAddr, header: &[u8], payload: Option<Slice>) {
-        if !self.sockets.contains(socket) {
-            self.stats.queue_dropped += 1;
+        if !self.takes(socket, 1) {
             return;
         }
         loop {
@@ -306,11 +329,39 @@ impl Io for MmsgIo {
             };
             match outbound.push(socket, destination, (header, copied), shared) {
                 Push::Queued => return,
-                Push::ChunkFull => self.send_chunk(),
-                Push::TurnFull => return self.stats.queue_dropped += 1,
-                Push::TooLong => return self.stats.send_dropped_error += 1,
+                refusal if !self.make_room(refusal, 1) => return,
+                _ => {}
             }
         }
+    }
+
+    #[inline]
+    fn queue_run(&mut self, socket: SocketId, destination: SocketAddr, run: Slice, segment_bytes: u32) {
+        if !self.takes(socket, run.len.div_ceil(segment_bytes)) {
+            return;
+        }
+        let mut left = run.len;
+        loop {
+            let start = slice(&self.buffers, &self.runs[run.datagrams.0 as usize], run).as_ptr();
+            let start = start.wrapping_add((run.len - left) as usize);
+            match self.outbound.push_run(socket, destination, (start, left), segment_bytes) {
+                Ok(()) => return,
+                Err((refusal, rest)) => {
+                    left = rest;
+                    if !self.make_room(refusal, rest.div_ceil(segment_bytes)) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn overwrite(&mut self, datagrams: DatagramsIndex, offset: u32, bytes: &[u8]) {
+        let run = &self.runs[datagrams.0 as usize];
+        let end = offset as usize + bytes.len();
+        assert!(end <= run.received.payload_bytes, "{end} is outside of run {}", datagrams.0);
+        self.buffers.write(run.buffer, offset as usize, bytes);
     }
 
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
@@ -345,85 +396,20 @@ impl Io for MmsgIo {
     }
 }
 
-/// What is copied of a slice and what is only pointed to; panics when it is not within its datagrams.
+/// A slice of the current turn; panics when it is not within its datagrams.
 #[inline]
-fn pieces<'a>(buffers: &'a ReceiveBuffers, run: &Run, slice: Slice) -> (&'a [u8], (*const u8, u32)) {
+fn slice<'a>(buffers: &'a ReceiveBuffers, run: &Run, slice: Slice) -> &'a [u8] {
     let payload = buffers.payload(run.buffer, run.received.payload_bytes);
-    assert!(
-        slice.offset as usize + slice.len as usize <= payload.len(),
-        "{slice:?} is outside of its datagrams"
-    );
-    let payload = &payload[slice.offset as usize..][..slice.len as usize];
-    if slice.len <= COPIED_BYTES_MAX { (payload, (null(), 0)) } else { (&[], (payload.as_ptr(), slice.len)) }
+    let (offset, len) = (slice.offset as usize, slice.len as usize);
+    assert!(offset + len <= payload.len(), "{slice:?} is outside of its datagrams");
+    &payload[offset..][..len]
 }
 
-/// Buffers of a turn with the headers through which recvmmsg fills them.
-struct ReceiveBuffers {
-    region: Region,
-    headers: Vec<libc::mmsghdr>,
-    /// Only the kernel reads these, through `headers`.
-    _iovecs: Box<[libc::iovec]>,
-}
-
-// SAFETY: all pointers inside lead to the region and the boxed iovecs, which belong to this value alone.
-unsafe impl Send for ReceiveBuffers {}
-
-impl ReceiveBuffers {
-    fn new(count: usize) -> io::Result<Self> {
-        let region = Region::new(count * BUFFER_STRIDE)?;
-        let iovec = |buffer: usize| libc::iovec {
-            iov_base: region.pointer(buffer * BUFFER_STRIDE + PAYLOAD_OFFSET).cast(),
-            iov_len: PAYLOAD_BYTES,
-        };
-        let mut iovecs: Box<[libc::iovec]> = (0..count).map(iovec).collect();
-        let base = iovecs.as_mut_ptr();
-        let header = |buffer: usize| {
-            // SAFETY: all zeroes is a valid mmsghdr: null pointers and lengths of 0.
-            let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
-            header.msg_hdr.msg_name = region.pointer(buffer * BUFFER_STRIDE + NAME_OFFSET).cast();
-            header.msg_hdr.msg_control = region.pointer(buffer * BUFFER_STRIDE + CONTROL_OFFSET).cast();
-            header.msg_hdr.msg_iov = base.wrapping_add(buffer);
-            header.msg_hdr.msg_iovlen = 1;
-            header
-        };
-        let headers = (0..count).map(header).collect();
-        Ok(Self { region, headers, _iovecs: iovecs })
-    }
-
-    fn len(&self) -> usize {
-        self.headers.len()
-    }
-
-    fn receive(&mut self, descriptor: i32, first: usize, count: usize) -> io::Result<usize> {
-        let headers = &mut self.headers[first..first + count];
-        for header in headers.iter_mut() {
-            header.msg_hdr.msg_namelen = NAME_BYTES as u32;
-            header.msg_hdr.msg_controllen = CONTROL_BYTES;
-        }
-        let (pointer, flags) = (headers.as_mut_ptr(), libc::MSG_DONTWAIT);
-        // SAFETY: the headers point into the region and to iovecs, which are alive, and no slice of these
-        // buffers exists: they are handed out through `&self` only. The call keeps nothing (recvmmsg(2)).
-        let taken =
-            unsafe { libc::recvmmsg(descriptor, pointer, count as u32, flags as _, std::ptr::null_mut()) };
-        usize::try_from(taken).map_err(|_| io::Error::last_os_error())
-    }
-
-    fn parse(&self, buffer: usize) -> Option<Received> {
-        let header = &self.headers[buffer];
-        let lengths = Lengths {
-            name: header.msg_hdr.msg_namelen as usize,
-            control: header.msg_hdr.msg_controllen,
-            payload: header.msg_len as usize,
-            flags: header.msg_hdr.msg_flags,
-        };
-        // SAFETY: the kernel writes to buffers during `receive` only.
-        Received::parse(unsafe { self.region.bytes(buffer * BUFFER_STRIDE, PAYLOAD_OFFSET) }, lengths)
-    }
-
-    fn payload(&self, buffer: usize, len: usize) -> &[u8] {
-        // SAFETY: the kernel writes to buffers during `receive` only, which takes `&mut self`.
-        unsafe { self.region.bytes(buffer * BUFFER_STRIDE + PAYLOAD_OFFSET, len) }
-    }
+/// What is copied of a slice and what is only pointed to.
+#[inline]
+fn pieces<'a>(buffers: &'a ReceiveBuffers, run: &Run, part: Slice) -> (&'a [u8], (*const u8, u32)) {
+    let payload = slice(buffers, run, part);
+    if part.len <= COPIED_BYTES_MAX { (payload, (null(), 0)) } else { (&[], (payload.as_ptr(), part.len)) }
 }
 
 /// Reports when a descriptor is readable, as long as it is.

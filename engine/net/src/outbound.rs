@@ -7,7 +7,7 @@
 
 use crate::address::RawAddress;
 use crate::cmsg::{SEGMENT_CONTROL_BYTES, SegmentControl};
-use crate::queue::{CHUNK_MESSAGES, CHUNK_PARTS, Message, Push, Queue};
+use crate::queue::{CHUNK_MESSAGES, CHUNK_PARTS, Message, Part, Push, Queue};
 use crate::socket::{Slot, Sockets};
 use crate::{IoStats, Options, SocketId};
 use std::io;
@@ -60,6 +60,27 @@ impl Outbound {
         self.queue.push(socket, destination, copied, payload)
     }
 
+    /// See [`Queue::push_run`]. `Ok`: all is queued; else what is left of the run, and why.
+    #[inline]
+    pub(crate) fn push_run(
+        &mut self,
+        socket: SocketId,
+        destination: SocketAddr,
+        (address, len): (*const u8, u32),
+        segment_bytes: u32,
+    ) -> Result<(), (Push, u32)> {
+        assert!(self.lent == 0, "the kernel may still read the queue");
+        let piece = self.queue.run_max(segment_bytes) * segment_bytes;
+        for offset in (0..len).step_by(piece as usize) {
+            let payload = (address.wrapping_add(offset as usize), piece.min(len - offset));
+            match self.queue.push_run(socket, destination, payload, segment_bytes) {
+                Push::Queued => {}
+                refusal => return Err((refusal, len - offset)),
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn drop_socket(&mut self, socket: SocketId) -> u32 {
         self.queue.drop_socket(socket)
     }
@@ -100,7 +121,7 @@ impl Outbound {
             }
             header.msg_hdr.msg_iov = iovecs.wrapping_add(first_iovec);
             header.msg_hdr.msg_iovlen = count;
-            if message.parts > 1 {
+            if message.datagrams > 1 {
                 header.msg_hdr.msg_control = controls.wrapping_add(index).cast();
                 header.msg_hdr.msg_controllen = SEGMENT_CONTROL_BYTES;
             }
@@ -120,7 +141,7 @@ impl Outbound {
     pub(crate) fn flat(&self, index: usize) -> Option<(*const u8, u32)> {
         let message = &self.queue.messages()[index];
         let header = &self.headers[index].msg_hdr;
-        if !message.connected || message.parts > 1 || header.msg_iovlen != 1 {
+        if !message.connected || message.datagrams > 1 || header.msg_iovlen != 1 {
             return None;
         }
         let part = &self.queue.parts(message)[0];
@@ -150,7 +171,7 @@ impl Outbound {
     /// not to listen.
     pub(crate) fn complete(&mut self, index: usize, errno: i32, stats: &mut IoStats) -> Option<SocketId> {
         let message = &self.queue.messages()[index];
-        let datagrams = u64::from(message.parts);
+        let datagrams = u64::from(message.datagrams);
         match errno {
             0 => {
                 stats.messages_sent += 1;
@@ -184,16 +205,20 @@ impl Outbound {
         for index in self.refused.drain(..) {
             let message = &self.queue.messages()[index as usize];
             let Some(descriptor) = sockets.descriptor(Slot::main(message.socket)) else {
-                stats.queue_dropped += u64::from(message.parts);
+                stats.queue_dropped += u64::from(message.datagrams);
                 continue;
             };
             let mut header = self.headers[index as usize].msg_hdr;
             header.msg_name = (&raw mut self.addresses[index as usize]).cast();
             header.msg_namelen = self.addresses[index as usize].len();
             (header.msg_control, header.msg_controllen) = (null_mut(), 0);
-            for part in self.queue.parts(message) {
-                header.msg_iovlen = iovecs_of(part);
-                // SAFETY: `header` points to the prepared address and iovecs, which are alive and unmoved,
+            let arena = self.queue.header_base();
+            let parts = self.queue.parts(message).iter();
+            for (part, number) in parts.flat_map(|part| (0..part.datagrams).map(move |number| (part, number)))
+            {
+                let mut iovecs = datagram(arena, part, number, message.segment_bytes);
+                (header.msg_iov, header.msg_iovlen) = (iovecs.as_mut_ptr(), iovecs.len());
+                // SAFETY: `header` points to the prepared address and to `iovecs`, which are alive and unmoved,
                 // and these to the header arena and to receive buffers held by the same back end
                 // (sendmsg(2)).
                 let sent = unsafe { libc::sendmsg(descriptor, &raw const header, SEND_FLAGS) };
@@ -205,7 +230,6 @@ impl Outbound {
                 } else {
                     count_dropped(io::Error::last_os_error().raw_os_error().unwrap_or(0), 1, stats);
                 }
-                header.msg_iov = header.msg_iov.wrapping_add(header.msg_iovlen);
             }
         }
     }
@@ -226,8 +250,21 @@ impl Outbound {
     }
 }
 
-fn iovecs_of(part: &crate::queue::Part) -> usize {
+fn iovecs_of(part: &Part) -> usize {
     usize::from(part.header_len > 0) + usize::from(part.payload_len > 0)
+}
+
+/// One datagram of a part.
+fn datagram(arena: *const u8, part: &Part, number: u32, segment_bytes: u32) -> [libc::iovec; 2] {
+    let (offset, len) = match part.datagrams {
+        1 => (0, part.payload_len),
+        _ => (number * segment_bytes, segment_bytes.min(part.payload_len - number * segment_bytes)),
+    };
+    let iovec = |base: *const u8, offset: u32, len: u32| libc::iovec {
+        iov_base: base.wrapping_add(offset as usize).cast_mut().cast(),
+        iov_len: len as usize,
+    };
+    [iovec(arena, part.header_offset, part.header_len), iovec(part.payload, offset, len)]
 }
 
 /// Counts datagrams that the kernel did not take.

@@ -33,18 +33,14 @@ const CHUNK_HEADER_BYTES: usize = 128 * 1024;
 pub(crate) const COPIED_BYTES_MAX: u32 = 256;
 
 /// One datagram: bytes of the header arena, which may be all of it, followed by bytes of a receive buffer.
+/// Or several that lie one after another in a receive buffer, without a header.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
     pub(crate) payload: *const u8,
     pub(crate) payload_len: u32,
     pub(crate) header_offset: u32,
     pub(crate) header_len: u32,
-}
-
-impl Part {
-    fn len(&self) -> u32 {
-        self.header_len + self.payload_len
-    }
+    pub(crate) datagrams: u32,
 }
 
 /// One or more datagrams that leave by one send.
@@ -54,6 +50,7 @@ pub(crate) struct Message {
     pub(crate) socket: SocketId,
     pub(crate) first_part: u32,
     pub(crate) parts: u32,
+    pub(crate) datagrams: u32,
     /// Size of every datagram but the last.
     pub(crate) segment_bytes: u32,
     pub(crate) bytes: u32,
@@ -90,22 +87,22 @@ pub(crate) struct Queue {
     parts: Vec<Part>,
     messages: Vec<Message>,
     gso: bool,
-    turn_parts: u32,
-    turn_parts_max: u32,
+    turn_datagrams: u32,
+    turn_datagrams_max: u32,
 }
 
 // SAFETY: the payload pointers are only passed on; whoever dereferences them answers for them.
 unsafe impl Send for Queue {}
 
 impl Queue {
-    pub(crate) fn new(gso: bool, turn_parts_max: u32) -> Self {
+    pub(crate) fn new(gso: bool, turn_datagrams_max: u32) -> Self {
         Self {
             headers: Vec::with_capacity(CHUNK_HEADER_BYTES),
             parts: Vec::with_capacity(CHUNK_PARTS),
             messages: Vec::with_capacity(CHUNK_MESSAGES),
             gso,
-            turn_parts: 0,
-            turn_parts_max,
+            turn_datagrams: 0,
+            turn_datagrams_max,
         }
     }
 
@@ -123,7 +120,7 @@ impl Queue {
         if len > DATAGRAM_BYTES_MAX {
             return Push::TooLong;
         }
-        if self.turn_parts == self.turn_parts_max {
+        if self.turn_datagrams == self.turn_datagrams_max {
             return Push::TurnFull;
         }
         if self.parts.len() == CHUNK_PARTS || self.headers.len() + header_len > CHUNK_HEADER_BYTES {
@@ -134,45 +131,100 @@ impl Queue {
             payload_len: payload.1,
             header_offset: self.headers.len() as u32,
             header_len: header_len as u32,
+            datagrams: 1,
         };
-        if !self.join(socket, destination, part.len()) {
+        if !self.place(socket, destination, part, len as u32) {
+            return Push::ChunkFull;
+        }
+        self.headers.extend_from_slice(header);
+        self.headers.extend_from_slice(copied);
+        Push::Queued
+    }
+
+    /// Queues `datagrams` datagrams that lie one after another at `payload`, all of `segment_bytes` but the
+    /// last, which may be shorter. They are as many as [`Queue::run_max`] allows.
+    pub(crate) fn push_run(
+        &mut self,
+        socket: SocketId,
+        destination: SocketAddr,
+        payload: (*const u8, u32),
+        segment_bytes: u32,
+    ) -> Push {
+        if segment_bytes as usize > DATAGRAM_BYTES_MAX {
+            return Push::TooLong;
+        }
+        let datagrams = payload.1.div_ceil(segment_bytes);
+        debug_assert!(datagrams <= self.run_max(segment_bytes));
+        if self.turn_datagrams + datagrams > self.turn_datagrams_max {
+            return Push::TurnFull;
+        }
+        if self.parts.len() == CHUNK_PARTS {
+            return Push::ChunkFull;
+        }
+        let part =
+            Part { payload: payload.0, payload_len: payload.1, header_offset: 0, header_len: 0, datagrams };
+        if self.place(socket, destination, part, segment_bytes) { Push::Queued } else { Push::ChunkFull }
+    }
+
+    /// Datagrams of this size that one message may hold, at least 1.
+    pub(crate) fn run_max(&self, segment_bytes: u32) -> u32 {
+        if self.gso { (MESSAGE_BYTES_MAX / segment_bytes).clamp(1, SEGMENTS_MAX) } else { 1 }
+    }
+
+    /// Puts a part, whose datagrams but the last are of `segment_bytes`, into the last message, if it fits
+    /// there, or into a new one. False: no message is left.
+    fn place(&mut self, socket: SocketId, destination: SocketAddr, part: Part, segment_bytes: u32) -> bool {
+        let bytes = part.header_len + part.payload_len;
+        if !self.join(socket, destination, part.datagrams, segment_bytes, bytes) {
             if self.messages.len() == CHUNK_MESSAGES {
-                return Push::ChunkFull;
+                return false;
             }
             self.messages.push(Message {
                 destination,
                 socket,
                 first_part: self.parts.len() as u32,
                 parts: 1,
-                segment_bytes: part.len(),
-                bytes: part.len(),
-                closed: !self.gso || part.len() == 0,
+                datagrams: part.datagrams,
+                segment_bytes,
+                bytes,
+                closed: !self.gso || bytes == 0 || bytes < part.datagrams * segment_bytes,
                 dropped: false,
                 connected: false,
             });
         }
-        self.headers.extend_from_slice(header);
-        self.headers.extend_from_slice(copied);
         self.parts.push(part);
-        self.turn_parts += 1;
-        Push::Queued
+        self.turn_datagrams += part.datagrams;
+        true
     }
 
-    /// Adds a datagram of `len` bytes to the last message, if it fits there.
-    fn join(&mut self, socket: SocketId, destination: SocketAddr, len: u32) -> bool {
+    /// Makes a part of the last message of what fits there.
+    fn join(
+        &mut self,
+        socket: SocketId,
+        destination: SocketAddr,
+        datagrams: u32,
+        segment_bytes: u32,
+        bytes: u32,
+    ) -> bool {
         let Some(last) = self.messages.last_mut() else { return false };
+        let alike = if datagrams == 1 {
+            segment_bytes <= last.segment_bytes
+        } else {
+            segment_bytes == last.segment_bytes
+        };
         let fits = !last.closed
             && !last.dropped
-            && len <= last.segment_bytes
-            && len > 0
-            && last.parts < SEGMENTS_MAX
-            && last.bytes + len <= MESSAGE_BYTES_MAX
+            && alike
+            && bytes > 0
+            && last.datagrams + datagrams <= SEGMENTS_MAX
+            && last.bytes + bytes <= MESSAGE_BYTES_MAX
             && last.socket == socket
             && last.destination == destination;
         if fits {
             last.parts += 1;
-            last.bytes += len;
-            last.closed = len < last.segment_bytes;
+            last.datagrams += datagrams;
+            last.bytes += bytes;
+            last.closed = bytes < datagrams * last.segment_bytes;
         }
         fits
     }
@@ -183,7 +235,7 @@ impl Queue {
         for message in self.messages.iter_mut().filter(|message| message.socket == socket && !message.dropped)
         {
             message.dropped = true;
-            datagrams += message.parts;
+            datagrams += message.datagrams;
         }
         datagrams
     }
@@ -217,6 +269,6 @@ impl Queue {
 
     /// Starts the next turn's count.
     pub(crate) fn begin_turn(&mut self) {
-        self.turn_parts = 0;
+        self.turn_datagrams = 0;
     }
 }

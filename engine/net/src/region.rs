@@ -44,6 +44,18 @@ impl Region {
         // vouches for the kernel.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(offset), len) }
     }
+
+    /// Writes bytes of the region.
+    ///
+    /// # Safety
+    ///
+    /// The kernel must neither write nor read these bytes meanwhile.
+    pub(crate) unsafe fn write(&mut self, offset: usize, bytes: &[u8]) {
+        assert!(offset + bytes.len() <= self.bytes, "beyond the {} bytes of the region", self.bytes);
+        // SAFETY: within the mapping (checked), to which `&mut self` leaves no reference; the caller vouches
+        // for the kernel.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.base.as_ptr().add(offset), bytes.len()) }
+    }
 }
 
 impl Drop for Region {

@@ -78,6 +78,16 @@ impl Io for AnyIo {
         dispatch!(self, io => io.queue(socket, destination, header, payload));
     }
 
+    #[inline]
+    fn queue_run(&mut self, socket: SocketId, destination: SocketAddr, run: Slice, segment_bytes: u32) {
+        dispatch!(self, io => io.queue_run(socket, destination, run, segment_bytes));
+    }
+
+    #[inline]
+    fn overwrite(&mut self, datagrams: DatagramsIndex, offset: u32, bytes: &[u8]) {
+        dispatch!(self, io => io.overwrite(datagrams, offset, bytes));
+    }
+
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
         dispatch!(self, io => io.turn(timeout))
     }

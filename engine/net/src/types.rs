@@ -117,6 +117,18 @@ pub trait Io {
     /// Panics when `payload` is not within the current turn's datagrams: that is the caller's mistake.
     fn queue(&mut self, socket: SocketId, destination: SocketAddr, header: &[u8], payload: Option<Slice>);
 
+    /// Queues datagrams that lie one after another in a run of the current turn, all of `segment_bytes` but
+    /// the last, which may be shorter. Otherwise as [`Io::queue`]; nothing is copied.
+    ///
+    /// Panics when `run` is not within the current turn's datagrams, or `segment_bytes` is 0.
+    fn queue_run(&mut self, socket: SocketId, destination: SocketAddr, run: Slice, segment_bytes: u32);
+
+    /// Writes over part of a run of the current turn. What is queued afterwards has the new bytes; what was
+    /// queued before and refers to them may have either.
+    ///
+    /// Panics when the bytes are not within the run.
+    fn overwrite(&mut self, datagrams: DatagramsIndex, offset: u32, bytes: &[u8]);
+
     /// Sends what is queued, gives the current datagrams back to the kernel, waits until packets, the
     /// waker or the timeout, and receives. `None` waits without end; zero does not wait. May return early
     /// with nothing received, for example after a signal. Always called by the same thread.

@@ -11,11 +11,12 @@
 
 mod buffers;
 mod inbound;
+mod send;
 mod setup;
 mod token;
 
-use crate::outbound::{Outbound, SEND_FLAGS};
-use crate::queue::{CHUNK_MESSAGES, COPIED_BYTES_MAX, Push};
+use crate::outbound::Outbound;
+use crate::queue::CHUNK_MESSAGES;
 use crate::socket::{Slot, Sockets, Twin, configure, shares};
 use crate::{Datagrams, DatagramsIndex, Io, IoStats, OpenError, Options, Slice, SocketId, Turn, Waker};
 use inbound::Inbound;
@@ -25,7 +26,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::ptr::null;
 use std::time::Duration;
 use token::Token;
 
@@ -98,35 +98,6 @@ impl UringIo {
             self.state.inbound.lend();
         }
         Ok(())
-    }
-
-    /// Puts the chunk into the submission queue.
-    fn load_sends(&mut self) {
-        let State { outbound, sockets, .. } = &mut self.state;
-        outbound.prepare(sockets);
-        let mut submission = self.ring.submission();
-        for index in 0..outbound.messages().len() {
-            let message = &outbound.messages()[index];
-            if message.dropped {
-                continue;
-            }
-            let slot = message.slot();
-            let place =
-                types::Fixed(sockets.get(slot).expect("messages of removed sockets are dropped").place);
-            let entry = match outbound.flat(index) {
-                Some((bytes, len)) => opcode::Send::new(place, bytes, len).flags(SEND_FLAGS).build(),
-                None => {
-                    let header = outbound.header(index).cast::<libc::msghdr>();
-                    opcode::SendMsg::new(place, header).flags(SEND_FLAGS as u32).build()
-                }
-            };
-            let entry = entry.user_data(Token::Send { index: index as u32 }.pack());
-            // SAFETY: `header` (the first field of the mmsghdr) and all that it leads to, or `bytes`, stay
-            // alive and unmoved until `Outbound::clear_chunk`, which asserts that every send has completed;
-            // receive buffers are given back after that, too.
-            unsafe { submission.push(&entry) }.expect("the queue is empty and longer than a chunk");
-            outbound.lend();
-        }
     }
 
     /// Puts receives and the poll of the waker into the submission queue, as far as there is room.
@@ -213,15 +184,6 @@ impl UringIo {
             self.state.finish_chunk();
         }
         Ok(())
-    }
-
-    /// Sends the chunk before the turn ends, since it is full. Hands out no messages.
-    #[cold]
-    fn send_early(&mut self) -> io::Result<()> {
-        self.enable()?;
-        self.settle()?;
-        self.load_sends();
-        self.transfer(0, Some(Duration::ZERO))
     }
 
     /// Ends the receive of a socket that was removed: it would keep the port open.
@@ -387,30 +349,19 @@ impl Io for UringIo {
 
     #[inline]
     fn queue(&mut self, socket: SocketId, destination: SocketAddr, header: &[u8], payload: Option<Slice>) {
-        if !self.state.sockets.contains(socket) || self.state.outbound.lent() > 0 {
-            self.state.stats.queue_dropped += 1;
-            return;
-        }
-        loop {
-            let State { inbound, outbound, .. } = &mut self.state;
-            let (copied, shared) = match payload {
-                Some(slice) if slice.len <= COPIED_BYTES_MAX => (inbound.payload(slice), (null(), 0)),
-                Some(slice) => (&[][..], (inbound.payload_pointer(slice), slice.len)),
-                None => (&[][..], (null(), 0)),
-            };
-            match outbound.push(socket, destination, (header, copied), shared) {
-                Push::Queued => return,
-                Push::ChunkFull => {
-                    if let Err(error) = self.send_early() {
-                        self.failure = Some(error);
-                        self.state.stats.queue_dropped += 1;
-                        return;
-                    }
-                }
-                Push::TurnFull => return self.state.stats.queue_dropped += 1,
-                Push::TooLong => return self.state.stats.send_dropped_error += 1,
-            }
-        }
+        self.push(socket, destination, header, payload);
+    }
+
+    #[inline]
+    fn queue_run(&mut self, socket: SocketId, destination: SocketAddr, run: Slice, segment_bytes: u32) {
+        self.push_run(socket, destination, run, segment_bytes);
+    }
+
+    #[inline]
+    fn overwrite(&mut self, datagrams: DatagramsIndex, offset: u32, bytes: &[u8]) {
+        assert!(self.state.outbound.lent() == 0, "the kernel may still read what was received");
+        // SAFETY: no send is with the kernel, as just checked.
+        unsafe { self.state.inbound.overwrite(datagrams, offset, bytes) }
     }
 
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {

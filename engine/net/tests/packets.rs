@@ -3,11 +3,14 @@
 mod common;
 
 use common::{Open, add, add_at, is_empty, packets, peer, peer_at, read, receive, send_gso, turn, wait};
-use motet_net::{DatagramsIndex, Io, Options, Slice, SocketId};
+use motet_net::{AnyIo, DatagramsIndex, Io, Options, Slice, SocketId};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 on_both!(
+    a_run_leaves_in_one_piece_with_new_headers,
+    a_run_longer_than_a_message_is_split,
+    a_run_leaves_as_datagrams_where_gso_does_not_work,
     a_datagram_comes_and_its_answer_goes,
     a_burst_is_received_as_one_run,
     runs_leave_as_single_datagrams_for_those_without_gro,
@@ -310,4 +313,71 @@ fn two_thousand_sockets_work(open: Open<'_>) {
             assert_eq!(sources, at[id as usize - 99..=id as usize]);
         }
     }
+}
+
+/// Receives 12,000 bytes in datagrams of 1,200 that begin with "old header!!".
+fn burst(io: &mut AnyIo, at: SocketAddr, source: &UdpSocket) -> Slice {
+    let mut bytes = vec![7; 12_000];
+    bytes.chunks_mut(1200).for_each(|datagram| datagram[..12].copy_from_slice(b"old header!!"));
+    send_gso(source, at, &bytes, 1200);
+    assert_eq!(wait(io).received, 1, "loopback keeps the burst together");
+    Slice { datagrams: DatagramsIndex(0), offset: 0, len: 12_000 }
+}
+
+fn a_run_leaves_in_one_piece_with_new_headers(open: Open<'_>) {
+    let mut io = open(Options::default());
+    let (at, source, sink) = (add(&mut io, 0), peer(), peer());
+    let run = burst(&mut io, at, &source);
+    for index in 0..10 {
+        io.overwrite(DatagramsIndex(0), index * 1200, &[b'a' + index as u8; 12]);
+    }
+    let to = sink.local_addr().expect("bound");
+    // All but the first, with a single one after them, which does not fit behind a shorter one.
+    let rest = Slice { offset: 1200, len: 10_000, ..run };
+    io.queue_run(SocketId(0), to, rest, 1200);
+    io.queue_run(SocketId(0), to, Slice { len: 1200, ..run }, 1200);
+    turn(&mut io, Duration::ZERO);
+    for index in (1..10).chain([0]) {
+        let (bytes, _) = read(&sink);
+        assert_eq!(bytes.len(), if index == 9 { 400 } else { 1200 });
+        assert_eq!((&bytes[..12], bytes[12]), (&[b'a' + index; 12][..], 7), "datagram {index}");
+    }
+    let stats = io.stats();
+    assert_eq!((stats.messages_sent, stats.datagrams_sent, stats.datagrams_in_gso), (2, 10, 9));
+}
+
+fn a_run_longer_than_a_message_is_split(open: Open<'_>) {
+    let mut io = open(Options::default());
+    let (at, source, sink) = (add(&mut io, 0), peer(), peer());
+    let run = burst(&mut io, at, &source);
+    io.queue_run(SocketId(0), sink.local_addr().expect("bound"), run, 100);
+    turn(&mut io, Duration::ZERO);
+    for _ in 0..120 {
+        assert_eq!(read(&sink).0.len(), 100);
+    }
+    assert_eq!((io.stats().messages_sent, io.stats().datagrams_in_gso), (2, 120));
+}
+
+fn a_run_leaves_as_datagrams_where_gso_does_not_work(open: Open<'_>) {
+    let mut io = open(Options::default());
+    let (at, source, sink) = (add(&mut io, 0), peer(), peer());
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    no_checksums(&socket);
+    io.add_socket(SocketId(1), socket).expect("the socket is taken");
+    let run = burst(&mut io, at, &source);
+    io.queue_run(SocketId(1), sink.local_addr().expect("bound"), run, 1200);
+    turn(&mut io, Duration::ZERO);
+    for _ in 0..10 {
+        assert_eq!(&read(&sink).0[..12], b"old header!!");
+    }
+    assert_eq!((io.stats().gso_fallbacks, io.stats().datagrams_sent), (1, 10));
+    let mut plain = open(Options { gso: false, ..Options::default() });
+    let at = add(&mut plain, 0);
+    let run = burst(&mut plain, at, &source);
+    plain.queue_run(SocketId(0), sink.local_addr().expect("bound"), run, 1200);
+    turn(&mut plain, Duration::ZERO);
+    for _ in 0..10 {
+        assert_eq!(read(&sink).0.len(), 1200);
+    }
+    assert_eq!(plain.stats().messages_sent, 10);
 }

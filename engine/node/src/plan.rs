@@ -313,18 +313,41 @@ impl<'a> Planner<'a> {
 
     fn add_routes(&mut self, routes: &Routes) -> Result<(), NodeError> {
         let mut ssrcs = self.ssrcs_in_use(routes)?;
+        let mut common = self.common_ssrcs();
         for (key, wanted) in &routes.wanted {
             let stream = self.plan.next.streams[&(key.from_leg.clone(), key.from_medium.clone())];
             let held = match self.held.routes.get(key) {
                 Some(held) if self.stays(key, held, routes) => self.change_route(held, stream, wanted),
                 before => {
                     let ssrc = wanted.ssrc.or(before.map(|held| held.ssrc));
-                    self.add_route(key, ssrc, stream, wanted, &mut ssrcs)?
+                    let used = ssrcs.entry(key.to_leg.clone()).or_default();
+                    let ssrc = ssrc.unwrap_or_else(|| self.fresh_ssrc(common.get(&stream), used));
+                    self.add_route(key, ssrc, stream, wanted)?
                 }
             };
+            if wanted.ssrc.is_none() {
+                common.entry(stream).or_insert(held.ssrc);
+            }
             self.plan.next.routes.insert(key.clone(), held);
         }
         Ok(())
+    }
+
+    /// The SSRC under which a stream is known already. Those who know it under one SSRC get the same packets,
+    /// which the relay then rewrites only once.
+    fn common_ssrcs(&self) -> BTreeMap<StreamId, u32> {
+        let chosen = self.held.routes.values().filter(|held| held.wanted.ssrc.is_none());
+        chosen.rev().map(|held| (held.stream, held.ssrc)).collect()
+    }
+
+    /// The stream's common SSRC, unless the leg uses it for something else.
+    fn fresh_ssrc(&mut self, common: Option<&u32>, used: &mut BTreeSet<u32>) -> u32 {
+        if let Some(common) = common.filter(|common| used.insert(**common)) {
+            return *common;
+        }
+        std::iter::repeat_with(|| self.resources.random())
+            .find(|ssrc| *ssrc != 0 && used.insert(*ssrc))
+            .expect("random numbers do not end")
     }
 
     /// SSRCs by receiving leg: those of the participant itself, of our reports, and of routes that have one.
@@ -361,20 +384,10 @@ impl<'a> Planner<'a> {
     fn add_route(
         &mut self,
         key: &RouteKey,
-        ssrc: Option<u32>,
+        ssrc: u32,
         stream: StreamId,
         wanted: &Wanted,
-        ssrcs: &mut BTreeMap<String, BTreeSet<u32>>,
     ) -> Result<HeldRoute, NodeError> {
-        let ssrc = match ssrc {
-            Some(ssrc) => ssrc,
-            None => {
-                let used = ssrcs.entry(key.to_leg.clone()).or_default();
-                std::iter::repeat_with(|| self.resources.random())
-                    .find(|ssrc| *ssrc != 0 && used.insert(*ssrc))
-                    .expect("random numbers do not end")
-            }
-        };
         let to = &self.new.legs[&key.to_leg];
         let sink =
             to.media.iter().find(|medium| medium.id == key.to_medium).expect("routes name existing media");
@@ -388,6 +401,7 @@ impl<'a> Planner<'a> {
             first_sequence: self.resources.random() as u16,
             first_timestamp: self.resources.random(),
             active: wanted.active,
+            shared: wanted.ssrc.is_none(),
         };
         self.plan.commands.push(Command::AddRoute(id, spec));
         Ok(HeldRoute { id, ssrc, stream, wanted: wanted.clone() })

@@ -282,13 +282,22 @@ impl Loop {
     }
 
     fn queue_messages(&mut self) {
+        for patch in self.out.patches() {
+            self.io.overwrite(DatagramsIndex(patch.inbound), patch.offset, &patch.header);
+        }
         for message in self.out.messages() {
             let payload = message.payload.map(|payload| Slice {
                 datagrams: DatagramsIndex(payload.inbound),
                 offset: payload.offset,
                 len: payload.len,
             });
-            self.io.queue(SocketId(message.port.0), message.destination, message.header, payload);
+            let (socket, destination) = (SocketId(message.port.0), message.destination);
+            match payload {
+                Some(run) if message.header.is_empty() => {
+                    self.io.queue_run(socket, destination, run, message.segment_bytes);
+                }
+                payload => self.io.queue(socket, destination, message.header, payload),
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Forwards packets in virtual time and does nothing else, for those who count instructions
 //! (`tests/instructions.rs` of this crate, or by hand: `valgrind --tool=callgrind forward CASE BATCHES`).
 //!
-//! Prints how many messages left the relay.
+//! Prints how many packets left the relay.
 
 use motet_relay::testing::{Script, participant};
 use motet_relay::{Inbound, Kind, Latch, Outbox, PortId};
@@ -19,13 +19,24 @@ struct Case {
     kind: Kind,
     fan_out: u32,
     reports: bool,
+    /// The receivers know the stream under one SSRC.
+    shared: bool,
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 8] = [
     Case::small("small-1", 1, 1),
     Case::small("small-20", 1, 20),
     Case::small("small-200", 1, 200),
     Case { name: "burst-10x20", burst: 10, payload_bytes: 1188, kind: Kind::Video, ..Case::small("", 1, 20) },
+    Case { shared: true, ..Case::small("shared-200", 1, 200) },
+    Case {
+        name: "shared-burst-10x20",
+        burst: 10,
+        payload_bytes: 1188,
+        kind: Kind::Video,
+        shared: true,
+        ..Case::small("", 1, 20)
+    },
     // One packet in each batch from each of 64 who talk to each other in pairs: nothing can be shared.
     Case::small("calls-64", 64, 1),
     // What timers make, a report a second to each of 20 receivers and the publisher.
@@ -34,11 +45,13 @@ const CASES: [Case; 6] = [
 
 impl Case {
     const fn small(name: &'static str, publishers: u32, fan_out: u32) -> Case {
-        Case { name, publishers, burst: 1, payload_bytes: 160, kind: Kind::Audio, fan_out, reports: false }
+        let (payload_bytes, kind) = (160, Kind::Audio);
+        Case { name, publishers, burst: 1, payload_bytes, kind, fan_out, reports: false, shared: false }
     }
 
     fn scene(&self) -> Script {
         let mut script = Script::default();
+        script.share = self.shared;
         let legs = if self.publishers > 1 { self.publishers } else { 1 + self.fan_out };
         (0..legs).for_each(|leg| {
             script.leg(leg, Latch::Fixed);
@@ -64,11 +77,11 @@ impl Case {
         (0..self.publishers).map(|publisher| packet(publisher).repeat(self.burst as usize)).collect()
     }
 
-    /// Runs so many batches; gives the number of messages.
+    /// Runs so many batches; gives the number of packets that left.
     fn run(&self, batches: u32) -> u64 {
         let (mut script, mut packets) = (self.scene(), self.packets());
         let segment_bytes = 12 + self.payload_bytes;
-        let (mut out, mut messages) = (Outbox::new(), 0);
+        let mut out = Outbox::new();
         for batch in 0..batches {
             for run in &mut packets {
                 for (index, packet) in (0..).zip(run.chunks_mut(segment_bytes)) {
@@ -90,13 +103,14 @@ impl Case {
                     script.relay.handle_timeout(script.now, &mut out);
                 }
             }
-            for message in out.messages() {
+            black_box(out.patches());
+            out.messages().for_each(|message| {
                 black_box(message);
-                messages += 1;
-            }
+            });
             out.clear();
         }
-        messages
+        let counts = script.relay.counts();
+        if self.reports { counts.rtcp_out } else { counts.packets_out }
     }
 }
 

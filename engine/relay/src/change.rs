@@ -41,8 +41,16 @@ impl Relay {
             }
             Command::SetRouteActive(id, active) => {
                 let route = slot_mut(&mut self.routes, id.0).ok_or(CommandError::UnknownRoute(id))?;
-                route.set_active(active);
-                let stream = route.stream;
+                let (stream, changes) = (route.stream, route.active != active);
+                // What a route that pauses misses would look like a loss; one that never sent misses nothing.
+                if changes && route.packets > 0 {
+                    self.leave_shared(id);
+                }
+                let route = slot_mut(&mut self.routes, id.0).expect("checked above");
+                route.active = active;
+                if changes {
+                    route.interrupt();
+                }
                 if active {
                     self.want_first_key_frame(now, stream, out);
                 }
@@ -173,7 +181,10 @@ impl Relay {
         let stream = slot(&self.streams, id.0).ok_or(CommandError::UnknownStream(id))?;
         let (leg, transport) = (stream.spec.leg, stream.spec.transport);
         for route in stream.routes.clone() {
-            slot_mut(&mut self.routes, route.0).expect("a stream lists existing routes").detach();
+            self.leave_shared(route);
+            let route = slot_mut(&mut self.routes, route.0).expect("a stream lists existing routes");
+            route.stream = NO_STREAM;
+            route.interrupt();
         }
         self.forget_stream(id);
         let transport = self.transport_mut(leg, transport).expect("a stream belongs to a transport");
@@ -200,8 +211,10 @@ impl Relay {
         let unknown = CommandError::UnknownTransport(spec.leg, spec.transport);
         let port = self.transport(spec.leg, spec.transport).ok_or(unknown)?.rtp;
         check_payload_map(&spec.payload_map)?;
-        put(&mut self.routes, id.0, Route::new(&spec, port));
-        slot_mut(&mut self.streams, spec.stream.0).expect("checked above").routes.push(id);
+        let stream = slot_mut(&mut self.streams, spec.stream.0).expect("checked above");
+        stream.routes.push(id);
+        let timeline = stream.timeline_for(&spec);
+        put(&mut self.routes, id.0, Route::new(&spec, port, timeline));
         let leg = slot_mut(&mut self.legs, spec.leg.0).expect("checked above");
         leg.route_by_ssrc.insert(spec.ssrc, id);
         leg.transports[usize::from(spec.transport)].routes.push(id);
@@ -231,6 +244,13 @@ impl Relay {
         slot(&self.streams, stream.0).ok_or(CommandError::UnknownStream(stream))?;
         check_payload_map(payload_map)?;
         let before = route.stream;
+        let stays = before == stream
+            && route.timeline.is_none()
+            && slot(&self.streams, stream.0).is_some_and(|stream| stream.shares(route.ssrc, payload_map));
+        if stays {
+            return Ok(());
+        }
+        self.leave_shared(id);
         if before != stream {
             if let Some(before) = slot_mut(&mut self.streams, before.0) {
                 before.routes.retain(|route| *route != id);
@@ -238,7 +258,12 @@ impl Relay {
             slot_mut(&mut self.streams, stream.0).expect("checked above").routes.push(id);
         }
         let route = slot_mut(&mut self.routes, id.0).expect("checked above");
-        route.switch(stream, payload_map);
+        let timeline = route.timeline.as_mut().expect("it left the shared one");
+        timeline.set_payload_map(payload_map);
+        if before != stream {
+            route.stream = stream;
+            route.interrupt();
+        }
         if before != stream && route.active {
             self.want_first_key_frame(now, stream, out);
         }
@@ -253,8 +278,23 @@ impl Relay {
         leg.report_ssrc == ssrc || streams.any(|id| fixed(id) == Some(ssrc))
     }
 
+    /// Lets a route go on by itself from where the shared timeline is.
+    fn leave_shared(&mut self, id: RouteId) {
+        let route = slot_mut(&mut self.routes, id.0).expect("the caller looked it up");
+        if route.timeline.is_some() {
+            return;
+        }
+        let stream = slot_mut(&mut self.streams, route.stream.0).expect("only routes of a stream share");
+        let shared = stream.shared.as_mut().expect("the route follows it");
+        shared.followers -= 1;
+        route.timeline = Some(Box::new(shared.timeline.clone()));
+    }
+
     /// Removes a route from all tables.
     fn drop_route(&mut self, id: RouteId) {
+        if slot(&self.routes, id.0).is_some() {
+            self.leave_shared(id);
+        }
         let Some(route) = self.routes[id.0 as usize].take() else { return };
         if route.stream != NO_STREAM
             && let Some(stream) = slot_mut(&mut self.streams, route.stream.0)

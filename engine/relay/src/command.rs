@@ -109,6 +109,11 @@ pub struct RouteSpec {
     pub first_timestamp: u32,
     /// False: made, but nothing is forwarded until it is resumed.
     pub active: bool,
+    /// The route may share its numbers and times with the stream's other routes of the same SSRC and payload
+    /// types, which costs less: it then joins them where they are, and `first_sequence` and
+    /// `first_timestamp` count for the first of them only. It leaves them, without a jump, when it is
+    /// switched or stopped.
+    pub shared: bool,
 }
 
 /// A change, applied between batches. A refused command has changed nothing.

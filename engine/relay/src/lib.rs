@@ -30,6 +30,7 @@ mod outbox;
 mod relay;
 mod report;
 mod route;
+mod shared;
 mod stats;
 mod stream;
 pub mod testing;

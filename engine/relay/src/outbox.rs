@@ -1,6 +1,8 @@
 //! What the relay wants sent, in the order to send it, and what it reports.
 
+use crate::shared::Span;
 use crate::{Event, PortId};
+use motet_rtp::rtp::FIXED_HEADER_BYTES;
 use std::net::SocketAddr;
 
 /// Part of a datagram of the current batch, to be sent without a copy.
@@ -14,7 +16,8 @@ pub struct Payload {
     pub len: u32,
 }
 
-/// One datagram to send: `header` followed by `payload`.
+/// Datagrams to send: one, `header` followed by `payload`, or several that lie one after another in
+/// `payload`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     /// Port to send from.
@@ -25,6 +28,19 @@ pub struct Message<'a> {
     pub header: &'a [u8],
     /// The rest, still in the receive buffer.
     pub payload: Option<Payload>,
+    /// Size of each datagram but the last, which may be shorter.
+    pub segment_bytes: u32,
+}
+
+/// A header to be written over the one that a datagram came with, before anything is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patch {
+    /// Which `Inbound` of the batch, counted from 0.
+    pub inbound: u32,
+    /// First byte, counted from the start of `Inbound::bytes`.
+    pub offset: u32,
+    /// What is to be there.
+    pub header: [u8; FIXED_HEADER_BYTES],
 }
 
 /// Collects one turn's messages and events; reused from turn to turn, so that it stops allocating.
@@ -37,6 +53,7 @@ pub struct Outbox {
     pub(crate) runs: Vec<Run>,
     pub(crate) parts: Vec<Part>,
     pub(crate) events: Vec<Event>,
+    pub(crate) patches: Vec<Patch>,
     pub(crate) peers: Vec<(PortId, SocketAddr)>,
 }
 
@@ -55,12 +72,18 @@ pub(crate) struct Part {
     pub(crate) header_offset: u32,
     pub(crate) header_len: u32,
     pub(crate) payload: Option<Payload>,
+    segment_bytes: u32,
 }
 
 impl Outbox {
     /// An empty outbox.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Headers to be written into the receive buffers of this batch before the messages are sent.
+    pub fn patches(&self) -> &[Patch] {
+        &self.patches
     }
 
     /// Messages in the order to send them.
@@ -72,6 +95,7 @@ impl Outbox {
                 destination: run.destination,
                 header: &self.bytes[part.header_offset as usize..][..part.header_len as usize],
                 payload: part.payload,
+                segment_bytes: part.segment_bytes,
             })
         })
     }
@@ -93,6 +117,7 @@ impl Outbox {
         self.runs.clear();
         self.parts.clear();
         self.events.clear();
+        self.patches.clear();
         self.peers.clear();
     }
 }
@@ -109,7 +134,22 @@ impl Outbox {
     pub(crate) fn push(&mut self, header: &[u8], payload: Option<Payload>) {
         let header_offset = self.bytes.len() as u32;
         self.bytes.extend_from_slice(header);
-        self.parts.push(Part { header_offset, header_len: header.len() as u32, payload });
+        let header_len = header.len() as u32;
+        let segment_bytes = header_len + payload.map_or(0, |payload| payload.len);
+        self.parts.push(Part { header_offset, header_len, payload, segment_bytes });
+    }
+
+    /// Datagrams of the run that was begun last, as they lie in the receive buffer.
+    #[inline]
+    pub(crate) fn push_span(&mut self, span: &Span) {
+        let (payload, segment_bytes) = (Some(span.payload), span.segment_bytes);
+        self.parts.push(Part { header_offset: 0, header_len: 0, payload, segment_bytes });
+    }
+
+    /// The datagram is to have another header.
+    #[inline]
+    pub(crate) fn patch(&mut self, datagram: Payload, header: [u8; FIXED_HEADER_BYTES]) {
+        self.patches.push(Patch { inbound: datagram.inbound, offset: datagram.offset, header });
     }
 
     /// Closes the run that was begun last, if it is open.
@@ -130,7 +170,7 @@ impl Outbox {
         let header_offset = self.bytes.len() as u32;
         write(&mut self.bytes);
         let header_len = self.bytes.len() as u32 - header_offset;
-        self.parts.push(Part { header_offset, header_len, payload: None });
+        self.parts.push(Part { header_offset, header_len, payload: None, segment_bytes: header_len });
         self.end_run();
     }
 }

@@ -3,11 +3,12 @@
 use crate::drop::{DropCounters, DropReason};
 use crate::leg::{Leg, PortUse, Transport};
 use crate::route::Route;
+use crate::shared::{Span, Sums};
 use crate::stats::{Counts, RouteStats, StreamStats};
 use crate::stream::{NONE, Stream};
-use crate::timeline::Rewritten;
+use crate::timeline::Timeline;
 use crate::{LegId, Outbox, Payload, PortId, RouteId, StreamId};
-use motet_rtp::rtp::{FIXED_HEADER_BYTES, FixedHeader};
+use motet_rtp::rtp::FixedHeader;
 use motet_rtp::seq::SeqNo;
 use motet_rtp::{Ntp, Time};
 use std::collections::BTreeSet;
@@ -97,6 +98,7 @@ pub(crate) struct Scratch {
     pub(crate) streams: Vec<StreamId>,
     /// Streams that a BYE came for.
     pub(crate) ended: Vec<StreamId>,
+    spans: Vec<Span>,
     jobs: Vec<Job>,
     /// First and last job by destination port.
     heads: Vec<(u32, u32)>,
@@ -117,6 +119,35 @@ impl Scratch {
         stream.batch_last = entry;
         self.packets.push(packet);
     }
+}
+
+/// Writes a stream's packets as a route with a timeline of its own has them.
+#[inline]
+fn emit_own(
+    now: Time,
+    timeline: &mut Timeline,
+    stream: &Stream,
+    packets: &[Sorted],
+    has_destination: bool,
+    out: &mut Outbox,
+) -> Sums {
+    let mut sums = Sums::default();
+    let mut at = stream.batch_first;
+    while at != NONE {
+        let packet = &packets[at as usize];
+        at = packet.next;
+        let (header, sequence) = (&packet.header, packet.sequence);
+        let rewritten = timeline.rewrite(now, header, sequence, packet.generation, packet.clock_hz);
+        if let Some(header) = sums.add(packet, rewritten)
+            && has_destination
+        {
+            out.push(&header, Some(packet.payload));
+        }
+    }
+    if has_destination && sums.packets > 0 {
+        timeline.sent(now);
+    }
+    sums
 }
 
 /// Legs, streams and routes of one worker.
@@ -161,7 +192,7 @@ impl Relay {
             self.sort(now, index as u32, run, out);
         }
         if !self.scratch.packets.is_empty() {
-            self.plan();
+            self.plan(now, out);
             self.emit(now, out);
         }
         if !self.scratch.ended.is_empty() {
@@ -170,11 +201,14 @@ impl Relay {
     }
 
     /// Gives each route of each stream with packets a job at its destination.
-    fn plan(&mut self) {
+    fn plan(&mut self, now: Time, out: &mut Outbox) {
         let scratch = &mut self.scratch;
         scratch.heads.resize(self.ports.len(), (NONE, NONE));
         for stream in &scratch.streams {
-            let stream = self.streams[stream.0 as usize].as_ref().expect("a stream with packets exists");
+            let stream = self.streams[stream.0 as usize].as_mut().expect("a stream with packets exists");
+            if let Some(shared) = stream.shared.as_mut().filter(|shared| shared.followers > 0) {
+                shared.rewrite(now, stream.batch_first, &scratch.packets, &mut scratch.spans, out);
+            }
             for route_id in &stream.routes {
                 let route =
                     self.routes[route_id.0 as usize].as_ref().expect("a stream lists existing routes");
@@ -221,42 +255,31 @@ impl Relay {
             }
         }
         self.scratch.packets.clear();
+        self.scratch.spans.clear();
     }
 
     fn emit_route(&mut self, now: Time, id: RouteId, has_destination: bool, out: &mut Outbox) {
         let route = self.routes[id.0 as usize].as_mut().expect("jobs name existing routes");
         let stream = self.streams[route.stream.0 as usize].as_ref().expect("an active job has a stream");
-        let (mut packets, mut bytes, mut octets, mut not_routed, mut before) = (0, 0, 0, 0, 0);
-        let mut at = stream.batch_first;
-        while at != NONE {
-            let packet = &self.scratch.packets[at as usize];
-            at = packet.next;
-            let (header, sequence) = (&packet.header, packet.sequence);
-            match route.timeline.rewrite(now, header, sequence, packet.generation, packet.clock_hz) {
-                Rewritten::Header(header) => {
-                    packets += 1;
-                    bytes += u64::from(packet.payload.len);
-                    octets += u64::from(packet.octets);
-                    if has_destination {
-                        out.push(&header, Some(packet.payload));
-                    }
+        let sums = match &mut route.timeline {
+            Some(timeline) => emit_own(now, timeline, stream, &self.scratch.packets, has_destination, out),
+            None => {
+                let shared = stream.shared.as_ref().expect("the route follows it");
+                if has_destination {
+                    shared.batch(&self.scratch.spans).iter().for_each(|span| out.push_span(span));
                 }
-                Rewritten::NotRouted => not_routed += 1,
-                Rewritten::BeforeSwitch => before += 1,
+                shared.sums
             }
-        }
+        };
         if has_destination {
-            route.account(packets, bytes + packets * FIXED_HEADER_BYTES as u64, octets);
-            if packets > 0 {
-                route.timeline.sent(now);
-            }
-            self.counts.packets_out += packets;
+            route.account(&sums);
+            self.counts.packets_out += sums.packets;
         } else {
-            self.drops.add(DropReason::NoDestination, packets);
+            self.drops.add(DropReason::NoDestination, sums.packets);
         }
-        if not_routed + before > 0 {
-            self.drops.add(DropReason::PayloadTypeNotRouted, not_routed);
-            self.drops.add(DropReason::BeforeSwitch, before);
+        if sums.not_routed + sums.before_switch > 0 {
+            self.drops.add(DropReason::PayloadTypeNotRouted, sums.not_routed);
+            self.drops.add(DropReason::BeforeSwitch, sums.before_switch);
         }
     }
 

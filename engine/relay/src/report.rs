@@ -308,10 +308,10 @@ impl Relay {
             let Some(stream) = self.streams.get(route.stream.0 as usize).and_then(Option::as_ref) else {
                 continue;
             };
-            if !route.timeline.is_in_step(stream.generation) {
+            let Some(timeline) = route.timeline(stream).filter(|line| line.is_in_step(stream.generation))
+            else {
                 continue;
-            }
-            route.packets_reported = route.packets;
+            };
             let publisher =
                 self.legs[stream.spec.leg.0 as usize].as_ref().expect("a stream belongs to a leg");
             let timestamp = stream.timestamp_at(now, ntp, publisher.clock_offset);
@@ -320,11 +320,12 @@ impl Relay {
                 cname: publisher.cname.clone(),
                 info: SenderInfo {
                     ntp,
-                    rtp_timestamp: route.timeline.translate(timestamp),
+                    rtp_timestamp: timeline.translate(timestamp),
                     packets: route.packets as u32,
                     octets: route.octets as u32,
                 },
             });
+            route.packets_reported = route.packets;
         }
         due
     }

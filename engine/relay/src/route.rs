@@ -1,7 +1,10 @@
-//! A route: one stream to one leg, on a [`Timeline`] of its own.
+//! A route: one stream to one leg, on the stream's shared [`Timeline`] or on one of its own.
 
+use crate::shared::Sums;
+use crate::stream::Stream;
 use crate::timeline::Timeline;
 use crate::{LegId, PortId, RouteSpec, StreamId};
+use motet_rtp::rtp::FIXED_HEADER_BYTES;
 use std::time::Duration;
 
 /// No stream: numbers are below `limits::STREAMS_MAX`.
@@ -12,7 +15,8 @@ pub(crate) const NO_STREAM: StreamId = StreamId(u32::MAX);
 pub(crate) struct Route {
     pub(crate) active: bool,
     pub(crate) ssrc: u32,
-    pub(crate) timeline: Box<Timeline>,
+    /// None: it follows the timeline that the stream's routes share.
+    pub(crate) timeline: Option<Box<Timeline>>,
     pub(crate) packets: u64,
     /// With headers.
     pub(crate) bytes: u64,
@@ -37,12 +41,11 @@ pub(crate) struct HeardLoss {
 }
 
 impl Route {
-    pub(crate) fn new(spec: &RouteSpec, port: PortId) -> Route {
-        let (sequence, timestamp) = (spec.first_sequence, spec.first_timestamp);
+    pub(crate) fn new(spec: &RouteSpec, port: PortId, timeline: Option<Box<Timeline>>) -> Route {
         Route {
             active: spec.active,
             ssrc: spec.ssrc,
-            timeline: Box::new(Timeline::new(spec.ssrc, &spec.payload_map, sequence, timestamp)),
+            timeline,
             packets: 0,
             bytes: 0,
             octets: 0,
@@ -55,34 +58,23 @@ impl Route {
         }
     }
 
-    /// Carries another stream from now on.
-    pub(crate) fn switch(&mut self, stream: StreamId, payload_map: &[(u8, u8)]) {
-        if stream != self.stream {
-            self.stream = stream;
-            self.timeline.interrupt();
-        }
-        self.timeline.set_payload_map(payload_map);
+    /// Where it is between its source and the receiver; none: nowhere yet.
+    pub(crate) fn timeline<'a>(&'a self, stream: &'a Stream) -> Option<&'a Timeline> {
+        self.timeline.as_deref().or(stream.shared.as_ref().map(|shared| &shared.timeline))
     }
 
-    /// The stream is gone; the route stays silent until it is switched.
-    pub(crate) fn detach(&mut self) {
-        self.stream = NO_STREAM;
-        self.timeline.interrupt();
-    }
-
-    /// Stops or resumes. Resuming goes on without a gap in the numbers.
-    pub(crate) fn set_active(&mut self, active: bool) {
-        if active != self.active {
-            self.active = active;
-            self.timeline.interrupt();
+    /// What comes next is of another source, or follows a pause.
+    pub(crate) fn interrupt(&mut self) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.interrupt();
         }
     }
 
     /// Counts what one batch sent.
     #[inline]
-    pub(crate) fn account(&mut self, packets: u64, bytes: u64, octets: u64) {
-        self.packets += packets;
-        self.bytes += bytes;
-        self.octets += octets;
+    pub(crate) fn account(&mut self, sums: &Sums) {
+        self.packets += sums.packets;
+        self.bytes += sums.bytes + sums.packets * FIXED_HEADER_BYTES as u64;
+        self.octets += sums.octets;
     }
 }

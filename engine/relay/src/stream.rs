@@ -2,7 +2,9 @@
 
 use crate::feedback::KeyFrames;
 use crate::leg::same_clock;
-use crate::{Kind, RouteId, StreamSpec};
+use crate::shared::Shared;
+use crate::timeline::Timeline;
+use crate::{Kind, RouteId, RouteSpec, StreamSpec};
 use motet_rtp::reception::{Reception, Verdict};
 use motet_rtp::rtp::FixedHeader;
 use motet_rtp::seq::{SeqExtender, SeqNo, WireSeq};
@@ -65,6 +67,8 @@ pub(crate) struct Stream {
     /// An SSRC that wants to take the place of the present one, and the number that would prove it.
     successor: Option<(u32, WireSeq)>,
     aside: Aside,
+    /// The timeline that routes may follow.
+    pub(crate) shared: Option<Box<Shared>>,
     /// This batch's packets: first and last entry of the relay's scratch list.
     pub(crate) batch_first: u32,
     pub(crate) batch_last: u32,
@@ -105,9 +109,31 @@ impl Stream {
             lost_before: 0,
             successor: None,
             aside: Aside::default(),
+            shared: None,
             batch_first: NONE,
             batch_last: NONE,
         }
+    }
+
+    /// The timeline for another route; none: it follows the shared one.
+    pub(crate) fn timeline_for(&mut self, route: &RouteSpec) -> Option<Box<Timeline>> {
+        let (sequence, timestamp) = (route.first_sequence, route.first_timestamp);
+        let timeline = Timeline::new(route.ssrc, &route.payload_map, sequence, timestamp);
+        if !route.shared {
+            return Some(Box::new(timeline));
+        }
+        if self.shared.as_ref().is_none_or(|shared| shared.followers == 0) {
+            self.shared = Some(Box::new(Shared::new(timeline)));
+        } else if !self.shares(route.ssrc, &route.payload_map) {
+            return Some(Box::new(timeline));
+        }
+        self.shared.as_mut().expect("it was looked at above").followers += 1;
+        None
+    }
+
+    /// Whether a route with this SSRC and these payload types may follow the shared timeline.
+    pub(crate) fn shares(&self, ssrc: u32, payload_map: &[(u8, u8)]) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.timeline.serves(ssrc, payload_map))
     }
 
     pub(crate) fn is_video(&self) -> bool {

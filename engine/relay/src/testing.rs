@@ -26,6 +26,8 @@ pub struct Script {
     pub relay: Relay,
     /// Now.
     pub now: Time,
+    /// Routes made from now on share the numbers of their stream, under SSRC `0xb000 + stream`.
+    pub share: bool,
     out: Outbox,
     events: Vec<Event>,
     peers: Vec<(PortId, SocketAddr)>,
@@ -41,6 +43,7 @@ impl Default for Script {
         Script {
             relay: Relay::new(RelayConfig::default()),
             now: Time::from_millis(1_000),
+            share: false,
             out: Outbox::new(),
             events: Vec::new(),
             peers: Vec::new(),
@@ -78,11 +81,12 @@ impl Script {
             stream: StreamId(stream),
             leg: LegId(leg),
             transport: 0,
-            ssrc: 0xa000 + n,
+            ssrc: if self.share { 0xb000 + stream } else { 0xa000 + n },
             payload_map: vec![(96, 97), (111, 112)],
             first_sequence: 1_000,
             first_timestamp: 5_000,
             active: true,
+            shared: self.share,
         };
         self.command(Command::AddRoute(RouteId(n), spec))
     }
@@ -130,13 +134,20 @@ impl Script {
     }
 
     fn take(&mut self, inbound: &[Inbound<'_>]) -> Vec<Sent> {
-        let sent = self.out.messages().map(|message| {
+        let mut runs: Vec<Vec<u8>> = inbound.iter().map(|run| run.bytes.to_vec()).collect();
+        for patch in self.out.patches() {
+            let at = patch.offset as usize;
+            runs[patch.inbound as usize][at..at + patch.header.len()].copy_from_slice(&patch.header);
+        }
+        let sent = self.out.messages().flat_map(|message| {
             let mut bytes = message.header.to_vec();
             if let Some(payload) = message.payload {
-                let run = inbound[payload.inbound as usize].bytes;
+                let run = &runs[payload.inbound as usize];
                 bytes.extend(&run[payload.offset as usize..][..payload.len as usize]);
             }
-            Sent { port: message.port, destination: message.destination, bytes }
+            let (port, destination) = (message.port, message.destination);
+            let datagrams = bytes.chunks(message.segment_bytes as usize).map(<[u8]>::to_vec);
+            datagrams.map(|bytes| Sent { port, destination, bytes }).collect::<Vec<_>>()
         });
         let sent = sent.collect();
         self.events.extend(self.out.events());

@@ -69,6 +69,11 @@ impl Timeline {
         self.payload_map = payload_table(payload_map);
     }
 
+    /// Whether a route with this SSRC and these payload types would see the same.
+    pub(crate) fn serves(&self, ssrc: u32, payload_map: &[(u8, u8)]) -> bool {
+        self.ssrc == ssrc && self.payload_map == payload_table(payload_map)
+    }
+
     /// The header under which a packet goes to the receiver.
     #[inline]
     pub(crate) fn rewrite(

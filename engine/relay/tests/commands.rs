@@ -30,6 +30,7 @@ fn route(ssrc: u32, payload_map: Vec<(u8, u8)>) -> RouteSpec {
         first_sequence: 0,
         first_timestamp: 0,
         active: true,
+        shared: false,
     }
 }
 

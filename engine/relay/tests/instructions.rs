@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Case of the example; batches of the long run.
-const CASES: [(&str, u32); 6] = [
+const CASES: [(&str, u32); 8] = [
     ("small-1", 5_200),
     ("small-20", 2_200),
     ("small-200", 700),
     ("burst-10x20", 700),
+    ("shared-200", 700),
+    ("shared-burst-10x20", 700),
     ("calls-64", 700),
     ("reports-20", 700),
 ];

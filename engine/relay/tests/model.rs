@@ -23,6 +23,7 @@ enum Step {
         stream: u32,
         leg: u32,
         active: bool,
+        shared: bool,
     },
     RemoveRoute(u32),
     SwitchRoute {
@@ -44,8 +45,9 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let (route, stream) = (|| 0..ROUTES, || 0..STREAMS);
     prop_oneof![
-        4 => (route(), stream(), 0..LEGS, any::<bool>())
-            .prop_map(|(route, stream, leg, active)| Step::AddRoute { route, stream, leg, active }),
+        4 => (route(), stream(), 0..LEGS, any::<bool>(), any::<bool>()).prop_map(
+            |(route, stream, leg, active, shared)| Step::AddRoute { route, stream, leg, active, shared }
+        ),
         1 => route().prop_map(Step::RemoveRoute),
         3 => (route(), stream()).prop_map(|(route, stream)| Step::SwitchRoute { route, stream }),
         3 => (route(), any::<bool>()).prop_map(|(route, active)| Step::SetRouteActive(route, active)),
@@ -75,7 +77,9 @@ struct ModelRoute {
     stream: Option<u32>,
     leg: u32,
     active: bool,
-    next_sequence: u16,
+    ssrc: u32,
+    /// None: any number, since it joins others where they are.
+    next_sequence: Option<u16>,
     /// Timestamp sent last, when, and of which stream.
     last: Option<(u32, Time, u32)>,
 }
@@ -124,7 +128,7 @@ impl World {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::AddRoute { route, stream, leg, active } => self.add_route(route, stream, leg, active),
+            step @ Step::AddRoute { .. } => self.add_route(&step),
             Step::RemoveRoute(route) => {
                 let held = self.routes.remove(&route).is_some();
                 self.command(Command::RemoveRoute(RouteId(route)), held);
@@ -180,22 +184,27 @@ impl World {
         self.command(Command::AddStream(StreamId(stream), spec), allowed);
     }
 
-    fn add_route(&mut self, route: u32, stream: u32, leg: u32, active: bool) {
-        let allowed = !self.routes.contains_key(&route) && self.publishers[stream as usize].exists;
+    fn add_route(&mut self, step: &Step) {
+        let &Step::AddRoute { route, stream, leg, active, shared } = step else { unreachable!() };
+        let ssrc = if shared { 0xc000 + stream } else { 0xa000 + route };
+        let allowed = !self.routes.contains_key(&route)
+            && self.publishers[stream as usize].exists
+            && self.routes.values().all(|held| (held.leg, held.ssrc) != (leg, ssrc));
         if allowed {
-            let held =
-                ModelRoute { stream: Some(stream), leg, active, next_sequence: FIRST_SEQUENCE, last: None };
+            let next_sequence = (!shared).then_some(FIRST_SEQUENCE);
+            let held = ModelRoute { stream: Some(stream), leg, active, ssrc, next_sequence, last: None };
             self.routes.insert(route, held);
         }
         let spec = RouteSpec {
             stream: StreamId(stream),
             leg: LegId(leg),
             transport: 0,
-            ssrc: 0xa000 + route,
+            ssrc,
             payload_map: vec![(96, 97), (111, 112)],
             first_sequence: FIRST_SEQUENCE,
             first_timestamp: u32::MAX - 1_000,
             active,
+            shared,
         };
         self.command(Command::AddRoute(RouteId(route), spec), allowed);
     }
@@ -259,12 +268,16 @@ impl World {
         let mut got: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for sent in sent {
             let view = RtpView::new(&sent.bytes).expect("well-formed RTP");
-            let id = view.ssrc() - 0xa000;
-            let route = self.routes.get_mut(&id).expect("only routes send");
+            let mut routes = self.routes.iter_mut();
+            let (&id, route) = routes
+                .find(|(_, route)| (PortId(route.leg), route.ssrc) == (sent.port, view.ssrc()))
+                .expect("only routes send");
             let stream = route.stream.expect("a route without a stream is silent");
             assert_eq!((sent.port, sent.destination), (PortId(route.leg), participant(route.leg)));
             assert_eq!(view.payload_type(), payload_type(stream) + 1);
-            assert_eq!(view.sequence().0, route.next_sequence, "route {id}: no gap, whatever happened");
+            let sequence = view.sequence().0;
+            let next = route.next_sequence.unwrap_or(sequence);
+            assert_eq!(sequence, next, "route {id}: no gap, whatever happened");
             let now = self.script.now;
             if let Some((before, at, carried)) = route.last {
                 let step = view.timestamp().distance(WireTimestamp(before));
@@ -273,7 +286,7 @@ impl World {
                 assert!(step >= least, "route {id}: back by {step}");
                 assert!(step.unsigned_abs() as u128 <= elapsed + 1, "route {id}: {step} in {elapsed} ticks");
             }
-            route.next_sequence = route.next_sequence.wrapping_add(1);
+            route.next_sequence = Some(sequence.wrapping_add(1));
             route.last = Some((view.timestamp().0, now, stream));
             let payload = view.payload().try_into().expect("four bytes");
             got.entry(id).or_default().push(u32::from_be_bytes(payload));

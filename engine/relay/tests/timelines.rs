@@ -30,6 +30,7 @@ fn scene(types: &[(u8, u32)]) -> Script {
         first_sequence: 100,
         first_timestamp: 5_000,
         active: true,
+        shared: false,
     };
     script.command(Command::AddRoute(RouteId(0), spec));
     script

@@ -67,7 +67,7 @@ proptest! {
         }
         prop_assert_eq!(groups(&queue), model(&datagrams));
         for message in queue.messages() {
-            let sizes: Vec<u32> = queue.parts(message).iter().map(Part::len).collect();
+            let sizes: Vec<u32> = queue.parts(message).iter().map(|part| part.header_len + part.payload_len).collect();
             prop_assert_eq!(message.bytes, sizes.iter().sum::<u32>());
             prop_assert!(sizes[..sizes.len() - 1].iter().all(|size| *size == message.segment_bytes));
         }

@@ -123,6 +123,18 @@ impl Buffers {
         &self.bytes(held, PAYLOAD_OFFSET + len)[PAYLOAD_OFFSET..]
     }
 
+    /// Writes over the payload of a held buffer.
+    ///
+    /// # Safety
+    ///
+    /// No send that refers to the buffer is with the kernel.
+    pub(super) unsafe fn write(&mut self, held: &Held, offset: usize, bytes: &[u8]) {
+        let at = usize::from(held.0) * BUFFER_STRIDE + PAYLOAD_OFFSET + offset;
+        // SAFETY: the kernel does not write to a held buffer, see `bytes`; the caller vouches that it does
+        // not read there either.
+        unsafe { self.data.write(at, bytes) }
+    }
+
     /// Address of a byte of the payload of a held buffer.
     pub(super) fn payload_pointer(&self, held: &Held, offset: usize) -> *const u8 {
         self.data.pointer(usize::from(held.0) * BUFFER_STRIDE + PAYLOAD_OFFSET + offset)

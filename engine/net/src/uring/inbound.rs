@@ -116,6 +116,19 @@ impl Inbound {
         &self.datagrams(slice.datagrams).bytes[slice.offset as usize..][..slice.len as usize]
     }
 
+    /// Writes over a run of the current turn; panics when the bytes are not within it.
+    ///
+    /// # Safety
+    ///
+    /// No send is with the kernel.
+    pub(super) unsafe fn overwrite(&mut self, index: DatagramsIndex, offset: u32, bytes: &[u8]) {
+        let run = &self.current[index.0 as usize];
+        let end = offset as usize + bytes.len();
+        assert!(end <= run.received.payload_bytes, "{end} is outside of run {}", index.0);
+        // SAFETY: passed on to the caller.
+        unsafe { self.buffers.write(&run.buffer, offset as usize, bytes) }
+    }
+
     /// Address of a slice of the current turn; panics when it is not within its datagrams.
     #[inline]
     pub(super) fn payload_pointer(&self, slice: Slice) -> *const u8 {

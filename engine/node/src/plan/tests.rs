@@ -73,6 +73,27 @@ fn the_same_again_changes_nothing() {
     assert_eq!(again.released, Released::default());
 }
 
+/// Receivers of a stream, by leg, with the SSRC that they know it under.
+fn ssrcs_of(world: &World, from: &str, medium: &str) -> BTreeMap<String, u32> {
+    let of_stream = |key: &&RouteKey| (key.from_leg.as_str(), key.from_medium.as_str()) == (from, medium);
+    let routes = world.held.routes.iter().filter(|(key, _)| of_stream(key));
+    routes.map(|(key, held)| (key.to_leg.clone(), held.ssrc)).collect()
+}
+
+#[test]
+fn all_receivers_know_a_stream_under_one_ssrc_unless_they_use_it_already() {
+    let mut world = World::new();
+    world.go(&conference(vec![caller("a"), caller("b"), caller("c")]));
+    let common = ssrcs_of(&world, "a", "video")["b"];
+    let mut late = caller("d");
+    late.media[0].ssrc = common;
+    world.go(&conference(vec![caller("a"), caller("b"), caller("c"), late, caller("e")]));
+    let known = ssrcs_of(&world, "a", "video");
+    assert_eq!((known["b"], known["c"], known["e"]), (common, common, common));
+    assert_ne!(known["d"], common, "the participant sends with it");
+    assert_ne!(ssrcs_of(&world, "a", "audio")["b"], common);
+}
+
 #[test]
 fn a_leg_that_leaves_takes_its_routes_along_and_others_stay() {
     let mut world = World::new();
