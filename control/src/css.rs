@@ -3,6 +3,7 @@
 use crate::conference::Options;
 use crate::metrics::Metrics;
 use crate::nodes::GrpcNodes;
+use crate::placement::FILL_PERCENT;
 use crate::runtime::Control;
 use crate::service::{ConferenceService, RegistryService};
 use crate::store;
@@ -47,6 +48,11 @@ pub struct CssOptions {
     /// MOID of the platform that this process belongs to (confex.platformmoid)
     #[arg(long, value_name = "MOID", default_value = "platform")]
     pub platform: String,
+
+    /// Percent of a node's measured capacity that new conferences may fill, 1 to 100; the rest is for those
+    /// who join later
+    #[arg(long, value_name = "PERCENT", default_value_t = FILL_PERCENT, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub fill: u32,
 
     /// Numbers to choose from for conferences without one, as FIRST-LAST
     #[arg(long, value_name = "FIRST-LAST", default_value = "800000-899999", value_parser = numbers)]
@@ -133,6 +139,7 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
         announce_ms: options.announce_ms,
         platform: options.platform,
         numbers: options.numbers,
+        fill_percent_max: options.fill,
         store: name.clone(),
         ..Options::default()
     };

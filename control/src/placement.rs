@@ -1,49 +1,173 @@
-//! Which node takes a new conference. Pure.
+//! Which node takes a new conference, and whether one more participant fits. Pure.
 //!
-//! Least load: legs, then conferences, both with what was placed since the node's last report, so that many
-//! creates between two reports spread evenly. The same input gives the same answer.
+//! Work is counted in [`units`]. A node's load is what its conferences are promised, whether or not all
+//! have come, or what it says it carries if that is more. A new conference goes where the share of the
+//! capacity in use is lowest afterwards, and only where it stays below the limit; the rest is kept for
+//! those who join later. A node that has not measured itself is never full, and compares as if each of its
+//! workers had a usual capacity. The same input gives the same answer.
 
-use crate::conference::Node;
+use crate::conference::{Conference, Node, Phase};
 use crate::refusal::Refusal;
 use motet_proto::registry::NodeState;
 use std::collections::BTreeMap;
 use tonic::Code;
 
-/// Legs that a conference is expected to get, as long as its node has not reported them.
-const LEGS_EXPECTED: u64 = 3;
+pub mod units;
 
-/// Takes the least loaded node that is ready and was not tried; counts the conference against it. Gives the
-/// node's id and room. A refusal says why for each candidate.
+/// Capacity of a worker that was not measured, for comparing only.
+const WORKER_UNITS_ASSUMED: u64 = 100_000;
+/// Percent of a node's capacity that new conferences may fill, unless control is told otherwise.
+pub const FILL_PERCENT: u32 = 70;
+
+/// Work and seats that nodes have promised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Promised {
+    /// In [`units`].
+    pub units: u64,
+    /// Participants who are there or expected.
+    pub legs: u64,
+    /// Conferences.
+    pub conferences: u64,
+}
+
+/// What a new conference asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// In [`units`].
+    pub units: u64,
+    /// Participants expected.
+    pub legs: u64,
+    /// Percent of a node's capacity that may be in use afterwards.
+    pub fill_percent_max: u32,
+}
+
+/// What each node has promised. A conference that is being changed counts as it will be; one that waits to
+/// be restored counts where it last was, in case its node comes back.
+pub fn promised<'a>(conferences: impl Iterator<Item = &'a Conference>) -> BTreeMap<&'a str, Promised> {
+    let mut nodes: BTreeMap<&str, Promised> = BTreeMap::new();
+    for conference in conferences {
+        let record = conference.next_record();
+        if record.phase == Phase::Ended {
+            continue;
+        }
+        let node = nodes.entry(&record.node_id).or_default();
+        node.units += record.units();
+        node.legs += u64::from(record.seats());
+        node.conferences += 1;
+    }
+    nodes
+}
+
+/// The node for a new conference: its id and room. A refusal says why for each candidate.
 pub fn place(
-    nodes: &mut BTreeMap<String, Node>,
+    nodes: &BTreeMap<String, Node>,
+    promised: &BTreeMap<&str, Promised>,
+    wanted: Wanted,
     tried: &BTreeMap<String, String>,
 ) -> Result<(String, String), Refusal> {
     let mut reasons = Vec::new();
-    let mut best: Option<(u64, u64, String)> = None;
-    for (id, node) in nodes.iter() {
-        if let Some(why) = tried.get(id).cloned().or_else(|| unfit(node)) {
+    let mut best: Option<((u64, u64), &String, &Node)> = None;
+    for (id, node) in nodes {
+        let load = Load::of(node, promised.get(id.as_str()).copied().unwrap_or_default());
+        if let Some(why) = tried.get(id).cloned().or_else(|| unfit(node)).or_else(|| load.full(wanted)) {
             reasons.push(format!("{id}: {why}"));
             continue;
         }
-        let load = node.description.load.as_ref();
-        let conferences = u64::from(load.map_or(0, |load| load.conferences)) + u64::from(node.placed);
-        let legs = u64::from(load.map_or(0, |load| load.legs)) + LEGS_EXPECTED * u64::from(node.placed);
-        let candidate = (legs, conferences, id.clone());
-        if best.as_ref().is_none_or(|best| candidate < *best) {
-            best = Some(candidate);
+        let rank = (load.share_after(wanted), load.promised.conferences);
+        if best.is_none_or(|(other, _, _)| rank < other) {
+            best = Some((rank, id, node));
         }
     }
-    let Some((_, _, id)) = best else {
-        let why =
-            if reasons.is_empty() { "no node has announced itself".to_owned() } else { reasons.join("; ") };
-        return Err(Refusal::plain(Code::ResourceExhausted, format!("no node takes the conference: {why}")));
-    };
-    let node = nodes.get_mut(&id).expect("the best is one of them");
-    node.placed += 1;
-    Ok((id, node.description.room.clone()))
+    match best {
+        Some((_, id, node)) => Ok((id.clone(), node.description.room.clone())),
+        None => {
+            let why = if reasons.is_empty() {
+                "no node has announced itself".to_owned()
+            } else {
+                reasons.join("; ")
+            };
+            Err(Refusal::plain(Code::ResourceExhausted, format!("no node takes the conference: {why}")))
+        }
+    }
 }
 
-/// Why a node cannot take a conference.
+/// Whether a conference on this node may grow by so many units beyond what it was promised. What is kept
+/// free of new conferences is there for this.
+pub fn check_growth(id: &str, node: &Node, promised: Promised, units: u64) -> Result<(), Refusal> {
+    let load = Load::of(node, promised);
+    if load.capacity == 0 || load.units + units <= load.capacity {
+        return Ok(());
+    }
+    let left = load.capacity.saturating_sub(load.units);
+    let why = format!(
+        "node {id} has {left} of {} units left and the participant needs {units}, more than the conference \
+         was created for; create it with more expected participants, or on another node",
+        load.capacity
+    );
+    Err(Refusal::plain(Code::ResourceExhausted, why))
+}
+
+/// Units that a node has, and those in use; 0 of 0 when it was not measured and runs nothing.
+pub fn units_of_node(node: &Node, promised: Promised) -> (u64, u64) {
+    let load = Load::of(node, promised);
+    (load.capacity, load.units)
+}
+
+/// A node's load against its capacity.
+struct Load {
+    /// Measured; 0: not.
+    capacity: u64,
+    /// In use.
+    units: u64,
+    legs: u64,
+    legs_max: u64,
+    workers: u64,
+    ports_left: bool,
+    promised: Promised,
+}
+
+impl Load {
+    fn of(node: &Node, promised: Promised) -> Load {
+        let capacity = node.description.capacity.clone().unwrap_or_default();
+        let reported = node.description.load.clone().unwrap_or_default();
+        Load {
+            capacity: capacity.units,
+            // What others made it carry counts too; a float beyond all packets is no load.
+            units: promised.units.max(reported.packets_per_second.clamp(0.0, 1e12) as u64),
+            legs: promised.legs.max(u64::from(reported.legs)),
+            legs_max: u64::from(capacity.legs_max),
+            workers: u64::from(capacity.workers.max(1)),
+            ports_left: capacity.ports_max == 0 || reported.ports_used < capacity.ports_max,
+            promised,
+        }
+    }
+
+    /// Why a conference does not fit. None: it does, as far as is known.
+    fn full(&self, wanted: Wanted) -> Option<String> {
+        let limit = self.capacity * u64::from(wanted.fill_percent_max) / 100;
+        if self.capacity > 0 && self.units + wanted.units > limit {
+            return Some(format!(
+                "has {} of {limit} units left ({} % of {} measured), {} are needed",
+                limit.saturating_sub(self.units),
+                wanted.fill_percent_max,
+                self.capacity,
+                wanted.units
+            ));
+        }
+        if self.legs_max > 0 && self.legs + wanted.legs > self.legs_max {
+            return Some(format!("has {} of {} legs", self.legs, self.legs_max));
+        }
+        (!self.ports_left).then(|| "has no media ports left".to_owned())
+    }
+
+    /// Millionths of the capacity in use with the conference.
+    fn share_after(&self, wanted: Wanted) -> u64 {
+        let capacity = if self.capacity > 0 { self.capacity } else { self.workers * WORKER_UNITS_ASSUMED };
+        (self.units + wanted.units).saturating_mul(1_000_000) / capacity
+    }
+}
+
+/// Why a node cannot take a conference, however empty it is.
 fn unfit(node: &Node) -> Option<String> {
     match node.state {
         NodeState::Ready if node.description.draining => Some("drains".to_owned()),
@@ -60,46 +184,4 @@ pub fn reachable(node: &Node) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use motet_proto::node::{Load, NodeDescription};
-
-    fn node(state: NodeState, legs: u32) -> Node {
-        let load = Some(Load { legs, conferences: legs / 3, ..Load::default() });
-        Node::for_test(state, NodeDescription { load, ..NodeDescription::default() })
-    }
-
-    #[test]
-    fn many_creates_between_two_reports_spread_evenly() {
-        let mut nodes: BTreeMap<String, Node> =
-            (0..4).map(|n| (format!("n{n}"), node(NodeState::Ready, 0))).collect();
-        for _ in 0..500 {
-            place(&mut nodes, &BTreeMap::new()).expect("all are ready");
-        }
-        assert!(nodes.values().all(|node| node.placed == 125));
-    }
-
-    #[test]
-    fn the_least_loaded_ready_node_is_taken() {
-        let mut nodes = BTreeMap::from([
-            ("a".to_owned(), node(NodeState::Ready, 30)),
-            ("b".to_owned(), node(NodeState::Lost, 0)),
-            ("c".to_owned(), node(NodeState::Ready, 12)),
-        ]);
-        assert_eq!(place(&mut nodes, &BTreeMap::new()).expect("two are ready").0, "c");
-    }
-
-    #[test]
-    fn a_refusal_says_why_for_each() {
-        let mut nodes = BTreeMap::from([
-            ("a".to_owned(), node(NodeState::Draining, 0)),
-            ("b".to_owned(), node(NodeState::Lost, 0)),
-            ("c".to_owned(), node(NodeState::Ready, 0)),
-        ]);
-        let tried = BTreeMap::from([("c".to_owned(), "port range exhausted".to_owned())]);
-        let refusal = place(&mut nodes, &tried).expect_err("none is left");
-        for part in ["a: drains", "b: does not answer", "c: port range exhausted"] {
-            assert!(refusal.message.contains(part), "{}", refusal.message);
-        }
-    }
-}
+mod tests;

@@ -25,6 +25,7 @@ fn record(id: &str, number: &str, version: u64) -> Record {
         revision: 1,
         version,
         participants: BTreeMap::new(),
+        expected: 5,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What control knows, as applications see it.
 
 use super::model::{Conference, Phase, State};
+use crate::placement;
 use motet_proto::conference as wire;
 use motet_proto::registry::RegisteredNode;
 
@@ -89,12 +90,18 @@ impl State {
 
     /// Nodes, by id.
     pub fn list_nodes(&self, steady_ms: u64) -> Vec<RegisteredNode> {
-        let show = |node: &super::model::Node| RegisteredNode {
+        let promised = placement::promised(self.conferences.values());
+        let show = |(id, node): (&String, &super::model::Node)| RegisteredNode {
             address: node.address.clone(),
             node: Some(node.description.clone()),
             state: node.state.into(),
             silent_ms: steady_ms.saturating_sub(node.announced_ms),
+            units_used: placement::units_of_node(
+                node,
+                promised.get(id.as_str()).copied().unwrap_or_default(),
+            )
+            .1,
         };
-        self.nodes.values().map(show).collect()
+        self.nodes.iter().map(show).collect()
     }
 }

@@ -139,6 +139,7 @@ impl Step<'_> {
             revision: copy.revision,
             version: 0,
             participants,
+            expected: 0,
         }
     }
 

@@ -19,6 +19,7 @@ mod model;
 mod nodes;
 mod operations;
 mod requests;
+mod room;
 mod step;
 #[cfg(test)]
 mod tests;

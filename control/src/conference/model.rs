@@ -3,6 +3,7 @@
 use super::media::Medium;
 use super::requests::{Request, Response};
 use crate::nodes::NodeFailure;
+use crate::placement::{FILL_PERCENT, units};
 use crate::refusal::Refusal;
 use crate::store::StoreError;
 use motet_proto::conference::ConferenceEvent;
@@ -89,6 +90,21 @@ pub struct Record {
     pub version: u64,
     /// Participants by id.
     pub participants: BTreeMap<String, Participant>,
+    /// Participants that room is kept for.
+    #[serde(default)]
+    pub expected: u32,
+}
+
+impl Record {
+    /// Work that the conference is promised; see [`units`].
+    pub fn units(&self) -> u64 {
+        units::units_of(&self.participants, self.expected)
+    }
+
+    /// Participants who are there or expected.
+    pub fn seats(&self) -> u32 {
+        self.expected.max(self.participants.len() as u32)
+    }
 }
 
 /// A participant as it was added.
@@ -166,8 +182,6 @@ pub struct Node {
     pub announced_ms: u64,
     /// Lost when it has not announced until then.
     pub lease_until_ms: u64,
-    /// Conferences placed since its last report, which does not count them yet.
-    pub(crate) placed: u32,
     /// The list that was asked for, and the step at which it was.
     pub(super) listing: Option<Token>,
     /// When to ask for a list again.
@@ -206,6 +220,8 @@ pub struct Options {
     pub platform: String,
     /// Numbers to choose from when none is asked for, both inclusive.
     pub numbers: (u64, u64),
+    /// Percent of a node's measured capacity that new conferences may fill.
+    pub fill_percent_max: u32,
     /// How the store is called in messages.
     pub store: String,
 }
@@ -219,6 +235,7 @@ impl Default for Options {
             tombstone_ms: 600_000,
             platform: "platform".into(),
             numbers: (800_000, 899_999),
+            fill_percent_max: FILL_PERCENT,
             store: "embedded".into(),
         }
     }

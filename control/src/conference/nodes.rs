@@ -37,7 +37,7 @@ impl Step<'_> {
         if same {
             let node = self.state.nodes.get_mut(&id).expect("looked at a moment ago");
             node.description = description;
-            (node.announced_ms, node.lease_until_ms, node.placed) = (now, now + lease_ms, 0);
+            (node.announced_ms, node.lease_until_ms) = (now, now + lease_ms);
             match (node.state, draining) {
                 (NodeState::Ready, true) => {
                     node.state = NodeState::Draining;
@@ -56,7 +56,6 @@ impl Step<'_> {
             state: NodeState::Joining,
             announced_ms: now,
             lease_until_ms: now + lease_ms,
-            placed: 0,
             listing: None,
             list_at_ms: 0,
         };
@@ -226,7 +225,6 @@ impl Node {
             state,
             announced_ms: 0,
             lease_until_ms: 0,
-            placed: 0,
             listing: None,
             list_at_ms: 0,
         }

@@ -5,9 +5,10 @@ use super::model::{
     Abandoned, Conference, Effect, Operation, Participant, Phase, Record, RequestId, Token, Work,
 };
 use super::requests::{Request, Response};
+use super::room::expected_participants;
 use super::step::{About, RETRY_MS, Step};
 use crate::nodes::NodeFailure;
-use crate::placement;
+use crate::placement::{self, units};
 use crate::refusal::Refusal;
 use crate::store::StoreError;
 use motet_proto::conference as wire;
@@ -97,6 +98,7 @@ impl Step<'_> {
                 };
             }
         }
+        let expected = expected_participants(&create)?;
         let number_chosen = create.number.is_empty();
         let number = if number_chosen { self.free_number(None)? } else { create.number };
         if self.number_taken(&number) {
@@ -104,7 +106,7 @@ impl Step<'_> {
             return Err(Refusal::at(Code::AlreadyExists, "number", why));
         }
         let tried = BTreeMap::new();
-        let (node_id, room) = placement::place(&mut self.state.nodes, &tried)?;
+        let (node_id, room) = self.place(units::units_of(&BTreeMap::new(), expected), expected, &tried)?;
         let record = Record {
             id: moid.clone(),
             number,
@@ -122,6 +124,7 @@ impl Step<'_> {
             revision: 1,
             version: 1,
             participants: BTreeMap::new(),
+            expected,
         };
         self.state.conferences.insert(moid.clone(), Conference::new(record.clone()));
         self.start(&moid, record, Work::Create { request, tried, number_chosen });
@@ -179,7 +182,9 @@ impl Step<'_> {
             let why = format!("'{participant}' is in the conference with other media; remove it first");
             return Err(Refusal::at(Code::AlreadyExists, "participant", why));
         }
+        let before = next.clone();
         next.participants.insert(participant.clone(), Participant { name: add.name, media });
+        self.check_growth(&before, &next)?;
         next.revision += 1;
         self.start(moid, next, Work::Change { request, joins: true, participant });
         Ok(None)
@@ -418,7 +423,7 @@ impl Step<'_> {
                 tried.insert(operation.next.node_id.clone(), failure.to_string());
                 // It may have heard all the same.
                 self.delete_on(&operation.next.node_id, moid, operation.next.epoch);
-                match placement::place(&mut self.state.nodes, &tried) {
+                match self.place(operation.next.units(), operation.next.seats(), &tried) {
                     Ok((node_id, room)) => {
                         let epoch = operation.next.epoch + 1;
                         let next = Record { node_id, room, epoch, ..operation.next };

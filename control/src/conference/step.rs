@@ -217,7 +217,12 @@ pub(super) struct About<'a> {
 }
 
 impl Conference {
-    pub(super) fn new(record: Record) -> Conference {
+    /// The record as it will be when what is being done succeeds.
+    pub(crate) fn next_record(&self) -> &Record {
+        self.operation.as_ref().map_or(&self.record, |operation| &operation.next)
+    }
+
+    pub(crate) fn new(record: Record) -> Conference {
         Conference {
             record,
             allocation: None,

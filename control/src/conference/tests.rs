@@ -15,6 +15,7 @@ use tonic::Code;
 use wire::ConferenceEventKind as Kind;
 
 mod histories;
+mod room;
 
 /// What a node runs of a conference: epoch, revision, metadata.
 type Copy = (u64, u64, Vec<u8>);

@@ -15,6 +15,7 @@
 //! `docs/packet.md` for a packet's way.
 #![forbid(unsafe_code)]
 
+pub mod calibration;
 pub mod error;
 pub mod model;
 pub mod notify;
@@ -30,6 +31,7 @@ mod meter;
 mod metrics;
 mod numa;
 mod options;
+mod rates;
 mod resources;
 mod run;
 mod service;
@@ -38,6 +40,6 @@ mod state;
 mod testing;
 mod worker;
 
-pub use numa::{NumaMemory, NumaOptions};
-pub use options::NodeOptions;
+pub use numa::{NumaMemory, NumaOptions, allowed_cpus};
+pub use options::{Calibrate, NodeOptions, io_choice};
 pub use run::{RunningNode, bind, run, start};

@@ -180,6 +180,13 @@ fn choose_cores(node: &NumaNode, cpus: &[usize], count: Option<usize>) -> Result
     Ok(order)
 }
 
+/// CPUs that the calling thread may run on, ascending.
+pub fn allowed_cpus() -> Vec<usize> {
+    let allowed = allowed_here();
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    (0..CpuSet::MAX_CPU).filter(|cpu| allowed(*cpu)).take(count).collect()
+}
+
 /// Whether the calling thread may run on a CPU. Unknown counts as yes: pinning will tell.
 pub(crate) fn allowed_here() -> impl Fn(usize) -> bool {
     let set = rustix::thread::sched_getaffinity(None).ok();

@@ -1,11 +1,13 @@
 //! Command-line options of a node.
 
+use crate::calibration::{Bounds, Calibration};
 use crate::numa::{Binding, NumaOptions, Wanted, allowed_here, card_warnings, interface_of};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use motet_net::IoChoice;
 use motet_status::Listen;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 /// Options of `motet node`.
 #[derive(Args, Clone, Debug)]
@@ -58,6 +60,27 @@ pub struct NodeOptions {
     #[arg(long, value_name = "IP:PORT|off")]
     pub metrics: Option<Listen>,
 
+    /// Folder that the node keeps what it measured in
+    #[arg(long, value_name = "FOLDER", env = "STATE_DIRECTORY")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Whether the node measures what a worker can carry before it serves, which takes some ten seconds:
+    /// auto does once for each machine, kernel, back end and version, and only with --state-dir
+    #[arg(long, value_enum, value_name = "auto|always|never", default_value_t = Calibrate::Auto)]
+    pub calibrate: Calibrate,
+
+    /// What must hold at the rate that is measured.
+    #[command(flatten)]
+    pub bounds: Bounds,
+
+    /// What was measured; it is described to control.
+    #[arg(skip)]
+    pub calibration: Option<Calibration>,
+
+    /// Send runs of packets as one message (UDP_SEGMENT). Off only to measure what single packets cost.
+    #[arg(skip = true)]
+    pub gso: bool,
+
     /// Which socket to run on.
     #[command(flatten)]
     pub numa: NumaOptions,
@@ -65,6 +88,17 @@ pub struct NodeOptions {
     /// End when standard input is closed: for a supervisor that must not leave an orphan
     #[arg(long, hide = true)]
     pub exit_with_stdin: bool,
+}
+
+/// When a node measures itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Calibrate {
+    /// When no kept result holds, and there is a place to keep one.
+    Auto,
+    /// At each start.
+    Always,
+    /// Never; a kept result that holds is used.
+    Never,
 }
 
 impl Default for NodeOptions {
@@ -112,7 +146,8 @@ fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
     }
 }
 
-fn io_choice(text: &str) -> Result<IoChoice, String> {
+/// Reads the value of `--io`: auto, uring or mmsg.
+pub fn io_choice(text: &str) -> Result<IoChoice, String> {
     match text {
         "auto" => Ok(IoChoice::Auto),
         "uring" => Ok(IoChoice::Uring),

@@ -1,11 +1,13 @@
 //! Starts and ends a node.
 
 use crate::announce::{announce, leave};
+use crate::calibration::Calibration;
 use crate::events::{Events, by_name};
 use crate::notify;
 use crate::numa::Binding;
 use crate::options::NodeOptions;
 use crate::ports::PortPool;
+use crate::rates::{Rates, Sample};
 use crate::service::Service;
 use crate::state::State;
 use crate::worker::{Gauge, Worker, WorkerOptions};
@@ -14,7 +16,7 @@ use motet_net::{Io, Options as IoOptions};
 use motet_proto::node as wire;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -42,13 +44,14 @@ pub(crate) struct Shared {
     pub(crate) gauges: Vec<Gauge>,
     /// The workers' end of their queue of events, to see how full it is.
     pub(crate) events_in: mpsc::Sender<(usize, motet_relay::Event)>,
-    /// Bits of the f64 of the busiest worker's share.
-    busy_share: AtomicU64,
+    calibration: Option<Calibration>,
+    rates: Rates,
 }
 
 impl Shared {
     pub(crate) async fn describe(&self) -> wire::NodeDescription {
         let status = self.status().await;
+        let measured = self.calibration.as_ref();
         wire::NodeDescription {
             node_id: self.node_id.clone(),
             boot_id: self.boot_id.clone(),
@@ -62,7 +65,9 @@ impl Shared {
                 workers: self.gauges.len() as u32,
                 legs_max: self.gauges.len() as u32 * motet_relay::limits::LEGS_MAX as u32,
                 ports_max: self.ports_max,
-                packets_per_second: 0,
+                packets_per_second: measured.map_or(0, |measured| measured.packets_per_second as u32),
+                units: measured.map_or(0, |measured| measured.units(self.gauges.len() as u32)),
+                calibration: measured.map(Calibration::to_wire),
             }),
             load: status.load,
             draining: status.draining,
@@ -71,8 +76,7 @@ impl Shared {
     }
 
     pub(crate) async fn status(&self) -> wire::NodeStatus {
-        let busy_share = f64::from_bits(self.busy_share.load(Ordering::Relaxed));
-        let load = Some(self.state.lock().await.load(busy_share));
+        let load = Some(self.state.lock().await.load(self.rates.read()));
         wire::NodeStatus { load, draining: self.draining.load(Ordering::Relaxed) }
     }
 }
@@ -99,6 +103,11 @@ impl RunningNode {
     /// Where metrics and health are served over HTTP; none: switched off.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.status.as_ref().map(motet_status::Server::address)
+    }
+
+    /// Time that the workers have spent on a processor, all together.
+    pub fn workers_busy(&self) -> Duration {
+        self.shared.gauges.iter().map(|gauge| cpu_times(gauge.thread_id).on_cpu).sum()
     }
 
     /// Name of the node.
@@ -190,7 +199,8 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
         io_backend,
         io_reason,
         ports_max,
-        busy_share: AtomicU64::new(0),
+        calibration: options.calibration.clone(),
+        rates: Rates::default(),
     });
 
     let status = motet_status::serve(options.metrics, address, Arc::clone(&shared)).await?;
@@ -260,7 +270,11 @@ fn start_workers(
     for (index, core) in binding.workers.iter().copied().enumerate() {
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let (choice, binding) = (options.io, binding.clone());
-        let io_options = IoOptions { incoming_cpu: core.map(|core| core as u32), ..IoOptions::default() };
+        let io_options = IoOptions {
+            incoming_cpu: core.map(|core| core as u32),
+            gso: options.gso,
+            ..IoOptions::default()
+        };
         let open = move || {
             // Before the ring is made, so that its memory follows.
             binding.bind_memory()?;
@@ -318,21 +332,15 @@ async fn forward_events(
 
 /// Measures the workers and shows the node's status each second.
 async fn show_status(shared: Arc<Shared>, events: Events) {
-    let busy = || shared.gauges.iter().map(|gauge| cpu_times(gauge.thread_id).on_cpu).collect();
-    let mut before: Vec<Duration> = busy();
+    let mut last = Sample::take(&shared.gauges);
     let mut ticks = tokio::time::interval(STATUS_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut last = ticks.tick().await;
+    ticks.tick().await;
     loop {
-        let now = ticks.tick().await;
-        let wall = now.duration_since(last).max(Duration::from_nanos(1)).as_secs_f64();
+        ticks.tick().await;
+        let now = Sample::take(&shared.gauges);
+        shared.rates.show(now.since(&last));
         last = now;
-        let used = busy();
-        let shares =
-            used.iter().zip(&before).map(|(now, before)| now.saturating_sub(*before).as_secs_f64() / wall);
-        let busiest = shares.fold(0.0, f64::max).min(1.0);
-        before = used;
-        shared.busy_share.store(busiest.to_bits(), Ordering::Relaxed);
         events.send("", 0, Kind::Status(shared.status().await));
     }
 }

@@ -57,6 +57,9 @@ struct Create {
     /// The same id gives the same conference: makes the call safe to repeat
     #[arg(long, value_name = "ID", default_value = "")]
     request_id: String,
+    /// Participants to keep room for, with sound and a camera each; more may join while there is room
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    participants: u32,
     #[command(flatten)]
     server: Server,
 }
@@ -154,8 +157,8 @@ pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
 }
 
 async fn create(options: Create) -> Result<ExitCode> {
-    let Create { name, number, user_domain, request_id, server } = options;
-    let create = CreateRequest { name, number, user_domain, request_id };
+    let Create { name, number, user_domain, request_id, participants, server } = options;
+    let create = CreateRequest { name, number, user_domain, request_id, expected_participants: participants };
     let (control, mut client) = server.conferences().await?;
     let info = control.answer(client.create(create)).await?;
     done(server.json, show::conference(&info), || {

@@ -58,7 +58,7 @@ impl Session {
         let mut members = Vec::new();
         let mut infos = Vec::new();
         for conference in 0..options.conferences {
-            let id = self.create(conference, run).await?;
+            let id = self.create(options, conference, run).await?;
             for participant in 0..options.participants {
                 members.extend(self.join(options, &id, conference, participant, run).await?);
             }
@@ -83,10 +83,11 @@ impl Session {
         }
     }
 
-    async fn create(&mut self, conference: u32, run: u32) -> anyhow::Result<String> {
+    async fn create(&mut self, options: &LoadOptions, conference: u32, run: u32) -> anyhow::Result<String> {
         let request = CreateRequest {
             name: format!("load {run:08x} {conference}"),
             request_id: format!("load-{run:08x}-{conference}"),
+            expected_participants: options.participants,
             ..CreateRequest::default()
         };
         let info = self.connection.answer(self.client.create(request)).await;

@@ -4,6 +4,7 @@ use super::{Conference, State};
 use crate::error::NodeError;
 use crate::metrics::io_drops;
 use crate::model::{MediaKind, RouteKey};
+use crate::rates::Rate;
 use motet_proto::{media, node as wire};
 use std::collections::HashMap;
 
@@ -71,12 +72,13 @@ impl State {
         self.conferences.values().map(|conference| conference.running(full)).collect()
     }
 
-    /// How busy the node is; `busy_share` is measured by the caller.
-    pub(crate) fn load(&self, busy_share: f64) -> wire::Load {
+    /// How busy the node is; what is per time is measured by the caller.
+    pub(crate) fn load(&self, rate: Rate) -> wire::Load {
         let mut load = wire::Load {
             conferences: self.conferences.len() as u32,
             ports_used: self.pools.iter().map(|pool| 2 * pool.used() as u32).sum(),
-            busy_share,
+            busy_share: rate.busy_share,
+            packets_per_second: rate.packets_per_second,
             ..wire::Load::default()
         };
         let mut drops: HashMap<String, u64> = HashMap::new();

@@ -1,0 +1,86 @@
+//! Room on nodes that have measured themselves.
+
+use super::*;
+
+/// Nodes with so many units each.
+fn world(nodes: &[(&str, u64)]) -> World {
+    let mut world = World::new();
+    for (name, units) in nodes {
+        world.nodes.entry((*name).to_owned()).or_default();
+        world.requests += 1;
+        let capacity = Some(node::Capacity { units: *units, workers: 1, ..Default::default() });
+        let description = NodeDescription {
+            node_id: (*name).into(),
+            boot_id: "b1".into(),
+            capacity,
+            ..NodeDescription::default()
+        };
+        let announcement = NodeAnnouncement { address: (*name).into(), description, leaving: false };
+        world.event(Event::Announced(RequestId(world.requests), Box::new(announcement)));
+    }
+    world.settle();
+    world
+}
+
+fn create(world: &mut World, id: &str, expected_participants: u32) -> u64 {
+    let create = wire::CreateRequest { expected_participants, ..Default::default() };
+    world.request(Request::Create { id: id.into(), create })
+}
+
+fn units_used(world: &mut World) -> Vec<u64> {
+    let request = world.request(Request::ListNodes);
+    let Ok(Response::Nodes(list)) = &world.replies[&request] else { panic!("a list") };
+    list.nodes.iter().map(|node| node.units_used).collect()
+}
+
+#[test]
+fn what_is_promised_counts_before_anybody_comes() {
+    // Five participants with sound and picture: 5 * 4 * 250 units.
+    let mut world = world(&[("n1", 10_000), ("n2", 8_000)]);
+    for id in ["c1", "c2"] {
+        create(&mut world, id, 5);
+    }
+    // Not even the answers of store and nodes have come.
+    assert_eq!(units_used(&mut world), [5_000, 5_000], "one on each");
+    world.settle();
+    let third = create(&mut world, "c3", 5);
+    let refusal = world.refusal(third);
+    assert_eq!(refusal.code, Code::ResourceExhausted);
+    assert!(refusal.message.contains("n1: has 2000 of 7000 units left"), "{refusal}");
+    assert!(refusal.message.contains("n2: has 600 of 5600 units left"), "{refusal}");
+    assert!(!world.state.conferences.contains_key("c3"), "nothing was changed");
+
+    let end = wire::EndRequest { conference: "c1".into(), reason: String::new() };
+    world.request(Request::End(end));
+    world.settle();
+    create(&mut world, "c4", 5);
+    world.settle();
+    assert_eq!(world.phase("c4"), Phase::Running, "what ended gives its room back");
+}
+
+#[test]
+fn those_who_were_expected_may_come_and_more_while_there_is_room() {
+    // Two are expected: 2 * 250 units, of which their sound alone is 100.
+    let mut world = world(&[("n1", 800)]);
+    create(&mut world, "c1", 2);
+    world.settle();
+    for (name, used) in [("a", 100), ("b", 100), ("c", 300), ("d", 600)] {
+        let joined = world.join("c1", name);
+        world.settle();
+        assert!(world.replies[&joined].is_ok(), "{name}");
+        // Until the second has come, an empty seat with a camera that nobody can see is kept.
+        assert_eq!(units_used(&mut world), [used], "{name}");
+    }
+    let fifth = world.join("c1", "e");
+    let refusal = world.refusal(fifth);
+    assert_eq!(refusal.code, Code::ResourceExhausted);
+    assert!(refusal.message.contains("200 of 800 units left and the participant needs 400"), "{refusal}");
+    assert_eq!(world.state.conferences["c1"].record.participants.len(), 4, "nothing was changed");
+}
+
+#[test]
+fn nonsense_is_refused_by_name() {
+    let mut world = world(&[("n1", 0)]);
+    let request = create(&mut world, "c1", 10_001);
+    assert_eq!(world.refusal(request).field, "expected_participants");
+}

@@ -1,0 +1,149 @@
+//! Nodes of different size and load.
+
+use super::*;
+use motet_proto::node::{self as wire, Capacity, NodeDescription};
+use proptest::prelude::*;
+
+const WANTED: Wanted = Wanted { units: 1_500, legs: 3, fill_percent_max: 70 };
+
+fn node(state: NodeState, units: u64) -> Node {
+    let capacity = Some(Capacity { units, workers: 1, ..Capacity::default() });
+    Node::for_test(state, NodeDescription { capacity, ..NodeDescription::default() })
+}
+
+fn ready(units: u64) -> Node {
+    node(NodeState::Ready, units)
+}
+
+fn nodes(given: &[(&str, Node)]) -> BTreeMap<String, Node> {
+    given.iter().map(|(id, node)| ((*id).to_owned(), node.clone())).collect()
+}
+
+/// Places so many conferences one after the other; gives how many each node got, and why the last was
+/// refused.
+fn fill(nodes: &BTreeMap<String, Node>, count: usize) -> (BTreeMap<&str, Promised>, Option<Refusal>) {
+    let mut promised: BTreeMap<&str, Promised> = BTreeMap::new();
+    for _ in 0..count {
+        match place(nodes, &promised, WANTED, &BTreeMap::new()) {
+            Ok((id, _)) => {
+                let (id, _) = nodes.get_key_value(&id).expect("one of them");
+                let node = promised.entry(id).or_default();
+                node.units += WANTED.units;
+                node.legs += WANTED.legs;
+                node.conferences += 1;
+            }
+            Err(refusal) => return (promised, Some(refusal)),
+        }
+    }
+    (promised, None)
+}
+
+fn conferences(promised: &BTreeMap<&str, Promised>) -> Vec<u64> {
+    promised.values().map(|promised| promised.conferences).collect()
+}
+
+#[test]
+fn many_creates_between_two_reports_spread_evenly() {
+    for units in [0, 1_000_000] {
+        let nodes =
+            nodes(&[("a", ready(units)), ("b", ready(units)), ("c", ready(units)), ("d", ready(units))]);
+        let (promised, refused) = fill(&nodes, 400);
+        assert_eq!((conferences(&promised), refused), (vec![100; 4], None), "{units} units each");
+    }
+}
+
+#[test]
+fn nodes_fill_in_proportion_to_what_they_measured() {
+    let nodes = nodes(&[("big", ready(600_000)), ("small", ready(200_000))]);
+    assert_eq!(conferences(&fill(&nodes, 200).0), [150, 50]);
+}
+
+#[test]
+fn room_is_kept_and_then_refused_with_the_figures() {
+    let nodes = nodes(&[("a", ready(10_000)), ("b", node(NodeState::Lost, 10_000))]);
+    // 70 % of 10,000 holds four conferences of 1,500.
+    let (promised, refused) = fill(&nodes, 10);
+    assert_eq!(conferences(&promised), [4]);
+    let refusal = refused.expect("the fifth has no room");
+    assert_eq!(refusal.code, Code::ResourceExhausted);
+    let expected = "no node takes the conference: a: has 1000 of 7000 units left (70 % of 10000 measured), \
+                    1500 are needed; b: does not answer";
+    assert_eq!(refusal.message, expected);
+}
+
+#[test]
+fn a_node_that_was_not_measured_is_never_full() {
+    let nodes = nodes(&[("a", ready(0))]);
+    assert_eq!(fill(&nodes, 1_000).1, None);
+}
+
+#[test]
+fn what_a_node_carries_for_others_counts() {
+    let mut busy = ready(10_000);
+    busy.description.load = Some(wire::Load { packets_per_second: 6_000.0, ..wire::Load::default() });
+    let nodes = nodes(&[("busy", busy.clone()), ("calm", ready(10_000))]);
+    let none = BTreeMap::new();
+    assert_eq!(place(&nodes, &none, WANTED, &BTreeMap::new()).expect("one is calm").0, "calm");
+    assert_eq!(units_of_node(&busy, Promised::default()), (10_000, 6_000));
+    // Nonsense is no load.
+    busy.description.load = Some(wire::Load { packets_per_second: f64::NAN, ..wire::Load::default() });
+    assert_eq!(units_of_node(&busy, Promised::default()), (10_000, 0));
+}
+
+#[test]
+fn legs_and_ports_have_limits_too() {
+    let mut few_legs = ready(0);
+    few_legs.description.capacity = Some(Capacity { workers: 1, legs_max: 2, ..Capacity::default() });
+    let mut no_ports = ready(0);
+    no_ports.description.capacity = Some(Capacity { workers: 1, ports_max: 40, ..Capacity::default() });
+    no_ports.description.load = Some(wire::Load { ports_used: 40, ..wire::Load::default() });
+    let nodes = nodes(&[("few-legs", few_legs), ("no-ports", no_ports)]);
+    let refusal = place(&nodes, &BTreeMap::new(), WANTED, &BTreeMap::new()).expect_err("both are full");
+    assert!(refusal.message.contains("few-legs: has 0 of 2 legs"), "{}", refusal.message);
+    assert!(refusal.message.contains("no-ports: has no media ports left"), "{}", refusal.message);
+}
+
+#[test]
+fn a_refusal_says_why_for_each() {
+    let nodes = nodes(&[
+        ("a", node(NodeState::Draining, 0)),
+        ("b", node(NodeState::Lost, 0)),
+        ("c", ready(0)),
+        ("d", node(NodeState::Joining, 0)),
+    ]);
+    let tried = BTreeMap::from([("c".to_owned(), "port range exhausted".to_owned())]);
+    let refusal = place(&nodes, &BTreeMap::new(), WANTED, &tried).expect_err("none is left");
+    for part in ["a: drains", "b: does not answer", "c: port range exhausted", "d: has not said yet"] {
+        assert!(refusal.message.contains(part), "{}", refusal.message);
+    }
+    let none = place(&BTreeMap::new(), &BTreeMap::new(), WANTED, &tried).expect_err("there are none");
+    assert!(none.message.contains("no node has announced itself"), "{}", none.message);
+}
+
+#[test]
+fn those_who_join_may_use_what_was_kept_free() {
+    let node = ready(10_000);
+    let promised = Promised { units: 9_000, legs: 30, conferences: 6 };
+    assert_eq!(check_growth("a", &node, promised, 1_000), Ok(()));
+    let refusal = check_growth("a", &node, promised, 1_001).expect_err("one too many");
+    assert_eq!(refusal.code, Code::ResourceExhausted);
+    assert!(refusal.message.contains("node a has 1000 of 10000 units left"), "{}", refusal.message);
+    assert_eq!(check_growth("a", &ready(0), promised, u64::from(u32::MAX)), Ok(()), "not measured");
+}
+
+proptest! {
+    #[test]
+    fn no_node_is_filled_beyond_its_limit(sizes in prop::collection::vec(1u64..100_000, 1..6), count in 0usize..200) {
+        let given: Vec<(String, Node)> =
+            sizes.iter().enumerate().map(|(index, units)| (format!("n{index}"), ready(*units))).collect();
+        let nodes: BTreeMap<String, Node> = given.into_iter().collect();
+        let (promised, refused) = fill(&nodes, count);
+        for (id, node) in &nodes {
+            let units = promised.get(id.as_str()).map_or(0, |promised| promised.units);
+            let capacity = node.description.capacity.as_ref().map_or(0, |capacity| capacity.units);
+            prop_assert!(units <= capacity * 70 / 100);
+            // A refusal means that none had room.
+            prop_assert!(refused.is_none() || units + WANTED.units > capacity * 70 / 100);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! How much work a conference is.
+//!
+//! One unit is one packet a second sent to one leg, as a node measures its capacity with small packets, one
+//! at a time. Video leaves in bursts that cost less a packet, so counting it alike errs on the safe side.
+
+use crate::conference::{Medium, Participant};
+use motet_proto::media::{Direction, MediaKind};
+use std::collections::BTreeMap;
+
+/// Packets a second of sound: one every 20 ms.
+pub const AUDIO_UNITS: u64 = 50;
+/// Packets a second of a camera: some 1.5 Mbit/s in packets of 1,000 bytes.
+pub const VIDEO_UNITS: u64 = 200;
+/// Packets a second of a shared screen: seldom more than a few pictures.
+pub const CONTENT_UNITS: u64 = 100;
+/// Participants that a conference is kept room for when nobody says how many come.
+pub const PARTICIPANTS_EXPECTED: u32 = 3;
+
+/// Work of a conference with these participants. Seats up to `expected` that nobody has taken yet count as
+/// sending and receiving sound and a camera, since that room is promised.
+pub fn units_of(participants: &BTreeMap<String, Participant>, expected: u32) -> u64 {
+    let empty = u64::from(expected).saturating_sub(participants.len() as u64);
+    let of = |kind, units, empty| units * routes(participants, kind, empty);
+    of(MediaKind::Audio, AUDIO_UNITS, empty)
+        + of(MediaKind::Video, VIDEO_UNITS, empty)
+        + of(MediaKind::Content, CONTENT_UNITS, 0)
+}
+
+/// Streams of a kind times those who receive each. Empty seats send and receive one.
+fn routes(participants: &BTreeMap<String, Participant>, kind: MediaKind, empty: u64) -> u64 {
+    let sent_by = |who: &Participant| of_kind(who, kind).filter(|medium| sends(medium)).count() as u64;
+    let sent: u64 = participants.values().map(sent_by).sum::<u64>() + empty;
+    let received_by = |participant: &Participant| -> u64 {
+        let receiving = of_kind(participant, kind).filter(|medium| receives(medium));
+        let streams = receiving.map(|medium| match medium.receive_from.as_str() {
+            "" => sent - sent_by(participant),
+            // One who is not there yet will send one stream.
+            from => participants.get(from).map_or(1, sent_by),
+        });
+        streams.sum()
+    };
+    participants.values().map(received_by).sum::<u64>() + empty * sent.saturating_sub(1)
+}
+
+fn of_kind(participant: &Participant, kind: MediaKind) -> impl Iterator<Item = &Medium> {
+    participant.media.iter().filter(move |medium| medium.kind == kind as i32)
+}
+
+fn sends(medium: &Medium) -> bool {
+    medium.direction != Direction::ReceiveOnly as i32
+}
+
+fn receives(medium: &Medium) -> bool {
+    medium.direction != Direction::SendOnly as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn medium(kind: MediaKind, direction: Direction, receive_from: &str) -> Medium {
+        let id = kind.as_str_name().to_owned();
+        Medium {
+            id,
+            kind: kind.into(),
+            direction: direction.into(),
+            codecs: Vec::new(),
+            remote: String::new(),
+            remote_rtcp: String::new(),
+            rtcp_mux: true,
+            latch: 0,
+            ssrc: 0,
+            bundle: String::new(),
+            receive_from: receive_from.to_owned(),
+            ip_version: 0,
+        }
+    }
+
+    fn both(kind: MediaKind) -> Medium {
+        medium(kind, Direction::SendReceive, "")
+    }
+
+    fn room(participants: Vec<(&str, Vec<Medium>)>) -> BTreeMap<String, Participant> {
+        let named =
+            |(id, media): (&str, Vec<Medium>)| (id.to_owned(), Participant { name: String::new(), media });
+        participants.into_iter().map(named).collect()
+    }
+
+    #[test]
+    fn nobody_yet_counts_as_promised() {
+        // Three who all send sound and picture to two others.
+        assert_eq!(units_of(&room(vec![]), 3), 3 * 2 * (AUDIO_UNITS + VIDEO_UNITS));
+        assert_eq!(units_of(&room(vec![]), 1), 0);
+        assert_eq!(units_of(&room(vec![]), 0), 0);
+    }
+
+    #[test]
+    fn who_has_come_counts_as_it_is() {
+        let audio = || vec![both(MediaKind::Audio)];
+        let three = room(vec![("a", audio()), ("b", audio()), ("c", audio())]);
+        assert_eq!(units_of(&three, 0), 6 * AUDIO_UNITS);
+        assert_eq!(units_of(&three, 3), 6 * AUDIO_UNITS, "all seats are taken, without pictures");
+        // The fourth seat hears three and is heard by three; it has nobody to see.
+        assert_eq!(units_of(&three, 4), 12 * AUDIO_UNITS);
+    }
+
+    #[test]
+    fn speakers_and_listeners_differ() {
+        let listener = || vec![medium(MediaKind::Video, Direction::ReceiveOnly, "")];
+        let speaker = vec![medium(MediaKind::Video, Direction::SendOnly, "")];
+        let lecture = room(vec![("s", speaker), ("a", listener()), ("b", listener()), ("c", listener())]);
+        assert_eq!(units_of(&lecture, 0), 3 * VIDEO_UNITS);
+    }
+
+    #[test]
+    fn a_medium_for_one_source_gets_one_stream() {
+        let from = |who| medium(MediaKind::Content, Direction::ReceiveOnly, who);
+        let room = room(vec![
+            ("a", vec![both(MediaKind::Content)]),
+            ("b", vec![both(MediaKind::Content)]),
+            ("c", vec![from("a"), from("nobody")]),
+        ]);
+        assert_eq!(units_of(&room, 0), 4 * CONTENT_UNITS);
+    }
+}
