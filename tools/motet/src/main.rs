@@ -3,6 +3,7 @@
 // They panic when nobody reads any more; `out` does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod calibrate;
 mod client;
 mod conf;
 mod medium;
@@ -53,6 +54,8 @@ enum Command {
     Conf(conf::ConfOptions),
     /// List the nodes that control knows
     Nodes(conf::NodesOptions),
+    /// Measure what one worker of a node can carry on this machine
+    Calibrate(calibrate::CalibrateOptions),
     /// Send and receive many RTP streams, and account for every packet
     Load(Box<motet_rtpgen::cli::LoadOptions>),
 }
@@ -75,9 +78,12 @@ fn main() -> ExitCode {
         return client::exit_code(motet_rtpgen::cli::run(*options));
     }
     // Before the runtime, whose threads inherit it.
-    if let Command::Node(options) = &cli.command
-        && let Err(error) = motet_node::bind(options)
-    {
+    let bound = match &cli.command {
+        Command::Node(options) => motet_node::bind(options),
+        Command::Calibrate(options) => motet_node::bind(&options.node()),
+        _ => Ok(()),
+    };
+    if let Err(error) = bound {
         return client::exit_code(Err(error));
     }
     let runtime = match tokio::runtime::Runtime::new() {
@@ -87,21 +93,30 @@ fn main() -> ExitCode {
     let done = runtime.block_on(async {
         match cli.command {
             Command::Serve(options) => serve::run(options, signalled()).await.map(|()| ExitCode::SUCCESS),
-            Command::Node(options) => {
-                motet_node::run(*options, signalled()).await.map(|()| ExitCode::SUCCESS)
-            }
+            Command::Node(options) => node(*options).await.map(|()| ExitCode::SUCCESS),
             Command::Up(options) => up::run(options).await,
             Command::Css(options) => {
                 motet_control::run(options, signalled()).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Conf(options) => conf::run(options).await,
             Command::Nodes(options) => conf::nodes(options).await,
+            Command::Calibrate(options) => calibrate::run(options).await,
             Command::Load(_) => unreachable!("handled above"),
         }
     });
     // A blocked read of standard input must not hold up the end.
     runtime.shutdown_background();
     client::exit_code(done)
+}
+
+/// Runs a node, which may measure itself first.
+async fn node(options: motet_node::NodeOptions) -> anyhow::Result<()> {
+    let mut shutdown = std::pin::pin!(signalled());
+    let options = tokio::select! {
+        options = calibrate::before_start(options) => options,
+        () = &mut shutdown => return Ok(()),
+    };
+    motet_node::run(options, shutdown).await
 }
 
 /// Ends at Ctrl-C or SIGTERM. Both are caught from this call on, not from the first look at the future:

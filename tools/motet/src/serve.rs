@@ -101,6 +101,8 @@ fn start_node(options: &ServeOptions, control: &str) -> Result<(Child, Option<Ch
     if let Some(metrics) = &options.node_metrics {
         command.args(["--metrics", metrics]);
     }
+    // Trying it out is not to begin with ten seconds of full load.
+    command.args(["--calibrate", "never"]);
     for ip in &options.media_ip {
         command.args(["--media-ip", &ip.to_string()]);
     }

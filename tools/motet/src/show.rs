@@ -2,6 +2,7 @@
 
 use motet_proto::conference::*;
 use motet_proto::media::Codec;
+use motet_proto::node::Calibration;
 use motet_proto::registry::{NodeState, RegisteredNode};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -82,6 +83,7 @@ fn codec(codec: &Codec) -> Value {
 pub(crate) fn node(node: &RegisteredNode) -> Value {
     let described = node.node.clone().unwrap_or_default();
     let load = described.load.clone().unwrap_or_default();
+    let capacity = described.capacity.clone().unwrap_or_default();
     json!({
         "node_id": described.node_id,
         "boot_id": described.boot_id,
@@ -100,8 +102,31 @@ pub(crate) fn node(node: &RegisteredNode) -> Value {
         "packets_sent": load.packets_sent,
         "gso_share": load.gso_share,
         "busy_share": load.busy_share,
+        "packets_per_second": load.packets_per_second,
+        "units": capacity.units,
+        "units_used": node.units_used,
+        "calibration": capacity.calibration.as_ref().map(calibration),
         "drops": load.drops,
     })
+}
+
+fn calibration(calibration: &Calibration) -> Value {
+    json!({
+        "measured_unix_ms": calibration.measured_unix_ms,
+        "loss_share": calibration.loss_share,
+        "delay_p99_us": calibration.delay_p99_us,
+        "busy_share": calibration.busy_share,
+        "lower_bound": calibration.lower_bound,
+        "identity": calibration.identity,
+    })
+}
+
+/// Units in use, and those that were measured; see docs/capacity.md.
+fn units(node: &RegisteredNode) -> String {
+    match node.node.as_ref().and_then(|node| node.capacity.as_ref()).map_or(0, |capacity| capacity.units) {
+        0 => format!("{}/?", node.units_used),
+        measured => format!("{}/{measured}", node.units_used),
+    }
 }
 
 fn node_state(node: &RegisteredNode) -> String {
@@ -162,11 +187,15 @@ pub(crate) fn node_table(nodes: &[RegisteredNode]) -> String {
             described.io_backend,
             load.conferences.to_string(),
             load.legs.to_string(),
+            units(node),
             format!("{:.0} %", load.busy_share * 100.0),
             format!("{:.0} %", load.gso_share * 100.0),
         ]
     });
-    table(&["NODE", "STATE", "ADDRESS", "ROOM", "NUMA", "IO", "CONFS", "LEGS", "BUSY", "GSO"], rows.collect())
+    table(
+        &["NODE", "STATE", "ADDRESS", "ROOM", "NUMA", "IO", "CONFS", "LEGS", "UNITS", "BUSY", "GSO"],
+        rows.collect(),
+    )
 }
 
 pub(crate) fn conference_page(info: &ConferenceInfo) -> String {

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod capacity;
 mod commands;
 mod faults;
 mod ipv6;
