@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use motet_net::MemoryPolicy;
 use rustix::thread::CpuSet;
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -132,13 +133,24 @@ impl Binding {
         match motet_net::set_memory_policy(policy) {
             Ok(()) => Ok(()),
             Err(error) if matches!(policy, MemoryPolicy::Bind(_)) => {
-                Err(format!("--numa-memory bind: {error}; containers often forbid set_mempolicy"))
+                Err(format!("--numa-memory bind: {error}{}", likely_cause(&error)))
             }
             Err(error) => {
-                tracing::warn!(%error, "memory is not kept on the socket; containers often forbid set_mempolicy");
+                tracing::warn!("memory is not kept on the socket: {error}{}", likely_cause(&error));
                 Ok(())
             }
         }
+    }
+}
+
+/// Why set_mempolicy(2) is refused, most likely.
+fn likely_cause(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; containers often forbid set_mempolicy",
+        io::ErrorKind::InvalidInput => {
+            "; its memory is offline, or the container's cpuset (cpuset.mems) leaves it out"
+        }
+        _ => "",
     }
 }
 
