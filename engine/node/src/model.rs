@@ -7,6 +7,7 @@ use motet_proto::{media as wire_media, node as wire};
 use motet_relay::Latch;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 mod check;
 mod wire_form;
@@ -82,8 +83,8 @@ pub struct Medium {
     pub receives: bool,
     /// Index into the leg's transports.
     pub transport: usize,
-    /// At least one.
-    pub codecs: Vec<Codec>,
+    /// At least one; shared with the routes that carry them.
+    pub codecs: Vec<Arc<Codec>>,
     /// Fixed SSRC of the participant.
     pub ssrc: Option<u32>,
     /// The only leg to receive from.

@@ -2,6 +2,7 @@
 
 use crate::model::{Codec, Leg, Medium, Policy, RouteKey, Spec};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A route that the specification wants.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,7 +10,7 @@ pub struct Wanted {
     /// Payload types from publisher to receiver.
     pub payload_map: Vec<(u8, u8)>,
     /// What the receiver gets, in the publisher's order.
-    pub codecs: Vec<Codec>,
+    pub codecs: Vec<Arc<Codec>>,
     /// SSRC that the specification asks for.
     pub ssrc: Option<u32>,
     /// False while the publisher is muted.
@@ -69,7 +70,7 @@ impl Routes {
     }
 
     fn add(&mut self, key: RouteKey, from: &Leg, source: &Medium, sink: &Medium, ssrc: Option<u32>) {
-        let pairs: Vec<(&Codec, &Codec)> = source
+        let pairs: Vec<(&Arc<Codec>, &Arc<Codec>)> = source
             .codecs
             .iter()
             .filter_map(|codec| Some((codec, sink.codecs.iter().find(|other| compatible(codec, other))?)))
@@ -89,7 +90,7 @@ impl Routes {
         }
         let wanted = Wanted {
             payload_map: pairs.iter().map(|(from, to)| (from.payload_type, to.payload_type)).collect(),
-            codecs: pairs.iter().map(|(_, to)| (*to).clone()).collect(),
+            codecs: pairs.iter().map(|(_, to)| Arc::clone(to)).collect(),
             ssrc,
             active: !from.muted,
         };
@@ -128,7 +129,7 @@ fn is_auxiliary(codec: &Codec) -> bool {
     matches!(codec.name.as_str(), "telephone-event" | "cn")
 }
 
-fn names(codecs: &[Codec]) -> String {
+fn names(codecs: &[Arc<Codec>]) -> String {
     codecs.iter().map(|codec| format!("{}/{}", codec.name, codec.clock_hz)).collect::<Vec<_>>().join(", ")
 }
 

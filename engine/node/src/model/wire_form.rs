@@ -7,6 +7,7 @@ use motet_proto::{media as wire_media, node as wire};
 use motet_relay::Latch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 impl Spec {
     /// Checks a specification. Errors name the field, beginning with `spec.`. Transports that leave their
@@ -244,14 +245,14 @@ impl Medium {
         if medium.codecs.is_empty() {
             return Err(at.field("codecs").error("a medium needs at least one"));
         }
-        let mut codecs: Vec<Codec> = Vec::new();
+        let mut codecs: Vec<Arc<Codec>> = Vec::new();
         for (index, codec) in medium.codecs.iter().enumerate() {
             let at = at.index("codecs", index);
             let codec = Codec::from_wire(&at, codec)?;
             if codecs.iter().any(|known| known.payload_type == codec.payload_type) {
                 return Err(at.field("payload_type").error(format!("{} is used twice", codec.payload_type)));
             }
-            codecs.push(codec);
+            codecs.push(Arc::new(codec));
         }
         Ok(Medium {
             id: medium.id.clone(),
