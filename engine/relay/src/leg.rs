@@ -32,6 +32,8 @@ pub(crate) struct Transport {
     pub(crate) rtp: PortId,
     pub(crate) rtcp: Option<PortId>,
     pub(crate) latch: Latching,
+    /// Intervals until reports are due.
+    pub(crate) report_wait: u32,
     /// What the leg publishes here.
     pub(crate) streams: Vec<StreamId>,
     /// What the leg receives here.
@@ -57,6 +59,7 @@ impl Leg {
                 transport.remote_rtcp,
                 transport.rtcp.is_none(),
             ),
+            report_wait: 0,
             streams: Vec::new(),
             routes: Vec::new(),
         });

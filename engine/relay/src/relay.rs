@@ -32,6 +32,10 @@ pub struct RelayConfig {
     pub key_frame_interval_min: Duration,
     /// Time between reports to a leg, and between looks for silence.
     pub report_interval: Duration,
+    /// A transport that carries sound alone has its reports at every so many intervals: RFC 3550 section 6.2
+    /// recommends 5 s at least, and pictures, whose senders adapt, need them sooner. The first report does not
+    /// wait.
+    pub sound_report_intervals: u32,
 }
 
 impl Default for RelayConfig {
@@ -44,6 +48,7 @@ impl Default for RelayConfig {
             relatch_after: Duration::from_secs(2),
             key_frame_interval_min: Duration::from_millis(500),
             report_interval: Duration::from_secs(1),
+            sound_report_intervals: 5,
         }
     }
 }

@@ -225,7 +225,7 @@ impl Relay {
     pub(crate) fn tick_leg(&mut self, now: Time, id: LegId, out: &mut Outbox) {
         let Some(leg) = self.leg(id) else { return };
         for transport in 0..leg.transports.len() {
-            self.report(now, id, transport, out);
+            self.report_when_due(now, id, transport, out);
             self.look_at_streams(now, id, transport, out);
         }
         let leg = self.legs[id.0 as usize].as_mut().expect("it was there a moment ago");
@@ -252,11 +252,35 @@ impl Relay {
         }
     }
 
-    /// Sends the reports of one transport, as many datagrams as it takes.
-    fn report(&mut self, now: Time, id: LegId, transport: usize, out: &mut Outbox) {
+    /// Reports of a transport that carries pictures at every tick; of others, after the first, more rarely.
+    fn report_when_due(&mut self, now: Time, id: LegId, transport: usize, out: &mut Outbox) {
+        let place =
+            &mut self.legs[id.0 as usize].as_mut().expect("the caller looked it up").transports[transport];
+        place.report_wait = place.report_wait.saturating_sub(1);
+        if place.report_wait == 0
+            && self.report(now, id, transport, out)
+            && !self.carries_video(id, transport)
+        {
+            let wait = self.config.sound_report_intervals;
+            self.transport_mut(id, transport as u8).expect("it was there a moment ago").report_wait = wait;
+        }
+    }
+
+    fn carries_video(&self, id: LegId, transport: usize) -> bool {
+        let place = &self.leg(id).expect("the caller looked it up").transports[transport];
+        let received = place.routes.iter().filter_map(|route| self.routes[route.0 as usize].as_ref());
+        let mut streams = place.streams.iter().copied().chain(received.map(|route| route.stream));
+        let is_video = |id: StreamId| {
+            self.streams.get(id.0 as usize).and_then(Option::as_ref).is_some_and(|stream| stream.is_video())
+        };
+        streams.any(is_video)
+    }
+
+    /// Sends the reports of one transport, as many datagrams as it takes. False: there was nothing to report.
+    fn report(&mut self, now: Time, id: LegId, transport: usize, out: &mut Outbox) -> bool {
         let leg = self.legs[id.0 as usize].as_ref().expect("the caller looked it up");
         let place = &leg.transports[transport];
-        let Some(destination) = place.latch.rtcp_destination() else { return };
+        let Some(destination) = place.latch.rtcp_destination() else { return false };
         let (port, report_ssrc) = (place.rtcp_port(), leg.report_ssrc);
         let media = place.latch.destination().map(|destination| (place.rtp, destination));
         let mut blocks = Vec::new();
@@ -272,7 +296,7 @@ impl Relay {
         }
         let senders = self.due_sender_reports(now, id, transport);
         if senders.is_empty() && blocks.is_empty() {
-            return;
+            return false;
         }
         out.peers.extend(media.filter(|_| !senders.is_empty()));
         let mut blocks = blocks.as_slice();
@@ -293,6 +317,7 @@ impl Relay {
             blocks = more;
             senders = &senders[some..];
         }
+        true
     }
 
     /// Sender reports for the routes that sent since the last ones.

@@ -251,3 +251,17 @@ fn the_edge_is_told_where_media_goes_as_long_as_it_does() {
     script.pass(Duration::from_secs(3));
     assert_eq!(script.peers(), [], "nothing was sent since");
 }
+
+#[test]
+fn pictures_are_reported_every_second_and_sound_every_five() {
+    for (kind, payload_type, expected) in [(Kind::Audio, 111, 3), (Kind::Video, 96, 11)] {
+        let mut script = scene(kind);
+        let mut reports = Vec::new();
+        for sequence in 0..1_100 {
+            script.packet(0, participant(0), &packet(payload_type, sequence, 0));
+            reports.extend(rtcp(&script.pass(Duration::from_millis(10)), 1));
+        }
+        reports.retain(|report| report.starts_with("SR"));
+        assert_eq!(reports.len(), expected, "{kind:?} in 11 s: {reports:?}");
+    }
+}

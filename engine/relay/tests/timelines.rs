@@ -1,7 +1,10 @@
 //! What becomes of a receiver's timeline when the publisher's breaks: restarts, other clocks, jumps.
 
 use motet_relay::testing::{Script, Sent, participant};
-use motet_relay::{Command, DropReason, Latch, LegId, PayloadType, RouteId, RouteSpec, StreamId, StreamSpec};
+use motet_relay::{
+    Command, DropReason, Latch, LegId, PayloadType, Relay, RelayConfig, RouteId, RouteSpec, StreamId,
+    StreamSpec,
+};
 use motet_rtp::rtcp::{Compound, Packet, SenderInfo, write_sender_report};
 use motet_rtp::{Ntp, RtpBuilder, RtpView, WireSeq, WireTimestamp};
 use std::time::Duration;
@@ -12,9 +15,17 @@ const EVENT: u8 = 101;
 const OPUS: u8 = 111;
 const PCMU: u8 = 0;
 
+/// Reports are what these tests read the clocks from: sound has one a second, too.
+fn script() -> Script {
+    let config = RelayConfig { sound_report_intervals: 1, ..RelayConfig::default() };
+    let mut script = Script::default();
+    script.relay = Relay::new(config);
+    script
+}
+
 /// Leg 0 sends sound in these payload types to leg 1.
 fn scene(types: &[(u8, u32)]) -> Script {
-    let mut script = Script::default();
+    let mut script = script();
     script.leg(0, Latch::Strict);
     script.leg(1, Latch::Strict);
     let payload_types = types.iter().map(|&(number, clock_hz)| PayloadType { number, clock_hz }).collect();
