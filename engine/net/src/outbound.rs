@@ -17,6 +17,10 @@ use std::ptr::null_mut;
 /// Flags of every send: a full socket answers EAGAIN at once, so that a send never waits (send(2)).
 pub(crate) const SEND_FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
+/// Smaller messages are cheaper to copy than to keep account of.
+const ZERO_COPY_BYTES_MIN: u32 = 8 * 1024;
+const ZERO_COPY_PIECES_MAX: usize = 17;
+
 /// Queue, and the chunk as the kernel sees it.
 pub(crate) struct Outbound {
     queue: Queue,
@@ -134,6 +138,13 @@ impl Outbound {
     pub(crate) fn header(&mut self, index: usize) -> *mut libc::mmsghdr {
         assert!(index < self.headers.len(), "message {index} is not prepared");
         self.headers.as_mut_ptr().wrapping_add(index)
+    }
+
+    /// Whether the card may read a prepared message where it lies: it is large, and of no more pieces than a
+    /// socket buffer can point to (MAX_SKB_FRAGS, include/linux/skbuff.h; more fail with EMSGSIZE).
+    pub(crate) fn suits_zero_copy(&self, index: usize) -> bool {
+        let pieces = self.headers[index].msg_hdr.msg_iovlen;
+        self.queue.messages()[index].bytes >= ZERO_COPY_BYTES_MIN && pieces <= ZERO_COPY_PIECES_MAX
     }
 
     /// The bytes of a prepared message that needs no header: one datagram in one piece, by a connected

@@ -68,6 +68,8 @@ pub struct IoStats {
     pub messages_sent: u64,
     /// Datagrams sent in messages of two or more (GSO).
     pub datagrams_in_gso: u64,
+    /// Messages that were sent without a copy ([`Options::zero_copy`](crate::Options::zero_copy)).
+    pub messages_zero_copy: u64,
     /// Datagrams sent through a socket connected to their destination (see [`Io::set_peer`]).
     pub datagrams_connected: u64,
     /// Times that a connected socket's peer turned out not to listen, so that the socket was disconnected.

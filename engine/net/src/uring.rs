@@ -68,8 +68,9 @@ impl UringIo {
     /// Errors: an option is out of range, io_uring is missing, forbidden or too old; the text names the
     /// likely cause.
     pub fn new(options: &Options) -> Result<Self, OpenError> {
-        let options = options.checked()?;
+        let mut options = options.checked()?;
         let ring = setup::ring()?;
+        options.zero_copy &= setup::can_send_without_copy(&ring);
         setup::probe()?;
         let inbound = Inbound::new(&options).map_err(OpenError::kernel("mmap"))?;
         let files = setup::register(&ring, inbound.buffers(), 2 * options.sockets_max)?;
@@ -244,8 +245,14 @@ impl State {
             Some(Token::Receive { slot, generation }) => {
                 self.on_received(slot, generation, result, flags);
             }
+            // The second completion of a send without a copy: the card has read it all.
+            Some(Token::Send { .. }) if cqueue::notif(flags) => self.outbound.returned(),
             Some(Token::Send { index }) => {
-                self.outbound.returned();
+                if cqueue::more(flags) {
+                    self.stats.messages_zero_copy += 1;
+                } else {
+                    self.outbound.returned();
+                }
                 let errno = (-result).max(0);
                 if let Some(socket) = self.outbound.complete(index as usize, errno, &mut self.stats) {
                     self.peer_refused(socket);

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 on_both!(
+    bursts_arrive_whole_without_a_copy,
     a_run_leaves_in_one_piece_with_new_headers,
     a_run_longer_than_a_message_is_split,
     a_run_leaves_as_datagrams_where_gso_does_not_work,
@@ -380,4 +381,37 @@ fn a_run_leaves_as_datagrams_where_gso_does_not_work(open: Open<'_>) {
         assert_eq!(read(&sink).0.len(), 1200);
     }
     assert_eq!(plain.stats().messages_sent, 10);
+}
+
+/// Bursts in one piece, bursts of many pieces, and small ones, again and again from the same buffers.
+fn bursts_arrive_whole_without_a_copy(open: Open<'_>) {
+    let mut io = open(Options { zero_copy: true, ..Options::default() });
+    let (at, source, sink) = (add(&mut io, 0), peer(), peer());
+    let to = sink.local_addr().expect("bound");
+    for round in 0..40 {
+        let run = burst(&mut io, at, &source);
+        for index in 0..10 {
+            io.overwrite(DatagramsIndex(0), index * 1200, &[round; 12]);
+        }
+        io.queue_run(SocketId(0), to, run, 1200);
+        io.queue(SocketId(0), to, b"small", None);
+        for index in 0..10 {
+            let slice = Slice { offset: index * 1200 + 12, len: 1188, ..run };
+            io.queue(SocketId(0), to, &[round; 12], Some(slice));
+        }
+        turn(&mut io, Duration::ZERO);
+        for number in 0..21 {
+            let (bytes, _) = read(&sink);
+            if number == 10 {
+                assert_eq!(bytes, b"small");
+                continue;
+            }
+            assert_eq!((bytes.len(), &bytes[..12], bytes[1199]), (1200, &[round; 12][..], 7));
+        }
+    }
+    let stats = io.stats();
+    assert_eq!((stats.datagrams_sent, stats.send_dropped_error), (40 * 21, 0), "{stats:?}");
+    if io.name() == "uring" {
+        assert_eq!(stats.messages_zero_copy, 40, "the bursts in one piece");
+    }
 }

@@ -81,6 +81,11 @@ pub struct NodeOptions {
     #[arg(skip = true)]
     pub gso: bool,
 
+    /// Let network cards read bursts where they lie instead of copying them (io_uring, Linux 6.1). Loses on
+    /// loopback; whether it gains with a card, `motet calibrate` cannot tell: compare under real load
+    #[arg(long)]
+    pub zero_copy: bool,
+
     /// Which socket to run on.
     #[command(flatten)]
     pub numa: NumaOptions,

@@ -273,6 +273,7 @@ fn start_workers(
         let io_options = IoOptions {
             incoming_cpu: core.map(|core| core as u32),
             gso: options.gso,
+            zero_copy: options.zero_copy,
             ..IoOptions::default()
         };
         let open = move || {

@@ -101,6 +101,7 @@ impl UringIo {
     pub(super) fn load_sends(&mut self) {
         let State { outbound, sockets, .. } = &mut self.state;
         outbound.prepare(sockets);
+        let zero_copy = self.options.zero_copy;
         let mut submission = self.ring.submission();
         for index in 0..outbound.messages().len() {
             let message = &outbound.messages()[index];
@@ -113,8 +114,13 @@ impl UringIo {
             let entry = match outbound.flat(index) {
                 Some((bytes, len)) => opcode::Send::new(place, bytes, len).flags(SEND_FLAGS).build(),
                 None => {
+                    let without_copy = zero_copy && outbound.suits_zero_copy(index);
                     let header = outbound.header(index).cast::<libc::msghdr>();
-                    opcode::SendMsg::new(place, header).flags(SEND_FLAGS as u32).build()
+                    if without_copy {
+                        opcode::SendMsgZc::new(place, header).flags(SEND_FLAGS as u32).build()
+                    } else {
+                        opcode::SendMsg::new(place, header).flags(SEND_FLAGS as u32).build()
+                    }
                 }
             };
             let entry = entry.user_data(Token::Send { index: index as u32 }.pack());

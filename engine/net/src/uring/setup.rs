@@ -60,6 +60,13 @@ fn check_features(ring: IoUring) -> Result<IoUring, OpenError> {
     Err(refused("io_uring features", io::Error::new(io::ErrorKind::Unsupported, missing)))
 }
 
+/// Whether the kernel knows sends without a copy (Linux 6.1).
+pub(super) fn can_send_without_copy(ring: &IoUring) -> bool {
+    let mut probe = io_uring::Probe::new();
+    let asked = ring.submitter().register_probe(&mut probe);
+    asked.is_ok() && probe.is_supported(opcode::SendMsgZc::CODE)
+}
+
 /// Registers the provided buffers and a file table of up to `files` entries; returns its size.
 pub(super) fn register(ring: &IoUring, buffers: &Buffers, files: u32) -> Result<u32, OpenError> {
     // SAFETY: the ring memory is page-aligned, has `count` entries and lives until after the io_uring is
