@@ -37,6 +37,8 @@ pub struct MmsgIo {
     rotation: usize,
     /// Sockets whose peer does not listen.
     refused: Vec<SocketId>,
+    /// Nothing is received.
+    paused: bool,
     stats: IoStats,
     options: Options,
 }
@@ -73,6 +75,7 @@ impl MmsgIo {
             events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX],
             rotation: 0,
             refused: Vec::with_capacity(CHUNK_MESSAGES),
+            paused: false,
             stats: IoStats::default(),
             options,
         })
@@ -316,6 +319,29 @@ impl Io for MmsgIo {
         true
     }
 
+    fn has_socket(&self, id: SocketId) -> bool {
+        self.sockets.contains(id)
+    }
+
+    fn duplicate(&self, id: SocketId) -> io::Result<(UdpSocket, Option<UdpSocket>)> {
+        self.sockets.duplicate(id)
+    }
+
+    fn add_twin(&mut self, id: SocketId, twin: UdpSocket) -> io::Result<()> {
+        let peer = self.sockets.check_twin(id, &twin)?;
+        self.register(Slot::twin(id), twin, peer)
+    }
+
+    fn pause(&mut self) -> io::Result<()> {
+        // Between two calls the kernel has no buffer of ours, so that there is nothing to end.
+        self.paused = true;
+        Ok(())
+    }
+
+    fn resume(&mut self) {
+        self.paused = false;
+    }
+
     #[inline]
     fn queue(&mut self, socket: SocketId, destination: SocketAddr, header: &[u8], payload: Option<Slice>) {
         if !self.takes(socket, 1) {
@@ -368,6 +394,9 @@ impl Io for MmsgIo {
         self.send_chunk();
         self.outbound.begin_turn();
         self.runs.clear();
+        if self.paused {
+            return Ok(Turn::default());
+        }
         let ready = self.wait(timeout)?;
         Ok(self.receive(ready))
     }

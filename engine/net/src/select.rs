@@ -73,6 +73,26 @@ impl Io for AnyIo {
         dispatch!(self, io => io.set_peer(id, peer))
     }
 
+    fn has_socket(&self, id: SocketId) -> bool {
+        dispatch!(self, io => io.has_socket(id))
+    }
+
+    fn duplicate(&self, id: SocketId) -> io::Result<(UdpSocket, Option<UdpSocket>)> {
+        dispatch!(self, io => io.duplicate(id))
+    }
+
+    fn add_twin(&mut self, id: SocketId, twin: UdpSocket) -> io::Result<()> {
+        dispatch!(self, io => io.add_twin(id, twin))
+    }
+
+    fn pause(&mut self) -> io::Result<()> {
+        dispatch!(self, io => io.pause())
+    }
+
+    fn resume(&mut self) {
+        dispatch!(self, io => io.resume());
+    }
+
     #[inline]
     fn queue(&mut self, socket: SocketId, destination: SocketAddr, header: &[u8], payload: Option<Slice>) {
         dispatch!(self, io => io.queue(socket, destination, header, payload));

@@ -150,6 +150,38 @@ impl Sockets {
         self.get(slot).map(|entry| entry.socket.as_raw_fd())
     }
 
+    /// Slots are below this.
+    pub(crate) fn slots(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
+    /// Other handles of a socket and its twin.
+    pub(crate) fn duplicate(&self, id: SocketId) -> io::Result<(UdpSocket, Option<UdpSocket>)> {
+        let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("no socket has the id {}", id.0));
+        let socket = self.get(Slot::main(id)).ok_or_else(unknown)?.socket.try_clone()?;
+        let twin = self.get(Slot::twin(id)).map(|twin| twin.socket.try_clone()).transpose()?;
+        Ok((socket, twin))
+    }
+
+    /// Whether a twin from elsewhere may be added, and to whom it is connected.
+    pub(crate) fn check_twin(&self, id: SocketId, twin: &UdpSocket) -> io::Result<Option<SocketAddr>> {
+        if !self.contains(id) || self.get(Slot::twin(id)).is_some() {
+            let text = format!("socket {} is unknown or has a twin", id.0);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        self.check_room_for_twin()?;
+        let local = twin.local_addr()?;
+        // One that is connected to itself is deaf.
+        Ok(twin.peer_addr().ok().filter(|peer| *peer != local))
+    }
+
+    fn check_room_for_twin(&self) -> io::Result<()> {
+        if self.twin_places.is_empty() && self.twins >= self.twins_max {
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "as many twins as may be"));
+        }
+        Ok(())
+    }
+
     /// Whether the socket's twin is connected to that destination.
     #[inline]
     pub(crate) fn twin_reaches(&self, id: SocketId, destination: SocketAddr) -> bool {
@@ -177,9 +209,7 @@ impl Sockets {
             };
         }
         let (Some(peer), Some(main)) = (peer, self.get(Slot::main(id))) else { return Ok(Twin::Settled) };
-        if self.twin_places.is_empty() && self.twins >= self.twins_max {
-            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "as many twins as may be"));
-        }
+        self.check_room_for_twin()?;
         twin::open(&main.socket, peer).map(Twin::Opened)
     }
 

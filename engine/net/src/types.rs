@@ -110,6 +110,28 @@ pub trait Io {
     /// True: system calls were made.
     fn set_peer(&mut self, id: SocketId, peer: Option<SocketAddr>) -> bool;
 
+    /// Whether a socket has this id.
+    fn has_socket(&self, id: SocketId) -> bool;
+
+    /// Other handles of a socket and of its connected twin, if it has one, to be given to another process.
+    /// Both receive, so that both must be given. `NotFound`: no socket has this id.
+    fn duplicate(&self, id: SocketId) -> io::Result<(UdpSocket, Option<UdpSocket>)>;
+
+    /// Takes the twin of a socket that was added before, as [`Io::duplicate`] gave it to another process.
+    /// Errors: the socket is unknown or has a twin (`InvalidInput`), there are as many twins as may be.
+    fn add_twin(&mut self, id: SocketId, twin: UdpSocket) -> io::Result<()>;
+
+    /// Stops receiving, until [`Io::resume`]. When it returns the kernel holds no buffer of this back end:
+    /// what arrives from now on waits in the sockets, for whoever receives from them next. What had arrived
+    /// before is handed out by the following turns, which do not wait; when one brings nothing and says that
+    /// there is no more, all is handed out and sent. Pausing twice is pausing once.
+    ///
+    /// Errors are the machine's; the back end may be used on after [`Io::resume`].
+    fn pause(&mut self) -> io::Result<()>;
+
+    /// Receives again, from the next turn on.
+    fn resume(&mut self);
+
     /// Queues one datagram, `header` followed by `payload`, for the next turn. The header is copied, and so
     /// is a payload of up to 256 bytes, which is cheaper than to pass on two pieces; a longer payload is not.
     /// Datagrams queued one after another for the same socket and destination leave as

@@ -13,11 +13,12 @@ mod buffers;
 mod inbound;
 mod send;
 mod setup;
+mod sockets;
 mod token;
 
 use crate::outbound::Outbound;
 use crate::queue::CHUNK_MESSAGES;
-use crate::socket::{Slot, Sockets, Twin, configure, shares};
+use crate::socket::{Slot, Sockets, Twin, shares};
 use crate::{Datagrams, DatagramsIndex, Io, IoStats, OpenError, Options, Slice, SocketId, Turn, Waker};
 use inbound::Inbound;
 use io_uring::{IoUring, cqueue, opcode, types};
@@ -25,7 +26,6 @@ use setup::{BUFFER_GROUP, SUBMISSIONS};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 use token::Token;
 
@@ -52,6 +52,10 @@ struct State {
     woken: bool,
     /// Sockets whose receive is to be started.
     to_arm: VecDeque<Slot>,
+    /// Receives that the kernel has, or is about to get.
+    receiving: usize,
+    /// No receive is started.
+    paused: bool,
     /// Sockets whose peer does not listen.
     refused: Vec<SocketId>,
     /// A receive ended for want of buffers in this turn.
@@ -83,6 +87,8 @@ impl UringIo {
             waker_polled: false,
             woken: false,
             to_arm: VecDeque::new(),
+            receiving: 0,
+            paused: false,
             refused: Vec::with_capacity(CHUNK_MESSAGES),
             stalled: false,
             receive_header: setup::receive_header(),
@@ -112,7 +118,7 @@ impl UringIo {
             let pushed = unsafe { submission.push(&poll.user_data(Token::Wake.pack())) };
             state.waker_polled = pushed.is_ok();
         }
-        while submission.len() < SUBMISSIONS.min(submission.capacity() as u32) as usize {
+        while !state.paused && submission.len() < SUBMISSIONS.min(submission.capacity() as u32) as usize {
             let Some(slot) = state.to_arm.pop_front() else { break };
             let Some(entry) = state.sockets.get_mut(slot) else { continue };
             entry.fed = false;
@@ -121,6 +127,7 @@ impl UringIo {
             let receive = opcode::RecvMsgMulti::new(types::Fixed(entry.place), header, BUFFER_GROUP).build();
             // SAFETY: the header and the buffers live until after the ring is closed.
             unsafe { submission.push(&receive.user_data(token.pack())) }.expect("there is room");
+            state.receiving += 1;
         }
     }
 
@@ -187,46 +194,6 @@ impl UringIo {
         Ok(())
     }
 
-    /// Ends the receive of a socket that was removed: it would keep the port open.
-    fn cancel_receive(&mut self, slot: Slot, generation: u32) -> io::Result<()> {
-        self.settle()?;
-        let token = Token::Receive { slot, generation };
-        let cancel = opcode::AsyncCancel::new(token.pack()).build().user_data(Token::Cancel.pack());
-        // SAFETY: the request refers to no memory.
-        unsafe { self.ring.submission().push(&cancel) }.expect("the queue is empty");
-        self.enter(0, Some(Duration::ZERO))
-    }
-
-    /// Takes a socket and starts its receive at the next turn.
-    fn register(&mut self, slot: Slot, socket: UdpSocket, peer: Option<SocketAddr>) -> io::Result<()> {
-        configure(&socket, &self.options)?;
-        let descriptor = socket.as_raw_fd();
-        let State { to_arm, sockets, .. } = &mut self.state;
-        sockets.insert(slot, socket, peer);
-        let place = sockets.get(slot).expect("it was put there").place;
-        if let Err(error) = self.ring.submitter().register_files_update(place, &[descriptor]) {
-            sockets.remove(slot);
-            return Err(error);
-        }
-        // Room for all, so that starting a receive again never allocates.
-        to_arm.reserve(sockets.room().saturating_sub(to_arm.len()));
-        to_arm.push_back(slot);
-        Ok(())
-    }
-
-    /// Ends a socket's receive and closes it.
-    fn unregister(&mut self, slot: Slot) {
-        let Some(entry) = self.state.sockets.remove(slot) else { return };
-        self.state.to_arm.retain(|&waiting| waiting != slot);
-        if self.enabled
-            && let Err(error) = self.cancel_receive(slot, entry.generation)
-        {
-            self.failure = Some(error);
-        }
-        // Fails only when the table has no such place, and then there is nothing to clear.
-        let _ = self.ring.submitter().register_files_update(entry.place, &[-1]);
-    }
-
     /// Ends all requests, so that the kernel writes to no buffer any more.
     fn end_requests(&mut self) {
         if self.enabled {
@@ -277,6 +244,7 @@ impl State {
         if cqueue::more(flags) {
             return;
         }
+        self.receiving -= 1;
         // The receive has ended; io_uring_prep_recvmsg_multishot(3) leaves starting it again to us.
         let lasting = match -result {
             libc::ENOBUFS => {
@@ -354,6 +322,27 @@ impl Io for UringIo {
         true
     }
 
+    fn has_socket(&self, id: SocketId) -> bool {
+        self.state.sockets.contains(id)
+    }
+
+    fn duplicate(&self, id: SocketId) -> io::Result<(UdpSocket, Option<UdpSocket>)> {
+        self.state.sockets.duplicate(id)
+    }
+
+    fn add_twin(&mut self, id: SocketId, twin: UdpSocket) -> io::Result<()> {
+        let peer = self.state.sockets.check_twin(id, &twin)?;
+        self.register(Slot::twin(id), twin, peer)
+    }
+
+    fn pause(&mut self) -> io::Result<()> {
+        self.end_receives()
+    }
+
+    fn resume(&mut self) {
+        self.state.paused = false;
+    }
+
     #[inline]
     fn queue(&mut self, socket: SocketId, destination: SocketAddr, header: &[u8], payload: Option<Slice>) {
         self.push(socket, destination, header, payload);
@@ -379,7 +368,8 @@ impl Io for UringIo {
         self.settle()?;
         self.load_sends();
         self.load_receives();
-        let timeout = if self.state.must_not_wait() { Some(Duration::ZERO) } else { timeout };
+        let at_once = self.state.paused || self.state.must_not_wait();
+        let timeout = if at_once { Some(Duration::ZERO) } else { timeout };
         self.state.stalled = false;
         self.transfer(usize::from(timeout != Some(Duration::ZERO)), timeout)?;
         let state = &mut self.state;
@@ -414,7 +404,8 @@ impl State {
     /// Something is at hand already: messages beyond the last turn's bound, a wake-up seen while a socket
     /// was removed, or more receives to start than fitted into one submission.
     fn must_not_wait(&self) -> bool {
-        self.inbound.has_backlog() || self.woken || !self.to_arm.is_empty()
+        let to_start = !self.paused && !self.to_arm.is_empty();
+        self.inbound.has_backlog() || self.woken || to_start
     }
 }
 
