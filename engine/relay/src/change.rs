@@ -7,7 +7,10 @@ use crate::limits::{
 use crate::relay::{Relay, Timer};
 use crate::route::{NO_STREAM, Route};
 use crate::stream::Stream;
-use crate::{Command, CommandError, Latch, LegId, LegSpec, Outbox, RouteId, RouteSpec, StreamId, StreamSpec};
+use crate::{
+    Command, CommandError, Latch, LegId, LegSpec, Outbox, PayloadType, RouteId, RouteSpec, StreamId,
+    StreamSpec,
+};
 use motet_rtp::Time;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -138,24 +141,7 @@ impl Relay {
         {
             return Err(CommandError::DuplicateSsrc(ssrc));
         }
-        if spec.payload_types.is_empty() || spec.payload_types.len() > PAYLOAD_TYPES_MAX {
-            return Err(CommandError::OutOfRange { field: "payload_types", why: "a stream has 1 to 96" });
-        }
-        let mut numbers = BTreeSet::new();
-        for payload_type in &spec.payload_types {
-            if !matches!(payload_type.number, 0..=63 | 96..=127) {
-                return Err(CommandError::OutOfRange {
-                    field: "payload_type",
-                    why: "is 0 to 63 or 96 to 127",
-                });
-            }
-            if !(1..CLOCK_HZ_END).contains(&payload_type.clock_hz) {
-                return Err(CommandError::OutOfRange { field: "clock_hz", why: "is 1 to 999,999,999" });
-            }
-            if !numbers.insert(payload_type.number) {
-                return Err(CommandError::AmbiguousPayloadType(payload_type.number));
-            }
-        }
+        let numbers = check_payload_types(&spec.payload_types)?;
         for other in &transport.streams {
             let other = &slot(&self.streams, other.0).expect("a transport lists existing streams").spec;
             match (other.ssrc, spec.ssrc) {
@@ -308,20 +294,40 @@ impl Relay {
     }
 }
 
-fn check_remote(latch: Latch, remote: Option<SocketAddr>) -> Changed {
+pub(crate) fn check_remote(latch: Latch, remote: Option<SocketAddr>) -> Changed {
     if latch != Latch::Symmetric && remote.is_none() {
         return Err(CommandError::OutOfRange { field: "remote", why: "is needed for this latch policy" });
     }
     Ok(())
 }
 
-fn check_payload_map(map: &[(u8, u8)]) -> Changed {
+pub(crate) fn check_payload_map(map: &[(u8, u8)]) -> Changed {
     // Types 64 to 95 look like RTCP on a shared port (RFC 5761 section 4).
     if map.iter().any(|(from, to)| *from > 127 || !matches!(*to, 0..=63 | 96..=127)) {
         let why = "leads from 0 to 127 to 0 to 63 or 96 to 127";
         return Err(CommandError::OutOfRange { field: "payload_map", why });
     }
     Ok(())
+}
+
+/// Gives the numbers.
+pub(crate) fn check_payload_types(types: &[PayloadType]) -> Result<BTreeSet<u8>, CommandError> {
+    if types.is_empty() || types.len() > PAYLOAD_TYPES_MAX {
+        return Err(CommandError::OutOfRange { field: "payload_types", why: "a stream has 1 to 96" });
+    }
+    let mut numbers = BTreeSet::new();
+    for payload_type in types {
+        if !matches!(payload_type.number, 0..=63 | 96..=127) {
+            return Err(CommandError::OutOfRange { field: "payload_type", why: "is 0 to 63 or 96 to 127" });
+        }
+        if !(1..CLOCK_HZ_END).contains(&payload_type.clock_hz) {
+            return Err(CommandError::OutOfRange { field: "clock_hz", why: "is 1 to 999,999,999" });
+        }
+        if !numbers.insert(payload_type.number) {
+            return Err(CommandError::AmbiguousPayloadType(payload_type.number));
+        }
+    }
+    Ok(numbers)
 }
 
 fn slot<T>(table: &[Option<T>], id: u32) -> Option<&T> {
@@ -332,7 +338,7 @@ fn slot_mut<T>(table: &mut [Option<T>], id: u32) -> Option<&mut T> {
     table.get_mut(id as usize)?.as_mut()
 }
 
-fn free<T>(table: &[Option<T>], id: u32, max: usize, what: &'static str) -> Changed {
+pub(crate) fn free<T>(table: &[Option<T>], id: u32, max: usize, what: &'static str) -> Changed {
     if id as usize >= max {
         return Err(CommandError::Limit(what));
     }
@@ -343,7 +349,7 @@ fn free<T>(table: &[Option<T>], id: u32, max: usize, what: &'static str) -> Chan
 }
 
 /// Numbers are dense, so that the table is about as long as what it holds.
-fn put<T>(table: &mut Vec<Option<T>>, id: u32, value: T) {
+pub(crate) fn put<T>(table: &mut Vec<Option<T>>, id: u32, value: T) {
     let index = id as usize;
     if table.len() <= index {
         table.resize_with(index + 1, || None);

@@ -1,25 +1,26 @@
 //! What may be asked of the relay, and why it refuses.
 
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// A UDP port of this worker. Numbers are chosen by the caller, small and dense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortId(pub u32);
 
 /// A leg of this worker. Chosen by the caller, small and dense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LegId(pub u32);
 
 /// A stream of this worker. Chosen by the caller, small and dense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StreamId(pub u32);
 
 /// A route of this worker. Chosen by the caller, small and dense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RouteId(pub u32);
 
 /// What a stream carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// Sound.
     Audio,
@@ -28,7 +29,7 @@ pub enum Kind {
 }
 
 /// Whose packets a transport takes and where it sends; see `docs/packet.md`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Latch {
     /// Send to where valid packets come from; the remote address, if known, is used until then.
     Symmetric,
@@ -65,7 +66,8 @@ pub struct LegSpec {
 }
 
 /// A payload type that a stream may carry, and its clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PayloadType {
     /// 0 to 127, without 64 to 95.
     pub number: u8,

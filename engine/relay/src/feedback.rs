@@ -21,8 +21,8 @@ pub(crate) enum Ask {
 /// The requests of one stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct KeyFrames {
-    last: Option<Time>,
-    waiting: Option<Ask>,
+    pub(crate) last: Option<Time>,
+    pub(crate) waiting: Option<Ask>,
     /// When the stream's timer is due, if it runs.
     pub(crate) timer: Option<Time>,
 }

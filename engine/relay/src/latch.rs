@@ -22,6 +22,8 @@
 //! participant does, the next one that shows itself in the same way, or by two RTP packets in sequence, gets
 //! it. Once the source sends media of a stream it is proven, and the rules above hold.
 
+mod snapshot;
+
 use crate::Latch;
 use crate::limits::{CANDIDATES_MAX, RTCP_SILENCE_MAX};
 use motet_rtp::Time;

@@ -31,6 +31,7 @@ mod relay;
 mod report;
 mod route;
 mod shared;
+pub mod snapshot;
 mod stats;
 mod stream;
 pub mod testing;

@@ -1,5 +1,7 @@
 //! A route: one stream to one leg, on the stream's shared [`Timeline`] or on one of its own.
 
+mod snapshot;
+
 use crate::shared::Sums;
 use crate::stream::Stream;
 use crate::timeline::Timeline;

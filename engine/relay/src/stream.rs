@@ -1,5 +1,7 @@
 //! A stream: what a leg publishes.
 
+mod snapshot;
+
 use crate::feedback::KeyFrames;
 use crate::leg::same_clock;
 use crate::shared::Shared;

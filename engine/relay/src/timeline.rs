@@ -4,6 +4,8 @@
 //! next packet gets the number after the highest sent and a timestamp later than the last by the time that
 //! passed (RFC 3550 section 5.1 wants one timeline per SSRC).
 
+mod snapshot;
+
 use crate::stream::ticks;
 use motet_rtp::rtp::{FixedHeader, rewrite_header};
 use motet_rtp::seq::SeqNo;

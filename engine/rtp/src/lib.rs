@@ -21,7 +21,7 @@ pub mod timestamp;
 
 pub use demux::{PacketClass, classify};
 pub use ext::Extension;
-pub use reception::{Reception, Verdict};
+pub use reception::{Reception, ReceptionSnapshot, Verdict};
 pub use rtp::{FixedHeader, RtpBuilder, RtpError, RtpView, rewrite_header};
 pub use seq::{SeqExtender, SeqNo, WireSeq};
 pub use time::{Ntp, Time};

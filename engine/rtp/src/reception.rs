@@ -8,6 +8,10 @@ use crate::seq::{SeqNo, WireSeq};
 use crate::time::{Ntp, Time};
 use crate::timestamp::WireTimestamp;
 
+mod snapshot;
+
+pub use snapshot::ReceptionSnapshot;
+
 /// Packets in order before a source is believed, as RFC 3550 appendix A.1 has it.
 pub const MIN_SEQUENTIAL: u16 = 2;
 /// A step ahead of at least this many packets is not believed at first (RFC 3550 appendix A.1).

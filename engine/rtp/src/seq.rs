@@ -1,8 +1,10 @@
 //! Sequence numbers: 16 bits on the wire, 64 bits once extended (RFC 3550 section 5.1 and appendix A.1).
 
+use serde::{Deserialize, Serialize};
+
 /// A sequence number as a packet carries it. It wraps, so it has no order: ask for a
 /// [`distance`](WireSeq::distance), or extend it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WireSeq(pub u16);
 
 impl WireSeq {
@@ -38,7 +40,7 @@ impl WireSeq {
 }
 
 /// An extended sequence number: wraps are counted, so it is ordered and never repeats.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SeqNo(pub u64);
 
 impl SeqNo {
@@ -79,6 +81,11 @@ impl SeqExtender {
     /// An extender that has seen nothing.
     pub const fn new() -> Self {
         SeqExtender { highest: None }
+    }
+
+    /// An extender that goes on from the highest number of another one.
+    pub const fn from_highest(highest: Option<SeqNo>) -> Self {
+        SeqExtender { highest }
     }
 
     /// Extends `wire`.

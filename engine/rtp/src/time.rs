@@ -1,10 +1,11 @@
 //! Time as the cores see it: nanoseconds handed in by the edge, never read from a clock.
 
+use serde::{Deserialize, Serialize};
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;
 
 /// A moment on the node's monotonic clock, in nanoseconds since an origin that the edge chose.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Time(u64);
 
 impl Time {
@@ -56,7 +57,7 @@ impl Sub<Duration> for Time {
 
 /// A 64-bit NTP timestamp: seconds since 1900 in the upper half, fraction in the lower
 /// (RFC 3550 section 4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ntp(pub u64);
 
 impl Ntp {

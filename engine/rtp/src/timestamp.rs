@@ -1,7 +1,9 @@
 //! RTP timestamps: 32 bits on the wire, 64 bits once extended (RFC 3550 section 5.1).
 
+use serde::{Deserialize, Serialize};
+
 /// A timestamp as a packet carries it, in ticks of the payload's clock. It wraps, so it has no order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WireTimestamp(pub u32);
 
 impl WireTimestamp {

@@ -1,0 +1,428 @@
+//! Legs, streams and routes written down, to go on elsewhere without a receiver noticing.
+//!
+//! Two uses: a new process takes over all of a worker ([`Relay::snapshot`], [`Relay::restore`]), and a set of
+//! legs that only route to each other moves to another worker ([`Relay::part`], [`Relay::add_part`]).
+//!
+//! The form is made for serde with field names (such as MessagePack with named fields). Fields that are not
+//! known are refused by name, since what they mean would be lost silently. Moments are those of the clock that
+//! both relays run on: whoever hands a snapshot to another clock must refuse to.
+//!
+//! To change the form: raise the version that the node negotiates (`motet-node`, `handover`), add fields as
+//! `Option` with `#[serde(default, skip_serializing_if = "Option::is_none")]`, and leave them out when writing
+//! for the version before. The compiler finds a field of the relay that is not written down: all are taken
+//! apart by name.
+
+mod import;
+
+use crate::drop::DropReason;
+use crate::leg::{Leg, Transport};
+use crate::relay::Relay;
+use crate::{Kind, Latch, LegId, PayloadType, PortId, RouteId, StreamId};
+use motet_rtp::{Ntp, ReceptionSnapshot, SeqNo, Time, WireSeq, WireTimestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
+
+pub use import::ImportError;
+
+macro_rules! form {
+    ($($(#[$doc:meta])* struct $name:ident { $($(#[$about:meta])* $field:ident: $kind:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+            #[serde(deny_unknown_fields)]
+            pub struct $name {
+                $($(#[$about])* pub $field: $kind,)*
+            }
+        )*
+    };
+}
+
+form! {
+    /// All of a relay.
+    struct RelaySnapshot {
+        /// Wall clock at [`Time::ZERO`].
+        ntp_origin: Ntp,
+        /// Datagrams given to the relay.
+        packets_in: u64,
+        /// RTP packets made.
+        packets_out: u64,
+        /// RTCP datagrams made.
+        rtcp_out: u64,
+        /// Packets dropped, by the reason's name. A reason that the reader does not have is left out.
+        drops: Vec<(String, u64)>,
+        /// What is held.
+        part: Part,
+    }
+
+    /// Legs, what they publish, and the routes to them.
+    struct Part {
+        /// Legs by number.
+        legs: Vec<LegSnapshot>,
+        /// Streams by number.
+        streams: Vec<StreamSnapshot>,
+        /// Routes by number.
+        routes: Vec<RouteSnapshot>,
+    }
+
+    /// A leg.
+    struct LegSnapshot {
+        /// Its number.
+        id: LegId,
+        /// Name towards the others.
+        cname: String,
+        /// SSRC of our own reports.
+        report_ssrc: u32,
+        /// Its ports.
+        transports: Vec<TransportSnapshot>,
+        /// When anything valid came last.
+        heard: Time,
+        /// It was reported silent.
+        silent: bool,
+        /// When its timer is due.
+        tick_at: Time,
+        /// Our clock less the publisher's, in NTP units.
+        clock_offset: Option<i64>,
+        /// Number of the last FIR.
+        fir_command: u8,
+    }
+
+    /// One RTP port of a leg.
+    struct TransportSnapshot {
+        /// For RTP.
+        rtp: PortId,
+        /// For RTCP; none: multiplexed.
+        rtcp: Option<PortId>,
+        /// Whose packets are taken.
+        latch: LatchSnapshot,
+        /// Streams published here, in the order in which they are looked through.
+        streams: Vec<StreamId>,
+        /// Routes that end here, in the order of reports.
+        routes: Vec<RouteId>,
+    }
+
+    /// Whose packets a transport takes.
+    struct LatchSnapshot {
+        /// The policy.
+        policy: Latch,
+        /// Signalled address.
+        remote: Option<Address>,
+        /// Signalled address for RTCP.
+        remote_rtcp: Option<Address>,
+        /// The locked source.
+        locked: Option<LockedSnapshot>,
+        /// The signalled address has spoken.
+        remote_heard: bool,
+        /// Where RTCP came from.
+        rtcp_source: Option<Address>,
+        /// Sources on probation.
+        candidates: Vec<Option<CandidateSnapshot>>,
+        /// Which of them is replaced next.
+        next_candidate: usize,
+    }
+
+    /// A locked source.
+    struct LockedSnapshot {
+        /// Where packets come from.
+        source: Address,
+        /// When the last one came.
+        heard: Time,
+        /// Known by RTCP alone.
+        by_rtcp: bool,
+    }
+
+    /// A source on probation.
+    struct CandidateSnapshot {
+        /// Where packets come from.
+        source: Address,
+        /// Under which SSRC.
+        ssrc: u32,
+        /// The number that continues it; none: RTCP.
+        next: Option<WireSeq>,
+        /// Packets so far.
+        count: u8,
+    }
+
+    /// A stream.
+    struct StreamSnapshot {
+        /// Its number.
+        id: StreamId,
+        /// The publishing leg.
+        leg: LegId,
+        /// Index of its transport.
+        transport: u8,
+        /// What it carries.
+        kind: Kind,
+        /// SSRC that it was told to have.
+        ssrc_fixed: Option<u32>,
+        /// What it may carry.
+        payload_types: Vec<PayloadType>,
+        /// Routes that carry it, in their order.
+        routes: Vec<RouteId>,
+        /// SSRC that packets are taken of.
+        ssrc: Option<u32>,
+        /// Counts restarts.
+        generation: u32,
+        /// Statistics.
+        reception: ReceptionSnapshot,
+        /// Highest extended number.
+        highest: Option<SeqNo>,
+        /// Packets taken.
+        packets: u64,
+        /// Bytes taken.
+        bytes: u64,
+        /// Of the packet with the highest number.
+        last_timestamp: WireTimestamp,
+        /// When the last packet came.
+        last_at: Option<Time>,
+        /// It was reported silent.
+        silent: bool,
+        /// The publisher said BYE.
+        ended: bool,
+        /// The highest number when it did.
+        ended_at: Option<SeqNo>,
+        /// The publisher's last report.
+        report: Option<ReportSnapshot>,
+        /// When a key frame was asked for last.
+        key_frame_asked: Option<Time>,
+        /// A request waits: false for PLI, true for FIR.
+        key_frame_waiting: Option<bool>,
+        /// When it may go.
+        key_frame_at: Option<Time>,
+        /// Lost before the last restart.
+        lost_before: i64,
+        /// SSRC and number of a source that wants to take over.
+        successor: Option<(u32, WireSeq)>,
+        /// Packets of another clock: the number that continues them.
+        aside_next: WireSeq,
+        /// Their timestamp.
+        aside_timestamp: WireTimestamp,
+        /// How often it changed.
+        aside_steps: u8,
+        /// What routes follow that have no timeline of their own.
+        shared: Option<SharedSnapshot>,
+    }
+
+    /// A timeline that routes of a stream share.
+    struct SharedSnapshot {
+        /// SSRC towards the receivers.
+        ssrc: u32,
+        /// Where they are.
+        timeline: TimelineSnapshot,
+    }
+
+    /// A publisher's sender report.
+    struct ReportSnapshot {
+        /// Its wall clock.
+        ntp: Ntp,
+        /// Its RTP time then.
+        timestamp: WireTimestamp,
+        /// When it came.
+        at: Time,
+        /// Our clock less the publisher's, in NTP units.
+        clock_offset: i64,
+    }
+
+    /// A route.
+    struct RouteSnapshot {
+        /// Its number.
+        id: RouteId,
+        /// Stream that it carries; none: its stream is gone.
+        stream: Option<StreamId>,
+        /// Receiving leg.
+        leg: LegId,
+        /// Index of its transport.
+        transport: u8,
+        /// Packets are forwarded.
+        active: bool,
+        /// SSRC towards the receiver.
+        ssrc: u32,
+        /// Numbers, timestamps and payload types; none: it follows those that the stream's routes share.
+        timeline: Option<TimelineSnapshot>,
+        /// Packets sent.
+        packets: u64,
+        /// Bytes sent, with headers.
+        bytes: u64,
+        /// Bytes of payload sent.
+        octets: u64,
+        /// Packets at the last sender report.
+        packets_reported: u64,
+        /// Fraction lost, as reported.
+        heard_fraction_lost: Option<u8>,
+        /// Packets lost, as reported.
+        heard_lost: i32,
+        /// Jitter, as reported.
+        heard_jitter_ticks: u32,
+        /// Round trip, from reports.
+        heard_round_trip: Option<Duration>,
+    }
+
+    /// Offsets from a source to what receivers see.
+    struct TimelineSnapshot {
+        /// Payload types from publisher to receiver.
+        payload_map: Vec<(u8, u8)>,
+        /// Generation of the stream that the offsets are for; 0: none yet.
+        generation: u32,
+        /// Number sent less the source's extended number, modulo 2^64.
+        sequence_offset: u64,
+        /// Timestamp sent less the source's, modulo 2^32.
+        timestamp_offset: u32,
+        /// First number of the source that belongs to the generation.
+        floor: SeqNo,
+        /// Highest number sent.
+        highest: SeqNo,
+        /// Its timestamp.
+        last_timestamp: WireTimestamp,
+        /// When the last packet went.
+        last_sent: Time,
+        /// Something was sent.
+        begun: bool,
+    }
+
+    /// A socket address with all that IPv6 has; serde's own form leaves out flow and scope.
+    struct Address {
+        /// Address.
+        ip: IpAddr,
+        /// Port.
+        port: u16,
+        /// Flow label.
+        flow: u32,
+        /// Zone of a link-local address.
+        scope: u32,
+    }
+}
+
+/// Why legs cannot be taken apart from the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PartError {
+    /// No such leg.
+    #[error("leg {0:?} does not exist")]
+    UnknownLeg(LegId),
+    /// A route leads out of or into the legs.
+    #[error("{0:?} leads from or to a leg that is not in the part")]
+    Crossing(RouteId),
+}
+
+impl Relay {
+    /// Writes everything down. Call it between batches, with the outbox sent.
+    pub fn snapshot(&self) -> RelaySnapshot {
+        let all: Vec<LegId> = (0..self.legs.len() as u32).map(LegId).collect();
+        let held: Vec<LegId> = all.into_iter().filter(|id| self.leg(*id).is_some()).collect();
+        RelaySnapshot {
+            ntp_origin: self.config.ntp_origin,
+            packets_in: self.counts.packets_in,
+            packets_out: self.counts.packets_out,
+            rtcp_out: self.counts.rtcp_out,
+            drops: self.drops.iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+            part: self.part(&held).expect("a relay's routes end at its legs"),
+        }
+    }
+
+    /// Writes some legs down, with what they publish and the routes between them.
+    pub fn part(&self, legs: &[LegId]) -> Result<Part, PartError> {
+        assert!(self.scratch.packets.is_empty(), "a part is taken between batches");
+        let mut part = Part { legs: Vec::new(), streams: Vec::new(), routes: Vec::new() };
+        let inside: HashSet<LegId> = legs.iter().copied().collect();
+        for id in legs {
+            let leg = self.leg(*id).ok_or(PartError::UnknownLeg(*id))?;
+            part.legs.push(leg.snapshot(*id));
+            for transport in &leg.transports {
+                part.streams.extend(transport.streams.iter().map(|id| {
+                    let stream = self.streams[id.0 as usize].as_ref();
+                    stream.expect("a transport lists existing streams").snapshot(*id)
+                }));
+                part.routes.extend(transport.routes.iter().map(|id| {
+                    let route = self.routes[id.0 as usize].as_ref();
+                    route.expect("a transport lists existing routes").snapshot(*id)
+                }));
+            }
+        }
+        part.streams.sort_unstable_by_key(|stream| stream.id);
+        part.routes.sort_unstable_by_key(|route| route.id);
+        self.check_closed(&part, &inside)?;
+        Ok(part)
+    }
+
+    fn check_closed(&self, part: &Part, inside: &HashSet<LegId>) -> Result<(), PartError> {
+        let stream = |id: StreamId| self.streams[id.0 as usize].as_ref().expect("routes carry streams");
+        let from_outside = part
+            .routes
+            .iter()
+            .find(|route| route.stream.is_some_and(|id| !inside.contains(&stream(id).spec.leg)));
+        let to_outside = part.streams.iter().flat_map(|stream| &stream.routes).find(|id| {
+            let route = self.routes[id.0 as usize].as_ref().expect("a stream lists existing routes");
+            !inside.contains(&route.leg)
+        });
+        match from_outside.map(|route| route.id).or(to_outside.copied()) {
+            Some(route) => Err(PartError::Crossing(route)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Leg {
+    fn snapshot(&self, id: LegId) -> LegSnapshot {
+        // What `route_by_ssrc` holds is told by the routes.
+        let Leg {
+            cname,
+            report_ssrc,
+            transports,
+            route_by_ssrc: _,
+            heard,
+            silent,
+            tick_at,
+            clock_offset,
+            fir_command,
+        } = self;
+        LegSnapshot {
+            id,
+            cname: cname.clone(),
+            report_ssrc: *report_ssrc,
+            transports: transports.iter().map(Transport::snapshot).collect(),
+            heard: *heard,
+            silent: *silent,
+            tick_at: *tick_at,
+            clock_offset: *clock_offset,
+            fir_command: *fir_command,
+        }
+    }
+}
+
+impl Transport {
+    fn snapshot(&self) -> TransportSnapshot {
+        let Transport { rtp, rtcp, latch, streams, routes } = self;
+        TransportSnapshot {
+            rtp: *rtp,
+            rtcp: *rtcp,
+            latch: latch.snapshot(),
+            streams: streams.clone(),
+            routes: routes.clone(),
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Address {
+        let (flow, scope) = match address {
+            SocketAddr::V4(_) => (0, 0),
+            SocketAddr::V6(six) => (six.flowinfo(), six.scope_id()),
+        };
+        Address { ip: address.ip(), port: address.port(), flow, scope }
+    }
+}
+
+impl From<&Address> for SocketAddr {
+    fn from(address: &Address) -> SocketAddr {
+        match address.ip {
+            IpAddr::V4(four) => SocketAddr::new(four.into(), address.port),
+            IpAddr::V6(six) => SocketAddrV6::new(six, address.port, address.flow, address.scope).into(),
+        }
+    }
+}
+
+/// The reason with this name.
+fn reason(name: &str) -> Option<DropReason> {
+    DropReason::ALL.iter().copied().find(|reason| reason.name() == name)
+}
