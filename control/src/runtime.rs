@@ -4,10 +4,11 @@ use crate::conference::{
     Census, Effect, Event, NodeAnnouncement, Now, Options, Request, RequestId, Response, State, step,
 };
 use crate::metrics::Meter;
-use crate::nodes::Nodes;
+use crate::nodes::{NodeFailure, Nodes};
 use crate::refusal::Refusal;
 use crate::store::Store;
 use motet_proto::conference::ConferenceEvent;
+use motet_proto::node::NodeDescription;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -22,6 +23,8 @@ const TICK: Duration = Duration::from_millis(100);
 const REQUESTS_WAITING_MAX: usize = 4096;
 /// Events that a slow watcher may be behind before it loses some.
 const WATCHER_BACKLOG: usize = 4096;
+/// A failure that comes sooner is one of a connection that was there.
+const AT_ONCE: Duration = Duration::from_millis(200);
 /// Pause before a broken event stream is tried again.
 const WATCH_AGAIN: Duration = Duration::from_millis(250);
 
@@ -296,7 +299,7 @@ async fn watch(
             Err(failure) => why = failure.to_string(),
         }
         // A second way to the node decides: a stream may break for many reasons.
-        match nodes.describe(&address).await {
+        match describe(&*nodes, &address).await {
             Ok(description) if description.boot_id == boot_id => tokio::time::sleep(WATCH_AGAIN).await,
             Ok(_) => return,
             Err(failure) => {
@@ -305,5 +308,15 @@ async fn watch(
                 return;
             }
         }
+    }
+}
+
+/// Asks a node who it is. What fails at once is tried once more: the call may have gone down with the
+/// connection of the stream that broke, as when another process takes the node over.
+async fn describe(nodes: &dyn Nodes, address: &str) -> Result<NodeDescription, NodeFailure> {
+    let asked = tokio::time::Instant::now();
+    match nodes.describe(address).await {
+        Err(_) if asked.elapsed() < AT_ONCE => nodes.describe(address).await,
+        described => described,
     }
 }

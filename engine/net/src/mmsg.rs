@@ -339,6 +339,7 @@ impl Io for MmsgIo {
     }
 
     fn resume(&mut self) {
+        self.sockets.look_at_twins();
         self.paused = false;
     }
 

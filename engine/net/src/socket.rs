@@ -175,6 +175,14 @@ impl Sockets {
         Ok(twin.peer_addr().ok().filter(|peer| *peer != local))
     }
 
+    /// Reads again to whom the twins are connected: another process may have changed it.
+    pub(crate) fn look_at_twins(&mut self) {
+        for entry in self.entries.iter_mut().skip(1).step_by(2).flatten() {
+            let local = entry.socket.local_addr().ok();
+            entry.peer = entry.socket.peer_addr().ok().filter(|peer| Some(*peer) != local);
+        }
+    }
+
     fn check_room_for_twin(&self) -> io::Result<()> {
         if self.twin_places.is_empty() && self.twins >= self.twins_max {
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "as many twins as may be"));

@@ -129,7 +129,8 @@ pub trait Io {
     /// Errors are the machine's; the back end may be used on after [`Io::resume`].
     fn pause(&mut self) -> io::Result<()>;
 
-    /// Receives again, from the next turn on.
+    /// Receives again, from the next turn on. To whom twins are connected is looked up again, since another
+    /// process that has handles of them may have changed it.
     fn resume(&mut self);
 
     /// Queues one datagram, `header` followed by `payload`, for the next turn. The header is copied, and so

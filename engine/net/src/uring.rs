@@ -340,6 +340,7 @@ impl Io for UringIo {
     }
 
     fn resume(&mut self) {
+        self.state.sockets.look_at_twins();
         self.state.paused = false;
     }
 

@@ -65,6 +65,9 @@ pub enum NodeError {
     /// The node takes no new conferences.
     #[error("id: this node drains and takes no new conferences; conference '{0}' is not running here")]
     Draining(String),
+    /// Another process took the node over.
+    #[error("this process of the node was taken over by another one; ask again")]
+    TakenOver,
     /// A worker thread has ended: our own fault.
     #[error("worker {0} has ended; the node must be started again")]
     WorkerGone(usize),
@@ -86,7 +89,7 @@ impl NodeError {
             NodeError::StaleEpoch { .. } | NodeError::StaleRevision { .. } => Code::FailedPrecondition,
             NodeError::Conflict { .. } => Code::Aborted,
             NodeError::Exhausted { .. } => Code::ResourceExhausted,
-            NodeError::Draining(_) => Code::Unavailable,
+            NodeError::Draining(_) | NodeError::TakenOver => Code::Unavailable,
             NodeError::WorkerGone(_) | NodeError::Relay(_) => Code::Internal,
         }
     }
@@ -99,7 +102,7 @@ impl NodeError {
             NodeError::StaleEpoch { .. } => Some("epoch"),
             NodeError::StaleRevision { .. } => Some("revision"),
             NodeError::Conflict { .. } => Some("base_revision"),
-            NodeError::WorkerGone(_) | NodeError::Relay(_) => None,
+            NodeError::WorkerGone(_) | NodeError::Relay(_) | NodeError::TakenOver => None,
         }
     }
 }

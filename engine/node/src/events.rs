@@ -20,7 +20,8 @@ pub(crate) struct Events {
 struct Inner {
     node_id: String,
     boot_id: String,
-    sender: broadcast::Sender<wire::Event>,
+    /// None: no more will come from this process.
+    sender: broadcast::Sender<Option<wire::Event>>,
     /// Held while sending, so that numbers and order agree.
     sequence: Mutex<u64>,
 }
@@ -31,20 +32,34 @@ impl Events {
         Events { inner: Arc::new(Inner { node_id, boot_id, sender, sequence: Mutex::new(0) }) }
     }
 
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<wire::Event> {
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Option<wire::Event>> {
         self.inner.sender.subscribe()
     }
 
     pub(crate) fn send(&self, conference: &str, epoch: u64, kind: Kind) {
         let mut sequence = self.inner.sequence.lock().unwrap_or_else(PoisonError::into_inner);
         *sequence += 1;
-        let _ = self.inner.sender.send(self.event(*sequence, conference, epoch, kind));
+        let _ = self.inner.sender.send(Some(self.event(*sequence, conference, epoch, kind)));
+    }
+
+    /// Number of the last event sent to all.
+    pub(crate) fn sequence(&self) -> u64 {
+        *self.inner.sequence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes on from the numbers of the process before.
+    pub(crate) fn go_on_from(&self, sequence: u64) {
+        *self.inner.sequence.lock().unwrap_or_else(PoisonError::into_inner) = sequence;
+    }
+
+    /// Ends all watches, once they have had what was sent before.
+    pub(crate) fn end(&self) {
+        let _ = self.inner.sender.send(None);
     }
 
     /// An event for one watcher only; repeats the number of the last one sent to all.
     pub(crate) fn aside(&self, kind: Kind) -> wire::Event {
-        let sequence = *self.inner.sequence.lock().unwrap_or_else(PoisonError::into_inner);
-        self.event(sequence, "", 0, kind)
+        self.event(self.sequence(), "", 0, kind)
     }
 
     fn event(&self, sequence: u64, conference: &str, epoch: u64, kind: Kind) -> wire::Event {

@@ -8,6 +8,12 @@ pub(crate) struct IdPool {
 }
 
 impl IdPool {
+    /// A pool of which these are taken.
+    pub(crate) fn with_taken(taken: &std::collections::BTreeSet<u32>) -> IdPool {
+        let next = taken.last().map_or(0, |last| last + 1);
+        IdPool { next, free: (0..next).filter(|id| !taken.contains(id)).collect() }
+    }
+
     pub(crate) fn take(&mut self) -> u32 {
         self.free.pop_front().unwrap_or_else(|| {
             self.next += 1;

@@ -26,6 +26,7 @@ pub mod topology;
 
 mod announce;
 mod events;
+mod handover;
 mod ids;
 mod meter;
 mod metrics;
@@ -41,5 +42,5 @@ mod testing;
 mod worker;
 
 pub use numa::{NumaMemory, NumaOptions, allowed_cpus};
-pub use options::{Calibrate, NodeOptions, io_choice};
-pub use run::{RunningNode, bind, run, start};
+pub use options::{Calibrate, Handover, NodeOptions, io_choice};
+pub use run::{Ended, RunningNode, bind, run, start};

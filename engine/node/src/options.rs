@@ -90,9 +90,29 @@ pub struct NodeOptions {
     #[command(flatten)]
     pub numa: NumaOptions,
 
+    /// Take over the running node of this name: its sockets, conferences and everything else, without a
+    /// packet lost; it ends when this process carries all, and goes on if it cannot. Start it with the
+    /// same options as the running node
+    #[arg(long)]
+    pub take_over: bool,
+
+    /// Unix socket at which a running node waits for the process that takes it over, or off
+    /// [default: motet-ID.handover in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR or a folder of its own in /tmp]
+    #[arg(long, value_name = "PATH|off", value_parser = handover)]
+    pub handover_socket: Option<Handover>,
+
     /// End when standard input is closed: for a supervisor that must not leave an orphan
     #[arg(long, hide = true)]
     pub exit_with_stdin: bool,
+}
+
+/// Where a running node waits for the process that takes it over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handover {
+    /// Nowhere.
+    Off,
+    /// At a Unix socket.
+    At(PathBuf),
 }
 
 /// When a node measures itself.
@@ -148,6 +168,14 @@ fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
         }
         Some(range) => Ok(range),
         None => Err("must be two port numbers such as 20000-29999".into()),
+    }
+}
+
+fn handover(text: &str) -> Result<Handover, String> {
+    match text {
+        "" => Err("must be a path, or off".into()),
+        "off" => Ok(Handover::Off),
+        path => Ok(Handover::At(path.into())),
     }
 }
 

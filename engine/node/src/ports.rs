@@ -4,7 +4,7 @@
 //! no scanning, and a port that was given back is used again as late as possible, so that stray packets of
 //! an ended leg do not meet a new one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
@@ -15,6 +15,8 @@ pub struct PortPool {
     ip: IpAddr,
     free: VecDeque<u16>,
     pairs: usize,
+    /// In use since before this process, and outside of the range.
+    foreign: BTreeSet<u16>,
 }
 
 /// Two bound sockets, and the even port that they came from.
@@ -40,7 +42,7 @@ impl PortPool {
             .clone()
             .filter(|port| port % 2 == 0 && *port != 0 && range.contains(&port.saturating_add(1)))
             .collect();
-        PortPool { ip, pairs: free.len(), free }
+        PortPool { ip, pairs: free.len(), free, foreign: BTreeSet::new() }
     }
 
     /// The local address.
@@ -55,7 +57,25 @@ impl PortPool {
 
     /// Pairs in use.
     pub fn used(&self) -> usize {
-        self.pairs - self.free.len()
+        self.pairs - self.free.len() + self.foreign.len()
+    }
+
+    /// Even ports of the free pairs, first those to be taken next.
+    pub fn free(&self) -> impl Iterator<Item = u16> {
+        self.free.iter().copied()
+    }
+
+    /// Goes on for a pool of another process, of which these pairs are held, and these are free in their
+    /// order. Held ones outside of this pool's range stay so until they are given back.
+    pub fn go_on_for(&mut self, held: &[u16], free: &[u16]) {
+        let held: HashSet<u16> = held.iter().copied().collect();
+        let mine: HashSet<u16> = self.free.drain(..).collect();
+        self.foreign = held.difference(&mine).copied().collect();
+        let known: HashSet<u16> = free.iter().copied().collect();
+        let mut rest: Vec<u16> = mine.iter().copied().filter(|base| !known.contains(base)).collect();
+        rest.sort_unstable();
+        let ordered = free.iter().copied().filter(|base| mine.contains(base)).chain(rest);
+        self.free = ordered.filter(|base| !held.contains(base)).collect();
     }
 
     /// Binds the next free pair. `AddrNotAvailable`: none is free, or other programs hold those tried.
@@ -80,6 +100,9 @@ impl PortPool {
 
     /// Takes a pair back; its sockets are closed or about to be.
     pub fn give_back(&mut self, base: u16) {
+        if self.foreign.remove(&base) {
+            return;
+        }
         debug_assert!(!self.free.contains(&base), "{base} was not taken");
         self.free.push_back(base);
     }
@@ -119,6 +142,18 @@ mod tests {
         assert_eq!(pair.rtp_address.port(), pair.base);
         assert_eq!(pool.used(), 1);
         drop(pair.rtp);
+    }
+
+    #[test]
+    fn a_pool_goes_on_for_another_ones() {
+        let mut pool = pool(20010..=20019);
+        pool.go_on_for(&[20004, 20012], &[20016, 20000, 20010]);
+        assert_eq!(pool.free().collect::<Vec<_>>(), [20016, 20010, 20014, 20018]);
+        assert_eq!((pool.pairs(), pool.used()), (5, 2), "one of those in use is outside of the range");
+        pool.give_back(20004);
+        pool.give_back(20012);
+        assert_eq!(pool.used(), 0);
+        assert_eq!(pool.free().last(), Some(20012), "what lies outside is not used again");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use crate::announce::{announce, leave};
 use crate::calibration::Calibration;
 use crate::events::{Events, by_name};
+use crate::handover::place::Place;
+use crate::handover::take::{Inheritance, Taking};
 use crate::notify;
 use crate::numa::Binding;
 use crate::options::NodeOptions;
@@ -14,6 +16,8 @@ use crate::worker::{Gauge, Worker, WorkerOptions};
 use anyhow::{Context, Result, bail};
 use motet_net::{Io, Options as IoOptions};
 use motet_proto::node as wire;
+use motet_status::Listen;
+use rustix::fd::AsFd;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +28,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tonic::transport::server::TcpIncoming;
 use wire::event::Kind;
 use wire::media_node_server::MediaNodeServer;
+
+mod handover;
+
+use handover::{
+    ask, handover_path, inherited, open_place, relaunch_when_asked, serve_status, take, wait_for_successor,
+};
 
 /// Events that may wait between the workers and the watchers.
 const EVENTS_WAITING_MAX: usize = 8192;
@@ -81,6 +91,15 @@ impl Shared {
     }
 }
 
+/// How a node came to its end in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// This worker ended by a failed assertion.
+    WorkerDied(usize),
+    /// Another process has taken the node over: see [`RunningNode::retire`].
+    TakenOver,
+}
+
 /// A node that runs in this process.
 pub struct RunningNode {
     address: SocketAddr,
@@ -92,6 +111,10 @@ pub struct RunningNode {
     tasks: JoinSet<()>,
     died: mpsc::Receiver<usize>,
     status: Option<motet_status::Server>,
+    events: Events,
+    /// Where a successor comes in; none: it is not waited for.
+    place: Option<Place>,
+    given: mpsc::Receiver<()>,
 }
 
 impl RunningNode {
@@ -115,22 +138,39 @@ impl RunningNode {
         &self.shared.node_id
     }
 
-    /// Waits until a worker ends by a failed assertion, and says which.
-    pub async fn worker_died(&mut self) -> usize {
-        match self.died.recv().await {
-            Some(worker) => worker,
-            None => std::future::pending().await,
+    /// Waits until the node has come to an end in this process, and says how.
+    pub async fn ended(&mut self) -> Ended {
+        let RunningNode { died, given, .. } = self;
+        tokio::select! {
+            Some(worker) = died.recv() => Ended::WorkerDied(worker),
+            Some(()) = given.recv() => Ended::TakenOver,
+            else => std::future::pending().await,
         }
     }
 
+    /// Ends what is left of the node in this process when another one has taken it over. Control is not
+    /// told, since the node lives.
+    pub async fn retire(mut self) {
+        if let Some(place) = &mut self.place {
+            place.give();
+        }
+        self.end().await;
+    }
+
     /// Ends the node: tells control, closes the services, stops the workers.
-    pub async fn shutdown(mut self) {
+    pub async fn shutdown(self) {
         for control in &self.control {
             leave(&self.shared, control, &self.advertised).await;
         }
+        self.end().await;
+    }
+
+    async fn end(mut self) {
         self.tasks.shutdown().await;
-        let _ = self.end_server.send(());
+        drop(self.status.take());
         // Watchers would hold an orderly end open for ever.
+        self.events.end();
+        let _ = self.end_server.send(());
         if tokio::time::timeout(Duration::from_millis(500), &mut self.server).await.is_err() {
             self.server.abort();
         }
@@ -144,14 +184,25 @@ impl RunningNode {
 /// Runs a node until `shutdown`, or until it cannot go on.
 pub async fn run(options: NodeOptions, shutdown: impl Future<Output = ()>) -> Result<()> {
     let watch_stdin = options.exit_with_stdin;
+    let taken_over = options.take_over;
     let mut node = start(options).await?;
-    notify::ready(&format!("listens on {}", node.address()));
+    if !taken_over {
+        notify::ready(&format!("listens on {}", node.address()));
+    }
+    let can_be_taken_over = node.place.is_some();
     tokio::select! {
         () = shutdown => {}
         () = stdin_closed(), if watch_stdin => {}
-        worker = node.worker_died() => {
+        () = relaunch_when_asked(can_be_taken_over) => {}
+        ended = node.ended() => match ended {
+            Ended::TakenOver => {
+                node.retire().await;
+                return Ok(());
+            }
             // Control restores the conferences elsewhere; a node without a worker must not look alive.
-            bail!("worker {worker} ended by a failed assertion; see the log above");
+            Ended::WorkerDied(worker) => {
+                bail!("worker {worker} ended by a failed assertion; see the log above");
+            }
         }
     }
     notify::stopping();
@@ -167,55 +218,122 @@ pub fn bind(options: &NodeOptions) -> Result<()> {
     options.binding()?.bind_process()
 }
 
-/// Starts a node and returns when it serves.
+/// Starts a node, or takes a running one over, and returns when it serves.
 pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     raise_descriptor_limit();
-    let binding = options.binding()?;
-    let listener = TcpListener::bind(options.listen).await.with_context(|| {
-        format!("cannot listen on {} (--listen); does another node run here?", options.listen)
-    })?;
-    let address = listener.local_addr().context("the listener has no address")?;
-    let node_id = options.node_id.clone().unwrap_or_else(|| default_node_id(address));
-    let boot_id = uuid::Uuid::new_v4().to_string();
-    let pools = open_pools(&options)?;
-    let ports_max = pools.iter().map(|pool| 2 * pool.pairs() as u32).sum();
-
-    let (events_in, events_out) = mpsc::channel(EVENTS_WAITING_MAX);
-    let (died_in, died) = mpsc::channel(1);
-    let (io_backend, io_reason, workers) = start_workers(&options, &binding, &events_in, &died_in)?;
-    options.card_warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-    tracing::info!(%node_id, %address, io = io_backend, reason = %io_reason, workers = workers.len(), "node starts");
-
-    let events = Events::new(node_id.clone(), boot_id.clone());
-    let shared = Arc::new(Shared {
-        node_id,
-        boot_id,
-        gauges: workers.iter().map(Worker::gauge).collect(),
-        events_in,
-        numa_node: binding.numa_node,
-        state: Mutex::new(State::new(workers, pools, events.clone())),
-        draining: AtomicBool::new(false),
-        room: options.room.clone(),
-        io_backend,
-        io_reason,
-        ports_max,
-        calibration: options.calibration.clone(),
-        rates: Rates::default(),
-    });
-
-    let status = motet_status::serve(options.metrics, address, Arc::clone(&shared)).await?;
+    let taken = if options.take_over { Some(ask(&options).await?) } else { None };
+    let base = Base::lay(&options, taken).await?;
+    let Base { listener, address, events_out, died, metrics, place, shared, events } = base;
+    let grpc = listener.as_fd().try_clone_to_owned().context("cannot share the listener")?;
     let (end_server, ended) = oneshot::channel::<()>();
     let server = serve(listener, Arc::clone(&shared), events.clone(), ended).await?;
+    let status = serve_status(metrics, options.take_over, address, &shared).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(forward_events(Arc::clone(&shared), events_out, events.clone()));
-    tasks.spawn(show_status(Arc::clone(&shared), events));
+    tasks.spawn(show_status(Arc::clone(&shared), events.clone()));
     let advertised = options.advertise.clone().unwrap_or_else(|| advertised(address, &options));
     for control in &options.control {
         tasks.spawn(announce(Arc::clone(&shared), control.clone(), advertised.clone()));
     }
     tasks.spawn(notify::keep_informed(Arc::clone(&shared)));
+    let metrics = status.as_ref().map(motet_status::Server::address);
+    let given = wait_for_successor(place.as_ref(), grpc, metrics, &shared, &events)?;
     let control = options.control;
-    Ok(RunningNode { address, advertised, control, shared, server, end_server, tasks, died, status })
+    Ok(RunningNode {
+        address,
+        advertised,
+        control,
+        shared,
+        server,
+        end_server,
+        tasks,
+        died,
+        status,
+        events,
+        place,
+        given,
+    })
+}
+
+/// What a node has before it serves: workers that carry, and what they carry.
+struct Base {
+    listener: TcpListener,
+    address: SocketAddr,
+    events_out: mpsc::Receiver<(usize, motet_relay::Event)>,
+    died: mpsc::Receiver<usize>,
+    /// Where metrics are to be served.
+    metrics: Option<Listen>,
+    place: Option<Place>,
+    shared: Arc<Shared>,
+    events: Events,
+}
+
+impl Base {
+    async fn lay(options: &NodeOptions, taken: Option<(Inheritance, Taking)>) -> Result<Base> {
+        let binding = options.binding()?;
+        let (inheritance, taking) = taken.unzip();
+        let (listener, node_id, boot_id) = who(options, inheritance.as_ref()).await?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        let pools = open_pools(options)?;
+        let ports_max = pools.iter().map(|pool| 2 * pool.pairs() as u32).sum();
+        let (events_in, events_out) = mpsc::channel(EVENTS_WAITING_MAX);
+        let (died_in, died) = mpsc::channel(1);
+        let paused = inheritance.is_some();
+        let (io_backend, io_reason, workers) =
+            start_workers(options, &binding, paused, &events_in, &died_in)?;
+        options.card_warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+        tracing::info!(%node_id, %address, io = io_backend, reason = %io_reason, workers = workers.len(), "node starts");
+
+        let events = Events::new(node_id.clone(), boot_id.clone());
+        let gauges = workers.iter().map(Worker::gauge).collect();
+        let mut state = State::new(workers, pools, events.clone());
+        let path = handover_path(options, &node_id);
+        let (metrics, place);
+        if let Some((Inheritance { successors, form, .. }, taking)) = inheritance.zip(taking) {
+            metrics = form.metrics.map_or(Some(Listen::Off), |address| Some(Listen::At(address)));
+            let sequence;
+            (state, sequence) = take(state, form, taking).await?;
+            events.go_on_from(sequence);
+            // Only now: a successor that fails must leave the socket to the running node.
+            place = path.map(|path| Place::inherit(&path, successors));
+        } else {
+            metrics = options.metrics;
+            place = path.and_then(|path| open_place(&path));
+        }
+        let shared = Arc::new(Shared {
+            node_id,
+            boot_id,
+            gauges,
+            events_in,
+            numa_node: binding.numa_node,
+            draining: AtomicBool::new(state.draining),
+            state: Mutex::new(state),
+            room: options.room.clone(),
+            io_backend,
+            io_reason,
+            ports_max,
+            calibration: options.calibration.clone(),
+            rates: Rates::default(),
+        });
+        Ok(Base { listener, address, events_out, died, metrics, place, shared, events })
+    }
+}
+
+/// The listener of gRPC calls, the node's name, and the name of its start.
+async fn who(
+    options: &NodeOptions,
+    inheritance: Option<&Inheritance>,
+) -> Result<(TcpListener, String, String)> {
+    if let Some(inheritance) = inheritance {
+        let listener = inherited(&inheritance.grpc).context("the inherited listener fails")?;
+        return Ok((listener, inheritance.form.node_id.clone(), inheritance.form.boot_id.clone()));
+    }
+    let listener = TcpListener::bind(options.listen).await.with_context(|| {
+        format!("cannot listen on {} (--listen); does another node run here?", options.listen)
+    })?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    let node_id = options.node_id.clone().unwrap_or_else(|| default_node_id(address));
+    Ok((listener, node_id, uuid::Uuid::new_v4().to_string()))
 }
 
 /// Every leg needs sockets; shells and systemd give 1,024 descriptors unless told.
@@ -262,6 +380,7 @@ fn open_pools(options: &NodeOptions) -> Result<Vec<PortPool>> {
 fn start_workers(
     options: &NodeOptions,
     binding: &Binding,
+    paused: bool,
     events: &mpsc::Sender<(usize, motet_relay::Event)>,
     died: &mpsc::Sender<usize>,
 ) -> Result<(&'static str, String, Vec<Worker>)> {
@@ -283,7 +402,7 @@ fn start_workers(
             let _ = tell.send((io.name(), reason));
             Ok(io)
         };
-        let settings = WorkerOptions { index, core, events: events.clone(), died: died.clone() };
+        let settings = WorkerOptions { index, core, events: events.clone(), died: died.clone(), paused };
         workers
             .push(Worker::start(settings, open).map_err(|error| anyhow::anyhow!("worker {index}: {error}"))?);
         chosen = told.recv().context("the worker did not say which back end it took")?;

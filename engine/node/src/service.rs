@@ -88,17 +88,18 @@ impl MediaNode for Service {
         let received = BroadcastStream::new(self.events.subscribe());
         let first = self.events.aside(Kind::Status(self.shared.status().await));
         let events = self.events.clone();
-        let rest = received.filter_map(move |event| match event {
-            Ok(event)
-                if only.is_empty() || event.conference.is_empty() || only.contains(&event.conference) =>
-            {
-                Some(Ok(event))
-            }
-            Ok(_) => None,
-            Err(BroadcastStreamRecvError::Lagged(lost_events)) => {
-                Some(Ok(events.aside(Kind::Lagged(wire::Lagged { lost_events }))))
-            }
-        });
+        let rest =
+            received.take_while(|event| !matches!(event, Ok(None))).filter_map(move |event| match event {
+                Ok(Some(event))
+                    if only.is_empty() || event.conference.is_empty() || only.contains(&event.conference) =>
+                {
+                    Some(Ok(event))
+                }
+                Ok(_) => None,
+                Err(BroadcastStreamRecvError::Lagged(lost_events)) => {
+                    Some(Ok(events.aside(Kind::Lagged(wire::Lagged { lost_events }))))
+                }
+            });
         Ok(Response::new(Box::pin(tokio_stream::once(Ok(first)).chain(rest))))
     }
 
@@ -107,6 +108,7 @@ impl MediaNode for Service {
         _request: Request<wire::DrainRequest>,
     ) -> Result<Response<wire::DrainResponse>, Status> {
         let mut state = self.shared.state.lock().await;
+        state.check_ours()?;
         state.draining = true;
         let conferences_left = state.conferences.len() as u32;
         drop(state);
@@ -119,7 +121,10 @@ impl MediaNode for Service {
         &self,
         _request: Request<wire::UndrainRequest>,
     ) -> Result<Response<wire::UndrainResponse>, Status> {
-        self.shared.state.lock().await.draining = false;
+        let mut state = self.shared.state.lock().await;
+        state.check_ours()?;
+        state.draining = false;
+        drop(state);
         self.shared.draining.store(false, Ordering::Relaxed);
         self.events.send("", 0, Kind::Status(self.shared.status().await));
         Ok(Response::new(wire::UndrainResponse {}))

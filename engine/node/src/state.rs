@@ -15,6 +15,7 @@ use motet_proto::node as wire;
 use motet_relay::{LegId, StreamId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+mod inherit;
 mod patch;
 mod view;
 
@@ -41,6 +42,8 @@ pub(crate) struct State {
     pub(crate) names: Vec<Names>,
     pub(crate) conferences: BTreeMap<String, Conference>,
     pub(crate) draining: bool,
+    /// Another process runs all this now.
+    pub(crate) taken_over: bool,
     pub(crate) pools: Vec<PortPool>,
     ids: Vec<WorkerIds>,
     /// Epoch and revision of conferences that ended lately, so that a late copy of an old request does
@@ -61,6 +64,7 @@ impl State {
             workers,
             conferences: BTreeMap::new(),
             draining: false,
+            taken_over: false,
             pools,
             ended: HashMap::new(),
             ended_order: VecDeque::new(),
@@ -73,6 +77,7 @@ impl State {
         &mut self,
         request: wire::PutConferenceRequest,
     ) -> Result<wire::ConferenceAllocation, NodeError> {
+        self.check_ours()?;
         let spec = request.spec.ok_or_else(|| NodeError::invalid("spec", "is missing"))?;
         let (epoch, revision) = (request.epoch, request.revision);
         for (field, value) in [("epoch", epoch), ("revision", revision)] {
@@ -110,6 +115,7 @@ impl State {
         &mut self,
         request: wire::PatchConferenceRequest,
     ) -> Result<wire::ConferenceAllocation, NodeError> {
+        self.check_ours()?;
         let running =
             self.conferences.get(&request.id).ok_or_else(|| NodeError::NotFound(request.id.clone()))?;
         if request.epoch < running.epoch {
@@ -130,6 +136,7 @@ impl State {
 
     /// Ends a conference here. False: it did not run.
     pub(crate) async fn delete(&mut self, id: &str, epoch: u64) -> Result<bool, NodeError> {
+        self.check_ours()?;
         let Some(running) = self.conferences.get(id) else { return Ok(false) };
         if epoch < running.epoch {
             return Err(stale_epoch(id, epoch, running.epoch, "runs"));
@@ -205,6 +212,11 @@ impl State {
         }
         give_back(&mut self.ids[worker], &mut self.pools, plan.released);
         Ok(())
+    }
+
+    /// What another process runs now must not be changed here.
+    pub(crate) fn check_ours(&self) -> Result<(), NodeError> {
+        if self.taken_over { Err(NodeError::TakenOver) } else { Ok(()) }
     }
 
     fn least_loaded(&self) -> usize {

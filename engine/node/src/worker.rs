@@ -13,8 +13,12 @@ use motet_relay::{
 use motet_rtp::{Ntp, Time};
 use std::net::UdpSocket;
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
+
+mod handover;
+
+pub(crate) use handover::{Handles, Step};
 
 /// Jobs taken between two batches at most.
 const JOBS_PER_TURN: usize = 64;
@@ -43,6 +47,7 @@ pub(crate) struct Stats {
 enum Job {
     Apply(Apply, oneshot::Sender<Result<(), String>>),
     Stats(Vec<StreamId>, Vec<RouteId>, oneshot::Sender<Stats>),
+    Handover(handover::Step),
     Stop,
 }
 
@@ -63,6 +68,8 @@ pub(crate) struct WorkerOptions {
     pub(crate) events: mpsc::Sender<(usize, Event)>,
     /// Told when the thread ends without being asked to.
     pub(crate) died: mpsc::Sender<usize>,
+    /// Receive nothing until told to.
+    pub(crate) paused: bool,
 }
 
 impl Worker {
@@ -188,15 +195,20 @@ fn thread_id() -> u32 {
     rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
 }
 
-/// The node's clocks, read once per turn.
-struct Clock {
-    origin: Instant,
-}
+/// The node's clock, read once per turn: the kernel's monotonic one, which all processes of a machine share,
+/// so that moments mean the same to a process that takes over.
+struct Clock;
 
 impl Clock {
     fn now(&self) -> Time {
-        Time::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        monotonic()
     }
+}
+
+/// Time on the machine's monotonic clock.
+pub(crate) fn monotonic() -> Time {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Time::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
 struct Loop {
@@ -210,6 +222,12 @@ struct Loop {
     events: mpsc::Sender<(usize, Event)>,
     index: usize,
     meter: Meter,
+    /// Nothing is received; only jobs are done.
+    paused: bool,
+    /// To be paused when this turn's messages are queued.
+    pausing: Option<oneshot::Sender<Result<Vec<u8>, String>>>,
+    /// Another process has handles of the sockets: their peers stay as they are.
+    peers_fixed: bool,
 }
 
 impl Loop {
@@ -222,21 +240,29 @@ impl Loop {
         if let Some(core) = options.core {
             pin(core)?;
         }
-        let io = open_io()?;
+        let mut io = open_io()?;
+        if options.paused {
+            io.pause().map_err(|error| format!("cannot pause: {error}"))?;
+        }
         let waker = io.waker().map_err(|error| format!("cannot make an eventfd: {error}"))?;
-        let origin = Instant::now();
+        let since_origin = Duration::from_nanos(Clock.now().as_nanos());
+        let origin = Instant::now() - since_origin;
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let config = RelayConfig { ntp_origin: Ntp::from_unix(unix), ..RelayConfig::default() };
+        let ntp_origin = Ntp::from_unix(unix.saturating_sub(since_origin));
+        let config = RelayConfig { ntp_origin, ..RelayConfig::default() };
         let this = Loop {
             io,
             relay: Relay::new(config),
             out: Outbox::new(),
-            clock: Clock { origin },
+            clock: Clock,
             jobs,
             closing: Vec::new(),
             events: options.events,
             index: options.index,
             meter: Meter::new(shown, origin),
+            paused: options.paused,
+            pausing: None,
+            peers_fixed: false,
         };
         Ok((this, waker))
     }
@@ -244,6 +270,9 @@ impl Loop {
     fn run(mut self, guard: DeathNotice) {
         let mut now = self.clock.now();
         loop {
+            if !self.wait_while_paused() {
+                return guard.expected();
+            }
             let wake_at = self.relay.poll_timeout().min(self.meter.due());
             let turn = match self.io.turn(Some(wake_at.since(now))) {
                 Ok(turn) => turn,
@@ -264,6 +293,7 @@ impl Loop {
             self.queue_messages();
             self.connect_peers();
             self.report(now);
+            self.pause();
         }
     }
 
@@ -303,6 +333,9 @@ impl Loop {
 
     /// Connects the sockets of legs that media goes to. What is too much for one turn is told again.
     fn connect_peers(&mut self) {
+        if self.peers_fixed {
+            return;
+        }
         let mut connected = 0;
         for (port, destination) in self.out.peers() {
             if connected == PEERS_PER_TURN {
@@ -332,22 +365,35 @@ impl Loop {
     fn handle_jobs(&mut self, now: Time) -> bool {
         for _ in 0..JOBS_PER_TURN {
             match self.jobs.try_recv() {
-                Ok(Job::Apply(apply, done)) => {
-                    let _ = done.send(self.apply(now, apply));
+                Ok(job) => {
+                    if !self.handle_job(now, job) {
+                        return false;
+                    }
                 }
-                Ok(Job::Stats(streams, routes, done)) => {
-                    let _ = done.send(Stats {
-                        streams: streams.into_iter().map(|id| self.relay.stream_stats(id, now)).collect(),
-                        routes: routes.into_iter().map(|id| self.relay.route_stats(id)).collect(),
-                    });
-                }
-                Ok(Job::Stop) => return false,
                 Err(crossbeam_channel::TryRecvError::Empty) => return true,
                 Err(crossbeam_channel::TryRecvError::Disconnected) => return false,
             }
         }
         // More jobs wait: do not sleep before them.
         self.meter.hurry(now);
+        true
+    }
+
+    /// False: stop.
+    fn handle_job(&mut self, now: Time, job: Job) -> bool {
+        match job {
+            Job::Apply(apply, done) => {
+                let _ = done.send(self.apply(now, apply));
+            }
+            Job::Stats(streams, routes, done) => {
+                let _ = done.send(Stats {
+                    streams: streams.into_iter().map(|id| self.relay.stream_stats(id, now)).collect(),
+                    routes: routes.into_iter().map(|id| self.relay.route_stats(id)).collect(),
+                });
+            }
+            Job::Handover(step) => self.handle_step(step),
+            Job::Stop => return false,
+        }
         true
     }
 

@@ -119,6 +119,8 @@ pub(crate) async fn before_start(mut options: NodeOptions) -> NodeOptions {
         }
     };
     let wanted = match options.calibrate {
+        // The running node needs the machine, and its measurement is kept.
+        _ if options.take_over => false,
         Calibrate::Never => false,
         Calibrate::Always => true,
         Calibrate::Auto => kept.is_err() && options.state_dir.is_some(),

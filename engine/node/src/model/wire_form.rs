@@ -268,6 +268,11 @@ impl Medium {
 }
 
 impl Codec {
+    /// Checks a codec by itself.
+    pub(crate) fn read(codec: &wire_media::Codec) -> Result<Codec, NodeError> {
+        Codec::from_wire(&Path::root("codec"), codec)
+    }
+
     fn from_wire(at: &Path, codec: &wire_media::Codec) -> Result<Codec, NodeError> {
         let payload_type = match codec.payload_type {
             number @ (0..=63 | 96..=127) => number as u8,

@@ -10,4 +10,5 @@ mod manager;
 mod numa;
 mod observing;
 mod reach;
+mod upgrade;
 mod world;

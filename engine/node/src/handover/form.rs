@@ -1,0 +1,218 @@
+//! What a node knows besides its relays, written down.
+//!
+//! Specifications are in the wire's own form. Protobuf passes over fields that it does not know, so a
+//! specification that comes out different when it is written again is refused.
+
+use crate::error::NodeError;
+use crate::model::{Codec, RouteKey};
+use crate::plan::{HeldLeg, HeldPorts, HeldRoute, Holdings};
+use crate::routing::Wanted;
+use motet_proto::{media, node as wire};
+use motet_relay::snapshot::Address;
+use motet_relay::{LegId, PortId, RouteId, StreamId};
+use prost::Message;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+macro_rules! form {
+    ($($(#[$doc:meta])* struct $name:ident { $($field:ident: $kind:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+            #[serde(deny_unknown_fields)]
+            pub(crate) struct $name {
+                $(pub(crate) $field: $kind,)*
+            }
+        )*
+    };
+}
+
+form! {
+    /// A node.
+    struct NodeForm {
+        node_id: String,
+        boot_id: String,
+        workers: usize,
+        draining: bool,
+        metrics: Option<SocketAddr>,
+        pools: Vec<PoolForm>,
+        conferences: Vec<ConferenceForm>,
+        ended: Vec<(String, u64, u64)>,
+    }
+
+    /// A pool of ports: its free ones, first those to be taken next.
+    struct PoolForm {
+        ip: IpAddr,
+        free: Vec<u16>,
+    }
+
+    /// A conference that runs.
+    struct ConferenceForm {
+        spec: Vec<u8>,
+        epoch: u64,
+        revision: u64,
+        worker: usize,
+        legs: Vec<LegForm>,
+        streams: Vec<(String, String, StreamId)>,
+        routes: Vec<RouteForm>,
+        refused: Vec<(KeyForm, String)>,
+    }
+
+    /// A leg.
+    struct LegForm {
+        name: String,
+        id: LegId,
+        report_ssrc: u32,
+        ports: Vec<PortsForm>,
+    }
+
+    /// The ports of a transport. `pool` counts the node's pools.
+    struct PortsForm {
+        pool: usize,
+        base: u16,
+        rtp: (PortId, Address),
+        rtcp: Option<(PortId, Address)>,
+    }
+
+    /// A route.
+    struct RouteForm {
+        key: KeyForm,
+        id: RouteId,
+        ssrc: u32,
+        stream: StreamId,
+        payload_map: Vec<(u8, u8)>,
+        codecs: Vec<Vec<u8>>,
+        ssrc_wanted: Option<u32>,
+        active: bool,
+    }
+
+    /// The ends of a route.
+    struct KeyForm {
+        from_leg: String,
+        from_medium: String,
+        to_leg: String,
+        to_medium: String,
+    }
+}
+
+/// Codecs by how they are written down: the routes of a conference share them.
+type Codecs = HashMap<Vec<u8>, Arc<Codec>>;
+
+/// A message of the wire, refused when it holds what is not known here.
+pub(crate) fn message<M: Message + Default>(what: &str, bytes: &[u8]) -> Result<M, String> {
+    let message = M::decode(bytes).map_err(|error| format!("{what} cannot be read: {error}"))?;
+    if message.encode_to_vec() != bytes {
+        return Err(format!("{what} holds a field that this version of the software does not know"));
+    }
+    Ok(message)
+}
+
+impl ConferenceForm {
+    pub(crate) fn new(
+        spec: &wire::ConferenceSpec,
+        (epoch, revision, worker): (u64, u64, usize),
+        held: &Holdings,
+    ) -> Self {
+        let Holdings { legs, streams, routes, refused } = held;
+        ConferenceForm {
+            spec: spec.encode_to_vec(),
+            epoch,
+            revision,
+            worker,
+            legs: legs.iter().map(|(name, held)| LegForm::new(name, held)).collect(),
+            streams: streams.iter().map(|((leg, medium), id)| (leg.clone(), medium.clone(), *id)).collect(),
+            routes: routes.iter().map(|(key, held)| RouteForm::new(key, held)).collect(),
+            refused: refused.iter().map(|(key, why)| (key.into(), why.clone())).collect(),
+        }
+    }
+
+    /// What it holds. `pool_of` tells which of the reader's pools a writer's pool is.
+    pub(crate) fn holdings(self, pool_of: &[usize]) -> Result<Holdings, String> {
+        let mut held = Holdings::default();
+        for leg in self.legs {
+            let (name, leg) = leg.held(pool_of)?;
+            held.legs.insert(name, leg);
+        }
+        held.streams = self.streams.into_iter().map(|(leg, medium, id)| ((leg, medium), id)).collect();
+        let mut codecs = Codecs::new();
+        for route in self.routes {
+            let (key, route) = route.held(&mut codecs)?;
+            held.routes.insert(key, route);
+        }
+        held.refused = self.refused.into_iter().map(|(key, why)| (key.into(), why)).collect();
+        Ok(held)
+    }
+}
+
+impl LegForm {
+    fn new(name: &str, held: &HeldLeg) -> LegForm {
+        let HeldLeg { id, report_ssrc, ports } = held;
+        let ports = ports.iter().map(|held| {
+            let HeldPorts { pool, base, rtp, rtcp } = *held;
+            let port = |(id, address): (PortId, SocketAddr)| (id, address.into());
+            PortsForm { pool, base, rtp: port(rtp), rtcp: rtcp.map(port) }
+        });
+        LegForm { name: name.to_owned(), id: *id, report_ssrc: *report_ssrc, ports: ports.collect() }
+    }
+
+    fn held(self, pool_of: &[usize]) -> Result<(String, HeldLeg), String> {
+        let mut ports = Vec::new();
+        for form in &self.ports {
+            let pool = *pool_of.get(form.pool).ok_or_else(|| format!("pool {} is unknown", form.pool))?;
+            let port = |(id, address): &(PortId, Address)| (*id, address.into());
+            let (rtp, rtcp) = (port(&form.rtp), form.rtcp.as_ref().map(port));
+            ports.push(HeldPorts { pool, base: form.base, rtp, rtcp });
+        }
+        Ok((self.name, HeldLeg { id: self.id, report_ssrc: self.report_ssrc, ports }))
+    }
+}
+
+impl RouteForm {
+    fn new(key: &RouteKey, held: &HeldRoute) -> RouteForm {
+        let HeldRoute { id, ssrc, stream, wanted } = held;
+        let Wanted { payload_map, codecs, ssrc: ssrc_wanted, active } = wanted;
+        RouteForm {
+            key: key.into(),
+            id: *id,
+            ssrc: *ssrc,
+            stream: *stream,
+            payload_map: payload_map.clone(),
+            codecs: codecs.iter().map(|codec| codec.wire.encode_to_vec()).collect(),
+            ssrc_wanted: *ssrc_wanted,
+            active: *active,
+        }
+    }
+
+    fn held(self, known: &mut Codecs) -> Result<(RouteKey, HeldRoute), String> {
+        let mut codecs = Vec::new();
+        for bytes in &self.codecs {
+            if let Some(codec) = known.get(bytes) {
+                codecs.push(Arc::clone(codec));
+                continue;
+            }
+            let codec: media::Codec = message("a codec of a route", bytes)?;
+            let codec = Arc::new(Codec::read(&codec).map_err(|error: NodeError| error.to_string())?);
+            known.insert(bytes.clone(), Arc::clone(&codec));
+            codecs.push(codec);
+        }
+        let wanted =
+            Wanted { payload_map: self.payload_map, codecs, ssrc: self.ssrc_wanted, active: self.active };
+        Ok((self.key.into(), HeldRoute { id: self.id, ssrc: self.ssrc, stream: self.stream, wanted }))
+    }
+}
+
+impl From<&RouteKey> for KeyForm {
+    fn from(key: &RouteKey) -> KeyForm {
+        let RouteKey { from_leg, from_medium, to_leg, to_medium } = key.clone();
+        KeyForm { from_leg, from_medium, to_leg, to_medium }
+    }
+}
+
+impl From<KeyForm> for RouteKey {
+    fn from(key: KeyForm) -> RouteKey {
+        let KeyForm { from_leg, from_medium, to_leg, to_medium } = key;
+        RouteKey { from_leg, from_medium, to_leg, to_medium }
+    }
+}

@@ -1,0 +1,144 @@
+//! The node's state, written down for the process that takes over, and taken up there.
+
+use super::{Conference, State, sockets};
+use crate::handover::form::{ConferenceForm, NodeForm, PoolForm, message};
+use crate::ids::IdPool;
+use crate::model::Spec;
+use crate::plan::Holdings;
+use crate::resources::WorkerIds;
+use motet_net::SocketId;
+use motet_proto::node as wire;
+use std::collections::BTreeSet;
+
+impl State {
+    /// Writes down what the node holds; the rest of the form is the caller's.
+    pub(crate) fn form(&self, node_id: &str, boot_id: &str) -> NodeForm {
+        let pools = self.pools.iter().map(|pool| PoolForm { ip: pool.ip(), free: pool.free().collect() });
+        let conferences = self.conferences.values().map(|conference| {
+            let Conference { wire, spec: _, epoch, revision, worker, held } = conference;
+            ConferenceForm::new(wire, (*epoch, *revision, *worker), held)
+        });
+        let ended = self.ended_order.iter().filter_map(|id| {
+            let (epoch, revision) = self.ended.get(id)?;
+            Some((id.clone(), *epoch, *revision))
+        });
+        NodeForm {
+            node_id: node_id.to_owned(),
+            boot_id: boot_id.to_owned(),
+            workers: self.workers.len(),
+            draining: self.draining,
+            metrics: None,
+            pools: pools.collect(),
+            conferences: conferences.collect(),
+            ended: ended.collect(),
+        }
+    }
+
+    /// Sockets of each worker.
+    pub(crate) fn sockets_by_worker(&self) -> Vec<Vec<SocketId>> {
+        let mut all = vec![Vec::new(); self.workers.len()];
+        for conference in self.conferences.values() {
+            let ports = conference.held.legs.values().flat_map(|leg| &leg.ports);
+            all[conference.worker].extend(ports.flat_map(sockets));
+        }
+        all
+    }
+
+    /// Takes up what another process held. Only for a state in which nothing runs.
+    ///
+    /// Errors: it does not fit this process; the text names the option or the conference. The state is of no
+    /// use then.
+    pub(crate) fn inherit(&mut self, form: NodeForm) -> Result<(), String> {
+        assert!(self.conferences.is_empty(), "only an empty node inherits");
+        if form.workers > self.workers.len() {
+            return Err(format!(
+                "--workers: the running node has {}, this one {}; there must be as many",
+                form.workers,
+                self.workers.len()
+            ));
+        }
+        let pool_of = self.pools_for(&form.pools)?;
+        for conference in form.conferences {
+            self.inherit_conference(conference, &pool_of)?;
+        }
+        for (from, to) in form.pools.iter().zip(&pool_of) {
+            let legs = self.conferences.values().flat_map(|conference| conference.held.legs.values());
+            let ports = legs.flat_map(|leg| &leg.ports).filter(|ports| ports.pool == *to);
+            let held: Vec<u16> = ports.map(|ports| ports.base).collect();
+            self.pools[*to].go_on_for(&held, &from.free);
+        }
+        self.ids = (0..self.workers.len()).map(|worker| self.ids_in_use(worker)).collect();
+        self.draining = form.draining;
+        for (id, epoch, revision) in form.ended {
+            self.remember_ended(&id, epoch, revision);
+        }
+        Ok(())
+    }
+
+    /// Which of our pools each of the writer's is.
+    fn pools_for(&self, theirs: &[PoolForm]) -> Result<Vec<usize>, String> {
+        let find = |form: &PoolForm| {
+            let found = self.pools.iter().position(|pool| pool.ip() == form.ip);
+            found.ok_or_else(|| format!("--media-ip: the running node carries media at {} too", form.ip))
+        };
+        theirs.iter().map(find).collect()
+    }
+
+    fn inherit_conference(&mut self, form: ConferenceForm, pool_of: &[usize]) -> Result<(), String> {
+        let wire: wire::ConferenceSpec = message("the specification of a conference", &form.spec)?;
+        let named = |why: String| format!("conference '{}': {why}", wire.id);
+        let spec = Spec::from_wire(&wire, self.pools[0].ip().is_ipv6());
+        let spec = spec.map_err(|error| named(error.to_string()))?;
+        let (epoch, revision, worker) = (form.epoch, form.revision, form.worker);
+        if worker >= self.workers.len() {
+            return Err(named(format!("runs on worker {worker}, which does not exist")));
+        }
+        let held = form.holdings(pool_of).map_err(named)?;
+        check_holdings(&spec, &held).map_err(|why| named(why.to_owned()))?;
+        let conference = Conference { wire, spec, epoch, revision, worker, held };
+        self.remember_names(&conference);
+        self.conferences.insert(conference.spec.id.clone(), conference);
+        Ok(())
+    }
+
+    fn ids_in_use(&self, worker: usize) -> WorkerIds {
+        let here = || self.conferences.values().filter(|c| c.worker == worker).map(|c| &c.held);
+        let legs: BTreeSet<u32> = here().flat_map(|held| held.legs.values().map(|leg| leg.id.0)).collect();
+        let streams: BTreeSet<u32> = here().flat_map(|held| held.streams.values().map(|id| id.0)).collect();
+        let routes: BTreeSet<u32> = here().flat_map(|held| held.routes.values().map(|r| r.id.0)).collect();
+        let ports = here().flat_map(|held| held.legs.values()).flat_map(|leg| &leg.ports);
+        let ports: BTreeSet<u32> = ports.flat_map(sockets).map(|socket| socket.0).collect();
+        WorkerIds {
+            legs: IdPool::with_taken(&legs),
+            streams: IdPool::with_taken(&streams),
+            routes: IdPool::with_taken(&routes),
+            ports: IdPool::with_taken(&ports),
+        }
+    }
+}
+
+/// What is held must be of what is specified, or planning the next change would fail.
+fn check_holdings(spec: &Spec, held: &Holdings) -> Result<(), &'static str> {
+    let same_legs = spec.legs.keys().eq(held.legs.keys());
+    let ports_fit = held.legs.iter().all(|(id, leg)| {
+        spec.legs.get(id).is_some_and(|spec| {
+            let mut pairs = spec.transports.iter().zip(&leg.ports);
+            spec.transports.len() == leg.ports.len()
+                && pairs.all(|(transport, ports)| transport.ipv6 == ports.rtp.1.is_ipv6())
+        })
+    });
+    let medium = |leg: &str, id: &str| {
+        spec.legs.get(leg).is_some_and(|leg| leg.media.iter().any(|medium| medium.id == id))
+    };
+    let streams_fit = held.streams.keys().all(|(leg, id)| medium(leg, id));
+    let routes_fit = held
+        .routes
+        .keys()
+        .chain(held.refused.keys())
+        .all(|key| medium(&key.from_leg, &key.from_medium) && medium(&key.to_leg, &key.to_medium));
+    if same_legs && ports_fit && streams_fit && routes_fit {
+        Ok(())
+    } else {
+        Err("what it holds is not what its specification says")
+    }
+}
