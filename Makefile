@@ -8,8 +8,11 @@ export CARGO_TERM_COLOR ?= auto
 FUZZ_SECONDS ?= 5
 DEMO_SECONDS ?= 15
 
+# How often the demo takes a node over.
+UPGRADES ?= 3
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt fmt-check lint tidy doc fuzz bench bench-relay bench-criterion
+.PHONY: help setup demo demo-upgrade test fmt fmt-check lint tidy doc fuzz bench bench-relay bench-criterion
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -21,6 +24,10 @@ setup: ## install what is missing from Debian's packages
 demo: setup ## a conference with real pictures and sound; the result is in target/demo/
 	cargo build --release -p motet -p motet-demo
 	target/release/motet-demo --seconds $(DEMO_SECONDS)
+
+demo-upgrade: setup ## new processes take a node over under load, without a packet lost
+	cargo build --release -p motet
+	@MOTET=target/release/motet scripts/demo-upgrade.sh $(UPGRADES)
 
 test: setup fmt-check lint tidy ## everything that a change must pass
 	cargo test --workspace --no-fail-fast

@@ -96,6 +96,8 @@ form! {
         rtcp: Option<PortId>,
         /// Whose packets are taken.
         latch: LatchSnapshot,
+        /// Intervals until reports are due.
+        report_wait: u32,
         /// Streams published here, in the order in which they are looked through.
         streams: Vec<StreamId>,
         /// Routes that end here, in the order of reports.
@@ -392,11 +394,12 @@ impl Leg {
 
 impl Transport {
     fn snapshot(&self) -> TransportSnapshot {
-        let Transport { rtp, rtcp, latch, streams, routes } = self;
+        let Transport { rtp, rtcp, latch, report_wait, streams, routes } = self;
         TransportSnapshot {
             rtp: *rtp,
             rtcp: *rtcp,
             latch: latch.snapshot(),
+            report_wait: *report_wait,
             streams: streams.clone(),
             routes: routes.clone(),
         }

@@ -179,6 +179,7 @@ impl<'a> Import<'a> {
                 rtcp: place.rtcp,
                 latch: Latching::restore(&place.latch, place.rtcp.is_none())
                     .ok_or_else(|| wrong("its latch makes no sense"))?,
+                report_wait: place.report_wait,
                 streams: place.streams.clone(),
                 routes: place.routes.clone(),
             });
