@@ -133,6 +133,9 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
         format!("cannot listen on {} (--listen); does another control process run here?", options.listen)
     })?;
     let address = listener.local_addr().context("the listener has no address")?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "whoever reaches this address commands all conferences: there is no authentication; keep it in a network of your own");
+    }
     let name = store.name();
     let core = Options {
         lease_ms: options.lease_ms,

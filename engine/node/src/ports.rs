@@ -157,6 +157,19 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_was_given_back_comes_last() {
+        // Nothing else binds these: the range is above what the system hands out.
+        let mut pool = pool(61_000..=61_019);
+        let first = pool.take(true).expect("a pair is free").base;
+        pool.give_back(first);
+        let others: Vec<u16> = std::iter::repeat_with(|| pool.take(true))
+            .map_while(|pair| pair.ok().map(|pair| pair.base))
+            .take_while(|base| *base != first)
+            .collect();
+        assert!(others.len() >= 5, "only {others:?} came before {first}");
+    }
+
+    #[test]
     fn an_empty_pool_says_so() {
         let error = pool(20001..=20001).take(true).expect_err("no pair");
         assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);

@@ -224,6 +224,9 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     let taken = if options.take_over { Some(ask(&options).await?) } else { None };
     let base = Base::lay(&options, taken).await?;
     let Base { listener, address, events_out, died, metrics, place, shared, events } = base;
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "whoever reaches this address commands this node: there is no authentication; keep it in a network of your own");
+    }
     let grpc = listener.as_fd().try_clone_to_owned().context("cannot share the listener")?;
     let (end_server, ended) = oneshot::channel::<()>();
     let server = serve(listener, Arc::clone(&shared), events.clone(), ended).await?;

@@ -51,7 +51,11 @@ fn leg(id: &str, socket: Option<&UdpSocket>, direction: Direction) -> Leg {
 }
 
 fn put(legs: Vec<Leg>, epoch: u64, revision: u64) -> PutConferenceRequest {
-    let spec = ConferenceSpec { id: "room".into(), legs, ..ConferenceSpec::default() };
+    put_as("room", legs, epoch, revision)
+}
+
+fn put_as(id: &str, legs: Vec<Leg>, epoch: u64, revision: u64) -> PutConferenceRequest {
+    let spec = ConferenceSpec { id: id.into(), legs, ..ConferenceSpec::default() };
     PutConferenceRequest { spec: Some(spec), epoch, revision }
 }
 
@@ -302,4 +306,101 @@ async fn a_draining_node_lives_and_is_not_ready() {
     node.client.undrain(UndrainRequest {}).await.expect("undrains");
     assert_eq!(http(&node, "/readyz").await.0, 200);
     node.node.shutdown().await;
+}
+
+/// Sends to an address as fast as it can, from another host as far as the node can see, while it lives.
+struct Flood {
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<std::thread::JoinHandle<u64>>,
+}
+
+impl Flood {
+    fn start(target: SocketAddr) -> Flood {
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = stop.clone();
+        let socket = UdpSocket::bind("127.0.0.2:0").expect("all of 127/8 is this machine");
+        let thread = std::thread::spawn(move || {
+            let mut sent = 0;
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                sent += u64::from(socket.send_to(&packet(sent as u16), target).is_ok());
+            }
+            sent
+        });
+        Flood { stop, thread: Some(thread) }
+    }
+
+    fn end(&mut self) -> u64 {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.thread.take().map_or(0, |thread| thread.join().expect("no panic"))
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+async fn others_are_served_during_a_flood(io: IoChoice, first_port: u16) {
+    let mut node = node(io, first_port).await;
+    let (victim, sender, receiver) = (socket(), socket(), socket());
+    let legs = vec![leg("victim", Some(&victim), Direction::SendReceive)];
+    let flooded = node.client.put_conference(put_as("flooded", legs, 1, 1)).await.expect("accepted");
+    let legs = vec![
+        leg("sender", Some(&sender), Direction::SendOnly),
+        leg("receiver", Some(&receiver), Direction::ReceiveOnly),
+    ];
+    let allocation = node.client.put_conference(put(legs, 1, 1)).await.expect("accepted").into_inner();
+    let mut flood = Flood::start(local(&flooded.into_inner(), "victim"));
+    let target = local(&allocation, "sender");
+    let mut bytes = [0; 2048];
+    let mut reports = 0;
+    let end = Instant::now() + Duration::from_secs(20);
+    for sequence in 0.. {
+        sender.send_to(&packet(sequence), target).expect("sent");
+        // Each packet comes, and timers work: reports come between them.
+        while let Ok(length) = receiver.recv(&mut bytes) {
+            if !(192..=223).contains(&bytes[1]) {
+                assert_eq!(bytes[12..length], [sequence as u8; 900]);
+                break;
+            }
+            reports += 1;
+        }
+        if sequence >= 200 && reports >= 2 {
+            break;
+        }
+        assert!(Instant::now() < end, "{sequence} packets and {reports} reports in 20 s");
+    }
+    // Control is served, too.
+    let stats = ConferenceStatsRequest { id: "room".into() };
+    let stats = node.client.conference_stats(stats).await.expect("it runs").into_inner();
+    assert_eq!(stats.streams[0].lost, 0);
+    let sent = flood.end();
+    assert!(sent > 10_000, "{sent} packets are no flood");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let (_, page) = http(&node, "/metrics").await;
+        let counted = page.lines().any(|line| {
+            line.contains("off_path")
+                && !line.contains("rtcp")
+                && !line.starts_with('#')
+                && !line.ends_with(" 0")
+        });
+        if counted {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the flood is not counted as off_path: {page}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    node.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_are_served_during_a_flood_by_mmsg() {
+    others_are_served_during_a_flood(IoChoice::Mmsg, 23_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_are_served_during_a_flood_by_the_best_back_end() {
+    others_are_served_during_a_flood(IoChoice::Auto, 23_200).await;
 }

@@ -83,3 +83,37 @@ fn the_node_ends_with_a_server_that_is_killed() {
         (stat.is_empty() || stat.contains(") Z ")).then_some(())
     });
 }
+
+#[test]
+fn who_listens_to_the_world_is_told_what_that_means() {
+    let folder = tempfile::tempdir().expect("a folder for the logs");
+    let said = |css: &Css, arguments: &[&str]| {
+        let log = folder.path().join(arguments.join(" ").replace('/', "-"));
+        let mut command = css.command(arguments);
+        command.stdout(std::process::Stdio::null()).stderr(std::fs::File::create(&log).expect("a log"));
+        let _process = Process::with_pipes(command);
+        eventually("it says that it starts", || {
+            let text = std::fs::read_to_string(&log).ok()?;
+            text.contains(" starts").then_some(text)
+        })
+    };
+    let css = Css::new();
+    let port = css.listen().rsplit(':').next().map(|port| format!("0.0.0.0:{port}")).expect("a port");
+    let node = |listen| ["node", "--node-id", "n1", "--metrics", "off", "--listen", listen];
+    for (arguments, exposed) in [
+        (&["css", "--metrics", "off", "--listen", &css.listen()][..], false),
+        (&["css", "--metrics", "off", "--listen", &port], true),
+        (&node("127.0.0.1:0"), false),
+        (&node("0.0.0.0:0"), true),
+    ] {
+        let text = said(&css, arguments);
+        assert_eq!(text.contains("there is no authentication"), exposed, "{arguments:?}: {text}");
+    }
+    // Without being told, nothing listens to the world.
+    for command in ["css", "node", "serve"] {
+        let help = text(&css.run(&[command, "--help"]).stdout);
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains("[default: 127.0.0.1:"), "{command}: {help}");
+        assert!(!help.contains("[default: 0.0.0.0"), "{command}: {help}");
+    }
+}
