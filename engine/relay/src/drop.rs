@@ -49,6 +49,8 @@ reasons! {
     UnknownPayloadType = "unknown_payload_type",
     /// The leg publishes the payload type under another SSRC.
     UnknownSsrc = "unknown_ssrc",
+    /// It has an SSRC that the relay itself sends to this leg: an echo.
+    Looped = "looped",
     /// A receiver does not know the payload type.
     PayloadTypeNotRouted = "payload_type_not_routed",
     /// Older than the point where a route took up the stream.

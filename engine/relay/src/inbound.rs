@@ -135,7 +135,8 @@ impl Relay {
                 && stream.ssrc == Some(header.ssrc)
                 && (1..=ROAMING_DISTANCE_MAX).contains(&ahead)
         });
-        let claim = Claim { ssrc: header.ssrc, sequence: header.sequence, continues };
+        let publishes = !transport.streams.is_empty();
+        let claim = Claim { ssrc: header.ssrc, sequence: header.sequence, continues, publishes };
         let relatch_after = self.config.relatch_after;
         let transport = self.transport_mut(used.leg, used.transport).expect("it was there a moment ago");
         match transport.latch.judge(now, run.source, claim, relatch_after) {
@@ -196,6 +197,12 @@ impl Relay {
                 Some(_) => other_ssrc = true,
                 None => {}
             }
+        }
+        // What we sent under that SSRC comes back (RFC 3550 section 8.2): forwarded, it would never end.
+        if by_type.is_some()
+            && self.leg(used.leg).is_some_and(|leg| leg.route_by_ssrc.contains_key(&header.ssrc))
+        {
+            return Err(DropReason::Looped);
         }
         by_type.ok_or(if other_ssrc { DropReason::UnknownSsrc } else { DropReason::UnknownPayloadType })
     }

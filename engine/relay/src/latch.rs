@@ -1,26 +1,32 @@
 //! Whose packets a transport takes, and where it sends.
 //!
-//! A transport has at most one *locked* source. Only its packets are taken.
+//! A transport has at most one *locked* source. Only its packets are taken. `docs/security.md` lists the
+//! attacks that these rules are for.
 //!
 //! - While the locked source is alive (heard within `relatch_after`), nobody replaces it, whatever they send.
-//!   One exception: a lock that was guessed before the signalled address was ever heard yields to it.
+//!   One exception: a lock that was taken before the signalled address was ever heard yields to it.
 //! - Without a lock, the signalled address is locked by its first packet, and so is, under
 //!   [`Latch::Fixed`], another port of its host; any other source by two packets in
 //!   sequence of one SSRC (RFC 3550 A.1: what arrives by chance does not continue itself).
-//! - After a silence the signalled address locks again at once. Another source must, under
-//!   [`Latch::Symmetric`], *continue a stream of the transport*: its SSRC, a sequence number just ahead of the
-//!   last, five packets in sequence. Who was not on the path does not know them. A source that starts afresh
-//!   elsewhere needs control's word (`relatch`).
+//! - After a silence the signalled address locks again at once. Another source must send five packets in
+//!   sequence, and under [`Latch::Symmetric`] *continue a stream of the transport*: its SSRC, a sequence number
+//!   just ahead of the last. Who was not on the path does not know them. A source that starts afresh elsewhere
+//!   needs control's word (`relatch`), unless the lock was not *earned* by fifty packets: who tries ports with
+//!   a few packets must not keep out whom they belong to.
 //! - Under [`Latch::Fixed`] the destination never moves, so that nothing can be stolen: after a silence two
 //!   packets in sequence from the same host are enough.
 //! - Under [`Latch::Strict`] there is only the signalled address.
+//! - To an address that was learnt, nothing is sent after a long silence (`learnt_silence_max`; sooner, if
+//!   the lock was not earned), until it is heard again: its packets may have been forged, so that it would get
+//!   a flood that it never asked for.
 //!
 //! RTCP is taken from the locked source, or from its host at a port for RTCP alone. It does not lock, except
 //! that a transport which publishes nothing has nothing else to show: there, when neither a source nor an
-//! address is known, two RTCP datagrams of one SSRC lock. Nothing proves that this is the right one, so such a
-//! lock is a guess: while it is alive nobody replaces it, but when it fell silent for longer than any RTCP
-//! participant does, the next one that shows itself in the same way, or by two RTP packets in sequence, gets
-//! it. Once the source sends media of a stream it is proven, and the rules above hold.
+//! address is known, two RTCP datagrams of one SSRC lock. Nothing proves that this is the right one, and no
+//! more do RTP packets where none are expected, so such a lock is a *guess*: while it is alive nobody
+//! replaces it, but when it fell silent for longer than any RTCP participant does, the next one that shows
+//! itself in the same way, or by two RTP packets in sequence, gets it. Once the source sends media of a
+//! stream it is no guess, and the rules above hold.
 
 mod snapshot;
 
@@ -51,6 +57,8 @@ pub(crate) struct Claim {
     pub(crate) sequence: WireSeq,
     /// It continues a stream that this transport carries.
     pub(crate) continues: bool,
+    /// RTP is expected from the transport.
+    pub(crate) publishes: bool,
 }
 
 /// What an RTCP datagram from a source that is not locked says of itself.
@@ -66,8 +74,14 @@ pub(crate) struct RtcpClaim {
 struct Locked {
     source: SocketAddr,
     heard: Time,
-    /// By RTCP alone: a guess.
-    by_rtcp: bool,
+    /// When RTCP came from its host at a port for RTCP alone. It is a sign of life, but not of this port.
+    heard_beside: Time,
+    /// RTP packets that were taken, as far as it matters.
+    taken: u8,
+    /// Nothing shows that it is the right one.
+    guess: bool,
+    /// Silent for so long that nothing is sent to it.
+    lapsed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,19 +100,25 @@ pub(crate) struct Latching {
     remote: Option<SocketAddr>,
     remote_rtcp: Option<SocketAddr>,
     multiplexed: bool,
+    /// Where RTP goes; asked for each destination of a batch.
+    destination: Option<SocketAddr>,
     locked: Option<Locked>,
     /// The signalled address has spoken.
     remote_heard: bool,
     /// Where RTCP came from, at a port for RTCP alone.
     rtcp_source: Option<SocketAddr>,
     candidates: [Option<Candidate>; CANDIDATES_MAX],
-    next_candidate: usize,
+    /// Picks the candidate that goes.
+    dice: u32,
 }
 
 /// Packets in sequence, or RTCP datagrams of one SSRC, that a source without a history must send.
 const PROOF_PACKETS: u8 = 2;
 /// Packets in sequence that a source must send to take over from a silent one.
 const ROAMING_PACKETS: u8 = 5;
+/// Packets by which a lock is earned: a second of sound. Fewer are sent by who only tries whether a port
+/// answers.
+const EARNED_PACKETS: u8 = 50;
 
 impl Latching {
     pub(crate) fn new(
@@ -112,11 +132,12 @@ impl Latching {
             remote,
             remote_rtcp,
             multiplexed,
+            destination: remote,
             locked: None,
             remote_heard: false,
             rtcp_source: None,
             candidates: [None; CANDIDATES_MAX],
-            next_candidate: 0,
+            dice: 1,
         }
     }
 
@@ -142,15 +163,21 @@ impl Latching {
             self.remote_heard = self.locked.is_some_and(|locked| Some(locked.source) == remote);
             self.candidates = [None; CANDIDATES_MAX];
         }
+        self.settle();
     }
 
     /// Where RTP goes.
     #[inline]
     pub(crate) fn destination(&self) -> Option<SocketAddr> {
-        match self.policy {
-            Latch::Symmetric => self.locked.map(|locked| locked.source).or(self.remote),
-            Latch::Fixed | Latch::Strict => self.remote,
-        }
+        self.destination
+    }
+
+    /// Works out where RTP goes, whenever something changed that decides it.
+    fn settle(&mut self) {
+        self.destination = match (self.policy, self.locked) {
+            (Latch::Symmetric, Some(locked)) if !locked.lapsed => Some(locked.source),
+            _ => self.remote,
+        };
     }
 
     /// Where RTCP goes.
@@ -182,10 +209,23 @@ impl Latching {
         match &mut self.locked {
             Some(locked) if locked.source == source => {
                 locked.heard = now;
+                locked.taken = locked.taken.saturating_add(1);
+                if locked.lapsed {
+                    self.revive();
+                }
                 true
             }
             _ => false,
         }
+    }
+
+    /// A source that had lapsed speaks again.
+    #[cold]
+    fn revive(&mut self) {
+        if let Some(locked) = &mut self.locked {
+            locked.lapsed = false;
+        }
+        self.settle();
     }
 
     /// Judges an RTP packet of a source that is not the locked one.
@@ -206,7 +246,7 @@ impl Latching {
             None if self.policy == Latch::Fixed => 1,
             None => PROOF_PACKETS,
             Some(_) if signalled && !self.remote_heard => 1,
-            Some(locked) if locked.by_rtcp && !signalled => {
+            Some(locked) if locked.guess && !signalled => {
                 if !self.is_open(now, relatch_after) {
                     return Judgement::OffPath;
                 }
@@ -214,21 +254,37 @@ impl Latching {
             }
             Some(locked) if now.since(locked.heard) < relatch_after => return Judgement::OffPath,
             Some(_) if signalled => 1,
-            Some(_) if self.policy == Latch::Symmetric && !claim.continues => return Judgement::OffPath,
+            Some(locked) if self.policy == Latch::Symmetric && !claim.continues && locked.is_earned() => {
+                return Judgement::OffPath;
+            }
             Some(_) if self.policy == Latch::Symmetric => ROAMING_PACKETS,
             Some(_) => PROOF_PACKETS,
         };
         if self.proofs(source, claim.ssrc, Some(claim.sequence)) < needed {
             return Judgement::Probation;
         }
-        self.lock(now, source, false);
+        self.lock(now, source, !claim.publishes);
         Judgement::Latched
     }
 
     /// The locked source sent media of a stream: it is no guess any more.
     pub(crate) fn prove(&mut self) {
         if let Some(locked) = &mut self.locked {
-            locked.by_rtcp = false;
+            locked.guess = false;
+        }
+    }
+
+    /// Looks whether the locked source, if it was learnt, was silent for too long to be sent to.
+    pub(crate) fn look(&mut self, now: Time, learnt_silence_max: Duration) {
+        let (policy, remote) = (self.policy, self.remote);
+        if let Some(locked) = &mut self.locked
+            && policy == Latch::Symmetric
+            && remote != Some(locked.source)
+        {
+            let trusted = locked.is_earned() && !locked.guess;
+            let silence_max = if trusted { learnt_silence_max } else { RTCP_SILENCE_MAX };
+            locked.lapsed = now.since(locked.heard.max(locked.heard_beside)) >= silence_max;
+            self.settle();
         }
     }
 
@@ -240,7 +296,11 @@ impl Latching {
         claim: RtcpClaim,
         relatch_after: Duration,
     ) -> Judgement {
-        if self.hear(now, source) {
+        if let Some(locked) = &mut self.locked
+            && locked.source == source
+        {
+            locked.heard = now;
+            self.revive();
             return Judgement::Accept;
         }
         let host = |other: Option<SocketAddr>| other.is_some_and(|other| other.ip() == source.ip());
@@ -257,6 +317,10 @@ impl Latching {
             if !self.multiplexed {
                 self.rtcp_source = Some(source);
             }
+            if let Some(locked) = &mut self.locked {
+                locked.heard_beside = now;
+                self.revive();
+            }
             return Judgement::Accept;
         }
         let nothing_else = self.multiplexed && !claim.publishes && self.remote.is_none();
@@ -271,11 +335,11 @@ impl Latching {
         Judgement::Latched
     }
 
-    /// No source is locked, or only a guess by RTCP that fell silent. RTCP comes every few seconds only, so
+    /// No source is locked, or only a guess that fell silent. RTCP comes every few seconds only, so
     /// that silence begins later for it.
     fn is_open(&self, now: Time, relatch_after: Duration) -> bool {
         let silence = relatch_after.max(RTCP_SILENCE_MAX);
-        self.locked.is_none_or(|locked| locked.by_rtcp && now.since(locked.heard) >= silence)
+        self.locked.is_none_or(|locked| locked.guess && now.since(locked.heard) >= silence)
     }
 
     fn may_lock(&self, source: SocketAddr) -> bool {
@@ -299,16 +363,30 @@ impl Latching {
             candidate.next = next;
             return candidate.count;
         }
-        self.candidates[self.next_candidate] = Some(Candidate { source, ssrc, next, count: 1 });
-        self.next_candidate = (self.next_candidate + 1) % CANDIDATES_MAX;
+        // By chance: whatever the order in which strangers come, some pass by whom they shall keep out. A
+        // linear congruential generator is enough, since nobody sees what it picks.
+        self.dice = self.dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let free = self.candidates.iter().position(Option::is_none);
+        let slot = free.unwrap_or((self.dice >> 16) as usize % CANDIDATES_MAX);
+        self.candidates[slot] = Some(Candidate { source, ssrc, next, count: 1 });
         1
     }
 
-    fn lock(&mut self, now: Time, source: SocketAddr, by_rtcp: bool) {
-        self.locked = Some(Locked { source, heard: now, by_rtcp });
+    /// `unexpected`: by something else than media of a stream.
+    fn lock(&mut self, now: Time, source: SocketAddr, unexpected: bool) {
+        let guess = unexpected && self.policy == Latch::Symmetric && self.remote != Some(source);
+        let heard_beside = Time::ZERO;
+        self.locked = Some(Locked { source, heard: now, heard_beside, taken: 0, guess, lapsed: false });
         self.remote_heard |= self.remote == Some(source);
         self.candidates = [None; CANDIDATES_MAX];
         self.rtcp_source = None;
+        self.settle();
+    }
+}
+
+impl Locked {
+    fn is_earned(&self) -> bool {
+        self.taken >= EARNED_PACKETS
     }
 }
 

@@ -23,7 +23,7 @@ pub const RTCP_COUNT_MAX: usize = 31;
 /// Timers handled in one call, so that reports of thousands of legs cannot hold up packets.
 pub const TIMERS_PER_CALL_MAX: usize = 64;
 /// Sources on probation that a transport remembers, so that a flood from many cannot keep out the one.
-pub const CANDIDATES_MAX: usize = 4;
+pub const CANDIDATES_MAX: usize = 8;
 
 /// A participant from which no RTCP came for so long has left (RFC 3550 section 6.3.5: five intervals of five
 /// seconds).

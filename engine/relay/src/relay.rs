@@ -28,6 +28,9 @@ pub struct RelayConfig {
     pub stream_silent_after: Duration,
     /// A silent source may be replaced after this long.
     pub relatch_after: Duration,
+    /// To an address that was learnt from packets and is silent for this long, RTP and RTCP alike, nothing
+    /// is sent until it is heard again. Twenty-five seconds, if it has sent fewer than fifty packets.
+    pub learnt_silence_max: Duration,
     /// Least time between two key-frame requests to one publisher.
     pub key_frame_interval_min: Duration,
     /// Time between reports to a leg, and between looks for silence.
@@ -46,6 +49,7 @@ impl Default for RelayConfig {
             leg_silent_after: Duration::from_secs(5),
             stream_silent_after: Duration::from_secs(2),
             relatch_after: Duration::from_secs(2),
+            learnt_silence_max: Duration::from_secs(60),
             key_frame_interval_min: Duration::from_millis(500),
             report_interval: Duration::from_secs(1),
             sound_report_intervals: 5,

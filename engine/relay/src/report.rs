@@ -224,7 +224,10 @@ impl Relay {
     /// A leg's turn: reports, silence, requests that wait for an address.
     pub(crate) fn tick_leg(&mut self, now: Time, id: LegId, out: &mut Outbox) {
         let Some(leg) = self.leg(id) else { return };
+        let learnt_silence_max = self.config.learnt_silence_max;
         for transport in 0..leg.transports.len() {
+            let leg = self.legs[id.0 as usize].as_mut().expect("it was there a moment ago");
+            leg.transports[transport].latch.look(now, learnt_silence_max);
             self.report_when_due(now, id, transport, out);
             self.look_at_streams(now, id, transport, out);
         }

@@ -120,8 +120,8 @@ form! {
         rtcp_source: Option<Address>,
         /// Sources on probation.
         candidates: Vec<Option<CandidateSnapshot>>,
-        /// Which of them is replaced next.
-        next_candidate: usize,
+        /// Picks which of them is replaced next.
+        dice: u32,
     }
 
     /// A locked source.
@@ -130,8 +130,14 @@ form! {
         source: Address,
         /// When the last one came.
         heard: Time,
-        /// Known by RTCP alone.
-        by_rtcp: bool,
+        /// When RTCP came from its host at a port for RTCP alone.
+        heard_beside: Time,
+        /// RTP packets that were taken, as far as it matters.
+        taken: u8,
+        /// Nothing shows that it is the right one.
+        guess: bool,
+        /// Silent for so long that nothing is sent to it.
+        lapsed: bool,
     }
 
     /// A source on probation.

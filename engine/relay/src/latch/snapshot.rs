@@ -12,11 +12,13 @@ impl Latching {
             remote,
             remote_rtcp,
             multiplexed: _,
+            // Follows from the rest.
+            destination: _,
             locked,
             remote_heard,
             rtcp_source,
             candidates,
-            next_candidate,
+            dice,
         } = self.clone();
         let candidate = |candidate: Candidate| {
             let Candidate { source, ssrc, next, count } = candidate;
@@ -26,15 +28,13 @@ impl Latching {
             policy,
             remote: remote.map(Into::into),
             remote_rtcp: remote_rtcp.map(Into::into),
-            locked: locked.map(|Locked { source, heard, by_rtcp }| LockedSnapshot {
-                source: source.into(),
-                heard,
-                by_rtcp,
+            locked: locked.map(|Locked { source, heard, heard_beside, taken, guess, lapsed }| {
+                LockedSnapshot { source: source.into(), heard, heard_beside, taken, guess, lapsed }
             }),
             remote_heard,
             rtcp_source: rtcp_source.map(Into::into),
             candidates: candidates.into_iter().map(|known| known.map(candidate)).collect(),
-            next_candidate,
+            dice,
         }
     }
 
@@ -48,9 +48,9 @@ impl Latching {
             remote_heard,
             rtcp_source,
             candidates,
-            next_candidate,
+            dice,
         } = from;
-        if candidates.len() > CANDIDATES_MAX || *next_candidate >= CANDIDATES_MAX {
+        if candidates.len() > CANDIDATES_MAX {
             return None;
         }
         let mut latch = Latching::new(
@@ -63,7 +63,10 @@ impl Latching {
         latch.locked = locked.as_ref().map(|locked| Locked {
             source: (&locked.source).into(),
             heard: locked.heard,
-            by_rtcp: locked.by_rtcp,
+            heard_beside: locked.heard_beside,
+            taken: locked.taken,
+            guess: locked.guess,
+            lapsed: locked.lapsed,
         });
         latch.remote_heard = *remote_heard;
         latch.rtcp_source = rtcp_source.as_ref().map(Into::into);
@@ -75,7 +78,8 @@ impl Latching {
                 count: known.count,
             });
         }
-        latch.next_candidate = *next_candidate;
+        latch.dice = *dice;
+        latch.settle();
         Some(latch)
     }
 }

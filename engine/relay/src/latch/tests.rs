@@ -11,7 +11,7 @@ fn elsewhere(port: u16) -> SocketAddr {
 }
 
 fn claim(sequence: u16, continues: bool) -> Claim {
-    Claim { ssrc: 7, sequence: WireSeq(sequence), continues }
+    Claim { ssrc: 7, sequence: WireSeq(sequence), continues, publishes: true }
 }
 
 /// What a source gets for `count` packets in sequence, sent at once.
@@ -70,7 +70,7 @@ fn a_source_that_is_alive_cannot_be_replaced() {
 #[test]
 fn after_a_silence_only_who_continues_the_stream_may_take_over() {
     let mut latch = symmetric(None);
-    send(&mut latch, 0, at(5000), 2, false);
+    send(&mut latch, 0, at(5000), 60, false);
     let stranger = send(&mut latch, 60_000, elsewhere(6000), 100, false);
     assert!(stranger.iter().all(|judgement| *judgement == OffPath));
     let roaming = send(&mut latch, 60_000, elsewhere(7000), 5, true);
@@ -198,6 +198,7 @@ fn a_guess_by_rtcp_is_given_up_when_it_falls_silent() {
 
     let mut proven = locked();
     proven.prove();
+    send(&mut proven, 0, elsewhere(6000), 50, true);
     assert_eq!(rtcp(&mut proven, 60_000, at(5000), false), OffPath);
     assert_eq!(send(&mut proven, 60_000, at(5000), 9, false)[8], OffPath, "it continues no stream");
 }
@@ -208,4 +209,87 @@ fn rtcp_keeps_a_source_alive() {
     send(&mut latch, 0, at(5000), 2, false);
     rtcp(&mut latch, 3_000, at(5000), true);
     assert_eq!(send(&mut latch, 4_000, elsewhere(6000), 1, true), [OffPath]);
+}
+
+#[test]
+fn a_lock_is_earned_by_fifty_packets() {
+    for (packets, last) in [(50, Latched), (51, OffPath)] {
+        let mut latch = symmetric(None);
+        // One of them is taken on probation, before the lock; one locks.
+        send(&mut latch, 0, at(5000), packets + 1, false);
+        assert_eq!(send(&mut latch, 1_999, elsewhere(6000), 9, false)[8], OffPath, "it is alive");
+        assert_eq!(send(&mut latch, 2_000, elsewhere(6000), 5, false)[4], last, "after {packets} packets");
+    }
+}
+
+#[test]
+fn a_learnt_address_lapses_and_comes_back() {
+    let minute = Duration::from_secs(60);
+    for (packets, silence_ms) in [(51, 25_000), (52, 60_000)] {
+        let mut latch = symmetric(None);
+        send(&mut latch, 0, at(5000), packets, false);
+        latch.look(Time::from_millis(silence_ms - 1), minute);
+        assert_eq!(latch.destination(), Some(at(5000)));
+        latch.look(Time::from_millis(silence_ms), minute);
+        assert_eq!((latch.destination(), latch.rtcp_destination()), (None, None));
+        assert_eq!(rtcp(&mut latch, silence_ms + 1, at(5000), true), Accept);
+        assert_eq!(latch.destination(), Some(at(5000)), "by RTCP");
+        latch.look(Time::from_millis(2 * silence_ms + 1), minute);
+        assert_eq!(latch.destination(), None);
+        assert_eq!(send(&mut latch, 200_000, at(5000), 1, false), [Accept]);
+        assert_eq!(latch.destination(), Some(at(5000)), "by RTP");
+    }
+}
+
+#[test]
+fn a_signalled_address_does_not_lapse() {
+    let mut latch = symmetric(Some(at(5000)));
+    send(&mut latch, 0, at(5000), 1, false);
+    latch.look(Time::from_millis(900_000), AFTER);
+    assert_eq!(latch.destination(), Some(at(5000)));
+    // Who was learnt while it was signalled elsewhere does, and the signalled address is left.
+    let mut latch = symmetric(Some(at(5000)));
+    send(&mut latch, 0, elsewhere(6000), 2, false);
+    latch.look(Time::from_millis(25_000), AFTER);
+    assert_eq!(latch.destination(), Some(at(5000)));
+}
+
+#[test]
+fn rtcp_at_its_own_port_keeps_an_address_and_not_a_lock() {
+    let mut latch = Latching::new(Latch::Symmetric, None, None, false);
+    send(&mut latch, 0, at(5000), 60, false);
+    assert_eq!(rtcp(&mut latch, 50_000, at(5001), true), Accept);
+    latch.look(Time::from_millis(109_999), Duration::from_secs(60));
+    assert_eq!(latch.destination(), Some(at(5000)));
+    // A NAT gave the RTP flow another port; RTCP goes on.
+    assert_eq!(send(&mut latch, 50_001, at(5002), 5, true)[4], Latched);
+}
+
+#[test]
+fn rtp_where_none_is_expected_is_a_guess() {
+    let mut latch = symmetric(None);
+    let nobodys = |sequence| Claim { publishes: false, ..claim(sequence, false) };
+    let judge = |latch: &mut Latching, ms, source, sequence| {
+        latch.judge(Time::from_millis(ms), source, nobodys(sequence), AFTER)
+    };
+    assert_eq!([1, 2].map(|n| judge(&mut latch, 0, elsewhere(6000), n)), [Probation, Latched]);
+    assert_eq!([1, 2].map(|n| judge(&mut latch, 24_999, at(5000), n)), [OffPath, OffPath]);
+    assert_eq!(rtcp(&mut latch, 24_999, at(5000), false), OffPath);
+    assert_eq!([0, 1].map(|_| rtcp(&mut latch, 25_000, at(5000), false)), [Probation, Latched]);
+}
+
+#[test]
+fn a_flood_between_its_packets_only_delays_the_real_one() {
+    let mut latch = symmetric(None);
+    let mut port = 10_000;
+    let locked = (0..2_000).find(|sequence| {
+        for _ in 0..10 {
+            send(&mut latch, 0, elsewhere(port), 1, false);
+            port = port.wrapping_add(1);
+        }
+        let real = Claim { ssrc: 9, ..claim(*sequence, false) };
+        latch.judge(Time::ZERO, at(5000), real, AFTER) == Latched
+    });
+    // Ten strangers for each packet of its own, and eight places: about one in four passes.
+    assert!(locked.is_some_and(|sequence| sequence < 50), "{locked:?}");
 }
