@@ -19,6 +19,7 @@ pub mod calibration;
 pub mod error;
 pub mod model;
 pub mod notify;
+pub mod placement;
 pub mod plan;
 pub mod ports;
 pub mod routing;

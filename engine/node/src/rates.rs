@@ -54,9 +54,21 @@ impl Sample {
         Sample { at: Instant::now(), workers: gauges.iter().map(worker).collect() }
     }
 
+    /// Time since an earlier sample.
+    pub(crate) fn after(&self, before: &Sample) -> Duration {
+        self.at.saturating_duration_since(before.at)
+    }
+
+    /// Each worker's busy share since an earlier sample, 0 to 1.
+    pub(crate) fn busy_since(&self, before: &Sample) -> impl Iterator<Item = f64> {
+        let wall = self.after(before);
+        let pairs = self.workers.iter().zip(&before.workers);
+        pairs.map(move |(now, before)| share(now.busy.saturating_sub(before.busy), wall).min(1.0))
+    }
+
     /// What happened since an earlier sample.
     pub(crate) fn since(&self, before: &Sample) -> Rate {
-        let wall = self.at.saturating_duration_since(before.at);
+        let wall = self.after(before);
         let mut rate = Rate::default();
         for (now, before) in self.workers.iter().zip(&before.workers) {
             let busy = now.busy.saturating_sub(before.busy);

@@ -463,6 +463,7 @@ async fn show_status(shared: Arc<Shared>, events: Events) {
         ticks.tick().await;
         let now = Sample::take(&shared.gauges);
         shared.rates.show(now.since(&last));
+        shared.state.lock().await.measure(now.busy_since(&last), now.after(&last));
         last = now;
         events.send("", 0, Kind::Status(shared.status().await));
     }

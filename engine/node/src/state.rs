@@ -6,6 +6,7 @@
 use crate::error::NodeError;
 use crate::events::Events;
 use crate::model::Spec;
+use crate::placement::{WorkerLoad, least_loaded};
 use crate::plan::{HeldPorts, Holdings, Plan, plan, plan_end};
 use crate::ports::PortPool;
 use crate::resources::{Taker, WorkerIds, give_back};
@@ -14,6 +15,7 @@ use motet_net::SocketId;
 use motet_proto::node as wire;
 use motet_relay::{LegId, StreamId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 
 mod inherit;
 mod patch;
@@ -46,6 +48,7 @@ pub(crate) struct State {
     pub(crate) taken_over: bool,
     pub(crate) pools: Vec<PortPool>,
     ids: Vec<WorkerIds>,
+    loads: Vec<WorkerLoad>,
     /// Epoch and revision of conferences that ended lately, so that a late copy of an old request does
     /// not bring one back.
     ended: HashMap<String, (u64, u64)>,
@@ -61,6 +64,7 @@ impl State {
         State {
             names: workers.iter().map(|_| Names::default()).collect(),
             ids: workers.iter().map(|_| WorkerIds::default()).collect(),
+            loads: vec![WorkerLoad::default(); workers.len()],
             workers,
             conferences: BTreeMap::new(),
             draining: false,
@@ -146,12 +150,21 @@ impl State {
         self.carry_out(worker, Vec::new(), plan).await?;
         let running = self.conferences.remove(id).expect("it was there, and only this call holds the state");
         self.forget_names(&running);
+        self.loads[worker].leave(running.held.legs.len() as u32);
         self.remember_ended(id, epoch, revision);
         for leg in running.held.legs.keys() {
             self.events.leg_gone(id, running.epoch, leg);
         }
         self.events.changed(id, running.epoch, revision, true);
         Ok(true)
+    }
+
+    /// Takes note of how busy each worker was since the last call, `since` ago.
+    pub(crate) fn measure(&mut self, busy: impl Iterator<Item = f64>, since: Duration) {
+        for ((load, worker), busy) in self.loads.iter_mut().zip(&self.workers).zip(busy) {
+            let counts = worker.snapshot().counts;
+            load.measure(counts.packets_in + counts.packets_out, busy, since);
+        }
     }
 
     async fn install(
@@ -164,7 +177,7 @@ impl State {
         let id = spec.id.clone();
         let nothing = Holdings::default();
         let running = self.conferences.get(&id);
-        let worker = running.map_or_else(|| self.least_loaded(), |running| running.worker);
+        let worker = running.map_or_else(|| least_loaded(&self.loads), |running| running.worker);
         let (old, held) = running.map_or((None, &nothing), |running| (Some(&running.spec), &running.held));
         let mut taker = Taker::new(&mut self.ids[worker], &mut self.pools);
         let planned = match plan(old, held, &spec, &mut taker) {
@@ -179,7 +192,11 @@ impl State {
         self.carry_out(worker, opened, planned).await?;
 
         let before = self.conferences.remove(&id);
+        let routes_before = before.as_ref().map_or(0, |before| before.held.routes.len());
+        self.loads[worker]
+            .place(next.legs.len() as u32, next.routes.len().saturating_sub(routes_before) as u32);
         if let Some(before) = &before {
+            self.loads[worker].leave(before.held.legs.len() as u32);
             self.forget_names(before);
             for leg in before.held.legs.keys().filter(|leg| !next.legs.contains_key(*leg)) {
                 self.events.leg_gone(&id, epoch, leg);
@@ -217,11 +234,6 @@ impl State {
     /// What another process runs now must not be changed here.
     pub(crate) fn check_ours(&self) -> Result<(), NodeError> {
         if self.taken_over { Err(NodeError::TakenOver) } else { Ok(()) }
-    }
-
-    fn least_loaded(&self) -> usize {
-        let legs = |worker: &usize| self.ids[*worker].legs.taken();
-        (0..self.workers.len()).min_by_key(legs).expect("a node has at least one worker")
     }
 
     fn check_ended(&self, id: &str, epoch: u64, revision: u64) -> Result<(), NodeError> {
