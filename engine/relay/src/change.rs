@@ -54,7 +54,10 @@ impl Relay {
                 if changes {
                     route.interrupt();
                 }
-                if active {
+                let (leg, transport, sent) = (route.leg, route.transport, route.packets > 0);
+                // Receivers behind a trunk that has carried packets ask for themselves.
+                let trunk = self.transport(leg, transport).is_some_and(|place| place.latch.is_trunk());
+                if active && !(trunk && sent) {
                     self.want_first_key_frame(now, stream, out);
                 }
                 Ok(())

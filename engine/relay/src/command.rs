@@ -37,6 +37,9 @@ pub enum Latch {
     Fixed,
     /// Send to, and take packets from, the remote address only.
     Strict,
+    /// The other end is a relay of another worker, which runs on the same clock: a *trunk*. The remote
+    /// address is a mere name for it. Key frames are asked for over it at once, since the other end throttles.
+    Trunk,
 }
 
 /// One RTP port of a leg and its RTCP port.
@@ -46,7 +49,7 @@ pub struct TransportSpec {
     pub rtp: PortId,
     /// Port for RTCP; none: multiplexed on `rtp` (RFC 5761).
     pub rtcp: Option<PortId>,
-    /// Where to send; none until packets come. Required for [`Latch::Fixed`] and [`Latch::Strict`].
+    /// Where to send; none until packets come. Required for all but [`Latch::Symmetric`].
     pub remote: Option<SocketAddr>,
     /// Where to send RTCP; none: the remote port + 1, or the RTP address when multiplexed.
     pub remote_rtcp: Option<SocketAddr>,

@@ -5,6 +5,7 @@
 //! does not make the publisher send nothing but key frames.
 
 use crate::relay::{Relay, Timer};
+use crate::stream::Stream;
 use crate::{Event, Outbox, StreamId};
 use motet_rtp::Time;
 use motet_rtp::rtcp::{FirEntry, write_fir, write_pli};
@@ -30,10 +31,15 @@ pub(crate) struct KeyFrames {
 impl Relay {
     /// A route begins to carry a video stream: the receiver can show nothing before a key frame.
     pub(crate) fn want_first_key_frame(&mut self, now: Time, id: StreamId, out: &mut Outbox) {
-        let stream = self.streams.get(id.0 as usize).and_then(Option::as_ref);
-        if stream.is_some_and(|stream| stream.is_video()) {
+        let Some(stream) = self.streams.get(id.0 as usize).and_then(Option::as_ref) else { return };
+        // What a trunk has yet to bring begins with the key frame that the trunk's own route asked for.
+        if stream.is_video() && (stream.started() || !self.comes_by_trunk(stream)) {
             self.want_key_frame(now, id, Ask::Pli, out);
         }
+    }
+
+    fn comes_by_trunk(&self, stream: &Stream) -> bool {
+        self.transport(stream.spec.leg, stream.spec.transport).is_some_and(|place| place.latch.is_trunk())
     }
 
     /// A key frame is wanted; asks now or when the throttle allows.
@@ -61,7 +67,10 @@ impl Relay {
     pub(crate) fn send_waiting_key_frame(&mut self, now: Time, id: StreamId, out: &mut Outbox) {
         let Some(stream) = self.streams.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
         let Some(ask) = stream.key_frames.waiting else { return };
-        if let Some(last) = stream.key_frames.last {
+        let place =
+            &self.legs[stream.spec.leg.0 as usize].as_ref().expect("a stream belongs to a leg").transports;
+        let throttled = !place[usize::from(stream.spec.transport)].latch.is_trunk();
+        if let Some(last) = stream.key_frames.last.filter(|_| throttled) {
             let allowed = last + self.config.key_frame_interval_min;
             if now < allowed {
                 // One that runs already is not later, and looks again.

@@ -15,7 +15,7 @@
 //!   a few packets must not keep out whom they belong to.
 //! - Under [`Latch::Fixed`] the destination never moves, so that nothing can be stolen: after a silence two
 //!   packets in sequence from the same host are enough.
-//! - Under [`Latch::Strict`] there is only the signalled address.
+//! - Under [`Latch::Strict`] there is only the signalled address, and so it is under [`Latch::Trunk`].
 //! - To an address that was learnt, nothing is sent after a long silence (`learnt_silence_max`; sooner, if
 //!   the lock was not earned), until it is heard again: its packets may have been forged, so that it would get
 //!   a flood that it never asked for.
@@ -198,6 +198,11 @@ impl Latching {
         Some(next)
     }
 
+    /// The other end is a relay on the same clock.
+    pub(crate) fn is_trunk(&self) -> bool {
+        self.policy == Latch::Trunk
+    }
+
     /// The source that packets are taken from.
     pub(crate) fn source(&self) -> Option<SocketAddr> {
         self.locked.map(|locked| locked.source)
@@ -306,7 +311,7 @@ impl Latching {
         let host = |other: Option<SocketAddr>| other.is_some_and(|other| other.ip() == source.ip());
         let known = match self.policy {
             Latch::Fixed => host(self.remote),
-            Latch::Strict => {
+            Latch::Strict | Latch::Trunk => {
                 [self.remote, self.remote_rtcp].contains(&Some(source))
                     || (!self.multiplexed && host(self.remote))
             }
@@ -346,8 +351,8 @@ impl Latching {
         match (self.policy, self.remote) {
             (Latch::Symmetric, _) => true,
             (Latch::Fixed, Some(remote)) => remote.ip() == source.ip(),
-            (Latch::Strict, Some(remote)) => remote == source,
-            (Latch::Fixed | Latch::Strict, None) => false,
+            (Latch::Strict | Latch::Trunk, Some(remote)) => remote == source,
+            (_, None) => false,
         }
     }
 

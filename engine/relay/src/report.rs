@@ -118,8 +118,10 @@ impl Relay {
         if info.ntp == Ntp(0) {
             return;
         }
-        let ours = self.ntp(now);
         let leg = self.legs[used.leg.0 as usize].as_mut().expect("a port in use belongs to a leg");
+        // Over a trunk both ends have one clock, and however long the report took tells nothing.
+        let trunk = leg.transports[usize::from(used.transport)].latch.is_trunk();
+        let ours = if trunk { info.ntp } else { self.config.ntp_origin.plus(now.since(Time::ZERO)) };
         leg.clock_offset = Some(learn_offset(leg.clock_offset, ours, info.ntp));
         let stream = self.streams[stream.0 as usize].as_mut().expect("it was found a moment ago");
         let clock_offset = learn_offset(stream.report.map(|report| report.clock_offset), ours, info.ntp);
@@ -260,9 +262,11 @@ impl Relay {
         let place =
             &mut self.legs[id.0 as usize].as_mut().expect("the caller looked it up").transports[transport];
         place.report_wait = place.report_wait.saturating_sub(1);
+        // Over a trunk the clock goes on to receivers, whose reports should not be staler than with one relay.
+        let often = place.latch.is_trunk();
         if place.report_wait == 0
             && self.report(now, id, transport, out)
-            && !self.carries_video(id, transport)
+            && !(often || self.carries_video(id, transport))
         {
             let wait = self.config.sound_report_intervals;
             self.transport_mut(id, transport as u8).expect("it was there a moment ago").report_wait = wait;
@@ -284,7 +288,7 @@ impl Relay {
         let leg = self.legs[id.0 as usize].as_ref().expect("the caller looked it up");
         let place = &leg.transports[transport];
         let Some(destination) = place.latch.rtcp_destination() else { return false };
-        let (port, report_ssrc) = (place.rtcp_port(), leg.report_ssrc);
+        let (port, report_ssrc, trunk) = (place.rtcp_port(), leg.report_ssrc, place.latch.is_trunk());
         let media = place.latch.destination().map(|destination| (place.rtp, destination));
         let mut blocks = Vec::new();
         for stream in &place.streams {
@@ -301,7 +305,7 @@ impl Relay {
         if senders.is_empty() && blocks.is_empty() {
             return false;
         }
-        out.peers.extend(media.filter(|_| !senders.is_empty()));
+        out.peers.extend(media.filter(|_| !senders.is_empty() && !trunk));
         let mut blocks = blocks.as_slice();
         let mut senders = senders.as_slice();
         while !senders.is_empty() || !blocks.is_empty() {
