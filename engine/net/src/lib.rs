@@ -13,6 +13,7 @@
 mod address;
 mod cmsg;
 mod layout;
+mod lent;
 mod mmsg;
 mod numa;
 mod options;

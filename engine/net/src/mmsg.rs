@@ -6,6 +6,7 @@
 mod buffers;
 
 use crate::layout::Received;
+use crate::lent::LentBuffers;
 use crate::outbound::{Outbound, SEND_FLAGS};
 use crate::queue::{CHUNK_MESSAGES, COPIED_BYTES_MAX, Push};
 use crate::socket::{Slot, Sockets, Twin, configure, descriptors_max, shares};
@@ -32,6 +33,7 @@ pub struct MmsgIo {
     outbound: Outbound,
     buffers: ReceiveBuffers,
     runs: Vec<Run>,
+    lent: LentBuffers,
     events: Vec<libc::epoll_event>,
     /// Where in the list of ready sockets to start, so that all get their turn.
     rotation: usize,
@@ -72,6 +74,7 @@ impl MmsgIo {
             outbound: Outbound::new(&options),
             buffers: buffers.map_err(OpenError::kernel("mmap"))?,
             runs: Vec::with_capacity(options.turn_messages_max as usize),
+            lent: LentBuffers::default(),
             events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX],
             rotation: 0,
             refused: Vec::with_capacity(CHUNK_MESSAGES),
@@ -349,9 +352,9 @@ impl Io for MmsgIo {
             return;
         }
         loop {
-            let Self { runs, buffers, outbound, .. } = self;
+            let Self { runs, buffers, lent, outbound, .. } = self;
             let (copied, shared) = match payload {
-                Some(slice) => pieces(buffers, &runs[slice.datagrams.0 as usize], slice),
+                Some(part) => pieces(slice(buffers, runs, lent, part)),
                 None => (&[][..], (null(), 0)),
             };
             match outbound.push(socket, destination, (header, copied), shared) {
@@ -369,7 +372,7 @@ impl Io for MmsgIo {
         }
         let mut left = run.len;
         loop {
-            let start = slice(&self.buffers, &self.runs[run.datagrams.0 as usize], run).as_ptr();
+            let start = slice(&self.buffers, &self.runs, &self.lent, run).as_ptr();
             let start = start.wrapping_add((run.len - left) as usize);
             match self.outbound.push_run(socket, destination, (start, left), segment_bytes) {
                 Ok(()) => return,
@@ -385,6 +388,9 @@ impl Io for MmsgIo {
 
     #[inline]
     fn overwrite(&mut self, datagrams: DatagramsIndex, offset: u32, bytes: &[u8]) {
+        if datagrams.is_lent() {
+            return self.lent.write(datagrams, offset, bytes);
+        }
         let run = &self.runs[datagrams.0 as usize];
         let end = offset as usize + bytes.len();
         assert!(end <= run.received.payload_bytes, "{end} is outside of run {}", datagrams.0);
@@ -395,6 +401,7 @@ impl Io for MmsgIo {
         self.send_chunk();
         self.outbound.begin_turn();
         self.runs.clear();
+        self.lent.end_turn();
         if self.paused {
             return Ok(Turn::default());
         }
@@ -413,6 +420,19 @@ impl Io for MmsgIo {
         }
     }
 
+    fn lend(&mut self, bytes: Vec<u8>) -> DatagramsIndex {
+        self.lent.lend(bytes)
+    }
+
+    #[inline]
+    fn lent(&self, index: DatagramsIndex) -> &[u8] {
+        self.lent.bytes(index)
+    }
+
+    fn returned(&mut self) -> Option<Vec<u8>> {
+        self.lent.take_back()
+    }
+
     fn waker(&self) -> io::Result<Waker> {
         Ok(self.waker.clone())
     }
@@ -428,18 +448,22 @@ impl Io for MmsgIo {
 
 /// A slice of the current turn; panics when it is not within its datagrams.
 #[inline]
-fn slice<'a>(buffers: &'a ReceiveBuffers, run: &Run, slice: Slice) -> &'a [u8] {
+fn slice<'a>(buffers: &'a ReceiveBuffers, runs: &[Run], lent: &'a LentBuffers, slice: Slice) -> &'a [u8] {
+    if slice.datagrams.is_lent() {
+        return lent.slice(slice);
+    }
+    let run = &runs[slice.datagrams.0 as usize];
     let payload = buffers.payload(run.buffer, run.received.payload_bytes);
     let (offset, len) = (slice.offset as usize, slice.len as usize);
     assert!(offset + len <= payload.len(), "{slice:?} is outside of its datagrams");
     &payload[offset..][..len]
 }
 
-/// What is copied of a slice and what is only pointed to.
+/// What is copied of a payload and what is only pointed to.
 #[inline]
-fn pieces<'a>(buffers: &'a ReceiveBuffers, run: &Run, part: Slice) -> (&'a [u8], (*const u8, u32)) {
-    let payload = slice(buffers, run, part);
-    if part.len <= COPIED_BYTES_MAX { (payload, (null(), 0)) } else { (&[], (payload.as_ptr(), part.len)) }
+fn pieces(payload: &[u8]) -> (&[u8], (*const u8, u32)) {
+    let len = payload.len() as u32;
+    if len <= COPIED_BYTES_MAX { (payload, (null(), 0)) } else { (&[], (payload.as_ptr(), len)) }
 }
 
 /// Reports when a descriptor is readable, as long as it is.

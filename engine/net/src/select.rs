@@ -117,6 +117,19 @@ impl Io for AnyIo {
         dispatch!(self, io => io.datagrams(index))
     }
 
+    fn lend(&mut self, bytes: Vec<u8>) -> DatagramsIndex {
+        dispatch!(self, io => io.lend(bytes))
+    }
+
+    #[inline]
+    fn lent(&self, index: DatagramsIndex) -> &[u8] {
+        dispatch!(self, io => io.lent(index))
+    }
+
+    fn returned(&mut self) -> Option<Vec<u8>> {
+        dispatch!(self, io => io.returned())
+    }
+
     fn waker(&self) -> io::Result<Waker> {
         dispatch!(self, io => io.waker())
     }

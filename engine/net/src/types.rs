@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(pub u32);
 
-/// Names a [`Datagrams`] of the current turn.
+/// Names a [`Datagrams`] of the current turn, or a buffer lent in it ([`Io::lend`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DatagramsIndex(pub u32);
 
@@ -163,6 +163,17 @@ pub trait Io {
 
     /// A run of datagrams of the current turn; `index < Turn::received`.
     fn datagrams(&self, index: DatagramsIndex) -> Datagrams<'_>;
+
+    /// Takes a buffer whose bytes may be sent in this turn, as those of received datagrams are: a [`Slice`] may
+    /// name it, and so may [`Io::overwrite`]. After the next turn it can be taken back.
+    fn lend(&mut self, bytes: Vec<u8>) -> DatagramsIndex;
+
+    /// Bytes of a buffer that was lent in the current turn. Panics for others.
+    fn lent(&self, index: DatagramsIndex) -> &[u8];
+
+    /// The next buffer that was lent in an earlier turn, in the order in which they were lent. Its bytes have
+    /// been sent.
+    fn returned(&mut self) -> Option<Vec<u8>>;
 
     /// A handle that ends the wait of [`Io::turn`] from another thread.
     fn waker(&self) -> io::Result<Waker>;

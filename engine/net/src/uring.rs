@@ -388,6 +388,19 @@ impl Io for UringIo {
         self.state.inbound.datagrams(index)
     }
 
+    fn lend(&mut self, bytes: Vec<u8>) -> DatagramsIndex {
+        self.state.inbound.lent.lend(bytes)
+    }
+
+    #[inline]
+    fn lent(&self, index: DatagramsIndex) -> &[u8] {
+        self.state.inbound.lent.bytes(index)
+    }
+
+    fn returned(&mut self) -> Option<Vec<u8>> {
+        self.state.inbound.lent.take_back()
+    }
+
     fn waker(&self) -> io::Result<Waker> {
         Ok(self.state.waker.clone())
     }

@@ -27,6 +27,7 @@ on_both!(
     more_than_a_chunk_arrives_complete,
     a_queue_beyond_its_bound_drops_and_counts,
     two_thousand_sockets_work,
+    what_is_lent_is_sent_and_comes_back,
 );
 
 fn a_datagram_comes_and_its_answer_goes(open: Open<'_>) {
@@ -414,4 +415,45 @@ fn bursts_arrive_whole_without_a_copy(open: Open<'_>) {
     if io.name() == "uring" {
         assert_eq!(stats.messages_zero_copy, 40, "the bursts in one piece");
     }
+}
+
+fn what_is_lent_is_sent_and_comes_back(open: Open<'_>) {
+    let mut io = open(Options::default());
+    let (own, receiver) = (add(&mut io, 0), peer());
+    let to = receiver.local_addr().expect("bound");
+    turn(&mut io, Duration::ZERO);
+    let size = 1_000;
+    let buffers: Vec<Vec<u8>> = (0..3).map(|fill| vec![fill; 4 * size]).collect();
+    let places: Vec<_> = buffers.iter().map(|bytes| io.lend(bytes.clone())).collect();
+    assert!(places.iter().all(|place| place.is_lent()));
+    assert_eq!(io.lent(places[1]), buffers[1]);
+    for part in 0..4 {
+        for place in &places {
+            let slice = Slice { datagrams: *place, offset: part * size as u32, len: size as u32 };
+            io.queue(SocketId(0), to, &[part as u8; 12], Some(slice));
+        }
+    }
+    // Short enough to be copied.
+    io.queue(SocketId(0), to, &[9; 12], Some(Slice { datagrams: places[2], offset: 5, len: 20 }));
+    // As it is, but for four bytes.
+    io.overwrite(places[0], size as u32 + 3, b"over");
+    let run = Slice { datagrams: places[0], offset: size as u32, len: 2 * size as u32 };
+    io.queue_run(SocketId(0), to, run, size as u32);
+    assert!(io.returned().is_none(), "still needed");
+    turn(&mut io, Duration::ZERO);
+    let returned: Vec<Vec<u8>> = std::iter::from_fn(|| io.returned()).collect();
+    let mut buffers = buffers;
+    buffers[0][size + 3..][..4].copy_from_slice(b"over");
+    assert_eq!(returned, buffers);
+    for part in 0..4 {
+        for buffer in &buffers {
+            let (bytes, source) = read(&receiver);
+            assert_eq!((bytes.len(), source), (12 + size, own));
+            let start = usize::from(part) * size;
+            assert_eq!((&bytes[..12], &bytes[12..]), (&[part; 12][..], &buffer[start..start + size]));
+        }
+    }
+    assert_eq!(read(&receiver).0, [vec![9; 12], vec![2; 20]].concat());
+    assert_eq!(read(&receiver).0, buffers[0][size..2 * size]);
+    assert_eq!(read(&receiver).0, buffers[0][2 * size..3 * size]);
 }

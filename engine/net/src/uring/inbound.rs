@@ -2,6 +2,7 @@
 
 use super::buffers::{Buffers, Held};
 use crate::layout::{Lengths, PAYLOAD_OFFSET, Received};
+use crate::lent::LentBuffers;
 use crate::socket::{Slot, Sockets};
 use crate::{Datagrams, DatagramsIndex, IoStats, Options, Slice};
 use std::collections::VecDeque;
@@ -23,6 +24,7 @@ pub(super) struct Inbound {
     backlog: VecDeque<Run>,
     messages_max: usize,
     datagrams_max: u32,
+    pub(super) lent: LentBuffers,
 }
 
 impl Inbound {
@@ -34,6 +36,7 @@ impl Inbound {
             backlog: VecDeque::with_capacity(count.into()),
             messages_max: options.turn_messages_max as usize,
             datagrams_max: options.turn_datagrams_max,
+            lent: LentBuffers::default(),
         })
     }
 
@@ -85,6 +88,7 @@ impl Inbound {
         for run in self.current.drain(..) {
             self.buffers.give_back(run.buffer);
         }
+        self.lent.end_turn();
         let mut datagrams = 0;
         while self.current.len() < self.messages_max && datagrams < self.datagrams_max {
             let Some(run) = self.backlog.pop_front() else { break };
@@ -113,6 +117,9 @@ impl Inbound {
     /// A slice of the current turn; panics when it is not within its datagrams.
     #[inline]
     pub(super) fn payload(&self, slice: Slice) -> &[u8] {
+        if slice.datagrams.is_lent() {
+            return self.lent.slice(slice);
+        }
         &self.datagrams(slice.datagrams).bytes[slice.offset as usize..][..slice.len as usize]
     }
 
@@ -122,6 +129,9 @@ impl Inbound {
     ///
     /// No send is with the kernel.
     pub(super) unsafe fn overwrite(&mut self, index: DatagramsIndex, offset: u32, bytes: &[u8]) {
+        if index.is_lent() {
+            return self.lent.write(index, offset, bytes);
+        }
         let run = &self.current[index.0 as usize];
         let end = offset as usize + bytes.len();
         assert!(end <= run.received.payload_bytes, "{end} is outside of run {}", index.0);
@@ -132,6 +142,9 @@ impl Inbound {
     /// Address of a slice of the current turn; panics when it is not within its datagrams.
     #[inline]
     pub(super) fn payload_pointer(&self, slice: Slice) -> *const u8 {
+        if slice.datagrams.is_lent() {
+            return self.lent.slice(slice).as_ptr();
+        }
         let run = &self.current[slice.datagrams.0 as usize];
         let end = u64::from(slice.offset) + u64::from(slice.len);
         assert!(end <= run.received.payload_bytes as u64, "{slice:?} is outside of its datagrams");
