@@ -17,6 +17,7 @@
 
 pub mod calibration;
 pub mod error;
+pub mod exchange;
 pub mod model;
 pub mod notify;
 pub mod placement;

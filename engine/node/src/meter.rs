@@ -4,6 +4,7 @@
 //! read the copy. So a scrape costs the packet path nothing, and what it shows is a quarter of a second old
 //! at most.
 
+use crate::exchange::Crossed;
 use motet_net::{AnyIo, Io, IoStats};
 use motet_relay::{Counts, Relay};
 use motet_rtp::Time;
@@ -22,6 +23,8 @@ pub(crate) struct Snapshot {
     pub(crate) counts: Counts,
     pub(crate) drops: Vec<(&'static str, u64)>,
     pub(crate) events_dropped: u64,
+    /// What went to other workers and came from them.
+    pub(crate) crossed: Crossed,
     /// Times around the loop.
     pub(crate) turns: u64,
     /// Turns that brought packets, by how many: up to 1, 2, 4, ... and more.
@@ -70,7 +73,7 @@ impl Meter {
     }
 
     /// Once a turn, at its end.
-    pub(crate) fn turn(&mut self, now: Time, io: &AnyIo, relay: &Relay) {
+    pub(crate) fn turn(&mut self, now: Time, io: &AnyIo, relay: &Relay, crossed: Crossed) {
         let counts = relay.counts();
         self.turns += 1;
         if let Some(bucket) = batch_bucket(counts.packets_in - self.packets) {
@@ -88,6 +91,7 @@ impl Meter {
             snapshot.drops.clear();
             snapshot.drops.extend(relay.drops().iter());
             snapshot.events_dropped = self.events_dropped;
+            snapshot.crossed = crossed;
             (snapshot.turns, snapshot.batches) = (self.turns, self.batches);
             snapshot.taken = Some(self.origin + Duration::from_nanos(now.as_nanos()));
         }

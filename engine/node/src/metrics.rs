@@ -1,5 +1,6 @@
 //! The node's page of metrics. Names, units and meanings are documented in `docs/operations.md`.
 
+use crate::exchange::Crossed;
 use crate::meter::{BATCH_BUCKETS, Snapshot};
 use crate::run::{Shared, cpu_times};
 use motet_net::IoStats;
@@ -21,6 +22,7 @@ impl Source for Shared {
         describe_drops(&mut page, &workers);
         describe_held(&mut page, &workers);
         describe_turns(&mut page, &workers);
+        describe_trunks(&mut page, &workers);
         self.describe_workers(&mut page);
         page
     }
@@ -120,6 +122,7 @@ fn describe_io(page: &mut Page, workers: &[Snapshot]) {
 fn describe_drops(page: &mut Page, workers: &[Snapshot]) {
     let samples = workers.iter().enumerate().flat_map(|(index, snapshot)| {
         let drops = snapshot.drops.iter().copied().chain(io_drops(&snapshot.io));
+        let drops = drops.chain(trunk_drops(&snapshot.crossed));
         drops.map(move |(reason, count)| (vec![worker(index), ("reason", reason.to_owned())], count))
     });
     let help = "Datagrams that were not forwarded or not sent, by reason.";
@@ -153,6 +156,33 @@ fn describe_held(page: &mut Page, workers: &[Snapshot]) {
     );
     let made = workers.iter().map(|worker| worker.counts.rtcp_out);
     page.counts(metric("motet_relay_rtcp", "packets", "RTCP packets made."), by_worker(made));
+}
+
+/// What went from worker to worker.
+fn describe_trunks(page: &mut Page, workers: &[Snapshot]) {
+    let crossed = || workers.iter().map(|worker| worker.crossed);
+    let help = "Datagrams that went to another worker: each once for each worker that it went to.";
+    let packets = by_worker(crossed().map(|crossed| crossed.packets_out));
+    page.counts(metric("motet_trunk_sent", "packets", help), packets);
+    let bytes = by_worker(crossed().map(|crossed| crossed.bytes_out));
+    page.counts(metric("motet_trunk_sent", "bytes", "Bytes that went to another worker."), bytes);
+    let packets = by_worker(crossed().map(|crossed| crossed.packets_in));
+    page.counts(
+        metric("motet_trunk_received", "packets", "Datagrams that came from another worker."),
+        packets,
+    );
+    let help = "Parcels of datagrams handed to another worker.";
+    page.counts(
+        metric("motet_trunk_sent", "parcels", help),
+        by_worker(crossed().map(|crossed| crossed.parcels)),
+    );
+    let help = "Times that another worker was woken.";
+    page.counts(metric("motet_trunk", "wakes", help), by_worker(crossed().map(|crossed| crossed.rings)));
+}
+
+/// Reasons of trunks, beside the relay's.
+pub(crate) fn trunk_drops(crossed: &Crossed) -> [(&'static str, u64); 2] {
+    [("trunk_full", crossed.dropped_full), ("trunk_closed", crossed.dropped_closed)]
 }
 
 fn describe_turns(page: &mut Page, workers: &[Snapshot]) {

@@ -133,6 +133,11 @@ pub struct RouteKey {
 }
 
 impl RouteKey {
+    /// Leg and medium that it comes from.
+    pub(crate) fn source(&self) -> (String, String) {
+        (self.from_leg.clone(), self.from_medium.clone())
+    }
+
     /// As on the wire.
     pub fn to_wire(&self, ssrc: u32) -> wire::Route {
         wire::Route {

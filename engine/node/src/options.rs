@@ -51,6 +51,10 @@ pub struct NodeOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
 
+    /// Legs of one conference on one worker; more of them go to the next worker, and its streams cross to them
+    #[arg(long, value_name = "N", default_value = "200", value_parser = clap::value_parser!(u32).range(1..))]
+    pub worker_legs_max: u32,
+
     /// CPU cores to pin the workers to, in their order, such as 0,2
     #[arg(long, value_name = "CORE,...", value_delimiter = ',')]
     pub worker_cores: Vec<usize>,

@@ -4,6 +4,8 @@
 //! routes placed on it so lately that no measurement can show them. Differences that do not matter are not
 //! looked at, so that idle workers fill evenly, by legs.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Packets per second that a new route is taken to bring, until it is measured: sound in frames of 20 ms.
@@ -70,6 +72,40 @@ impl WorkerLoad {
     fn rank(&self) -> (u64, u32) {
         ((self.expected() / STEP_PACKETS_PER_SECOND) as u64, self.legs)
     }
+}
+
+/// When a conference no longer has room on a worker.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Legs of one conference on one worker, at least 1.
+    pub legs_max: u32,
+    /// Share of the time that a worker may be busy and still take legs of a conference that it has, 0 to 1.
+    pub busy_max: f64,
+}
+
+/// The worker for another leg of a conference that has `legs` legs on some workers.
+///
+/// A conference stays together while its worker has room for it. Then it goes on on the one that carries
+/// least of those that have none of it, unless they are all busy, and when all have their share, on the one
+/// with the fewest of its legs.
+///
+/// Panics without workers: a node has at least one.
+pub fn choose(loads: &[WorkerLoad], legs: &BTreeMap<usize, u32>, limits: &Limits) -> usize {
+    let here = |worker: usize| legs.get(&worker).copied().unwrap_or(0);
+    if legs.is_empty() {
+        return least_loaded(loads);
+    }
+    let calm = |worker: &usize| loads[*worker].busy <= limits.busy_max;
+    let known = || (0..loads.len()).filter(|worker| (1..limits.legs_max).contains(&here(*worker)));
+    let new = || (0..loads.len()).filter(|worker| here(*worker) == 0);
+    let most = |worker: &usize| (here(*worker), Reverse(*worker));
+    known()
+        .filter(calm)
+        .max_by_key(most)
+        .or_else(|| new().filter(calm).min_by_key(|worker| loads[*worker].rank()))
+        .or_else(|| known().max_by_key(most))
+        .or_else(|| (0..loads.len()).min_by_key(|worker| (here(*worker), loads[*worker].rank())))
+        .expect("a node has at least one worker")
 }
 
 /// The worker that is expected to carry least; the first of equals.

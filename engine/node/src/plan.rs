@@ -1,20 +1,27 @@
-//! The difference between what runs and what should run, as commands for the relay. Pure.
+//! The difference between what runs and what should run, as commands for the workers' relays. Pure.
+//!
+//! A leg lives on one worker, with what it publishes and the routes to it. A stream that receivers on another
+//! worker want crosses to it by a trunk (`trunks.rs`), once for all of them.
 //!
 //! What can stay, stays: a leg whose ports do not change keeps its relay state, a route whose ends stay
 //! keeps its SSRC, sequence and timestamps even when its source is replaced. Only a leg whose set of
 //! ports changes is made anew, on the ports that it still has.
 
 use crate::error::NodeError;
-use crate::model::{Leg, MediaKind, Medium, RouteKey, Spec};
+use crate::model::{Leg, RouteKey, Spec};
 use crate::routing::{Routes, Wanted};
-use motet_relay::{
-    Command, Kind, LegId, LegSpec, PayloadType, PortId, RouteId, RouteSpec, StreamId, StreamSpec,
-    TransportSpec,
-};
+use compare::{same_port, same_ports, same_stream, stream_spec};
+use motet_relay::{Command, LegId, LegSpec, PortId, RouteId, RouteSpec, StreamId, TransportSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// What a conference holds on its worker.
+mod compare;
+mod trunks;
+
+pub(crate) use trunks::OTHER_END;
+pub use trunks::{Crossing, HeldTrunk, TrunkEnd, TrunkKey};
+
+/// What a conference holds on the workers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Holdings {
     /// Legs by id.
@@ -23,6 +30,8 @@ pub struct Holdings {
     pub streams: BTreeMap<(String, String), StreamId>,
     /// Routes by their ends.
     pub routes: BTreeMap<RouteKey, HeldRoute>,
+    /// What brings streams to other workers.
+    pub trunks: BTreeMap<TrunkKey, HeldTrunk>,
     /// Routes that could not be made.
     pub refused: BTreeMap<RouteKey, String>,
 }
@@ -30,6 +39,8 @@ pub struct Holdings {
 /// A leg on its worker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldLeg {
+    /// The worker, which also has its streams and the routes to it.
+    pub worker: usize,
     /// Number in the relay.
     pub id: LegId,
     /// SSRC of the relay's own reports.
@@ -58,22 +69,26 @@ pub struct HeldRoute {
     pub id: RouteId,
     /// SSRC towards the receiver.
     pub ssrc: u32,
-    /// Stream that it carries.
+    /// Stream that it carries: the publisher's, or on another worker the one that a trunk brings.
     pub stream: StreamId,
     /// What was asked for.
     pub wanted: Wanted,
 }
 
-/// Where numbers, ports and randomness come from.
+/// Where workers, numbers, ports and randomness come from.
 pub trait Resources {
-    /// A free leg number of the worker.
-    fn leg(&mut self) -> Result<LegId, NodeError>;
-    /// A free stream number of the worker.
-    fn stream(&mut self) -> Result<StreamId, NodeError>;
-    /// A free route number of the worker.
-    fn route(&mut self) -> Result<RouteId, NodeError>;
-    /// Ports for a transport, of the family of IPv6 or of IPv4.
-    fn ports(&mut self, ipv6: bool, rtcp_mux: bool) -> Result<HeldPorts, NodeError>;
+    /// The worker for another leg of a conference that has `legs` legs on each worker.
+    fn worker(&mut self, legs: &BTreeMap<usize, u32>) -> usize;
+    /// A free leg number of a worker.
+    fn leg(&mut self, worker: usize) -> Result<LegId, NodeError>;
+    /// A free stream number of a worker.
+    fn stream(&mut self, worker: usize) -> Result<StreamId, NodeError>;
+    /// A free route number of a worker.
+    fn route(&mut self, worker: usize) -> Result<RouteId, NodeError>;
+    /// Ports of a worker for a transport, of the family of IPv6 or of IPv4.
+    fn ports(&mut self, worker: usize, ipv6: bool, rtcp_mux: bool) -> Result<HeldPorts, NodeError>;
+    /// A port number of a worker for the end of a trunk, which has no socket.
+    fn trunk_port(&mut self, worker: usize) -> PortId;
     /// A random number.
     fn random(&mut self) -> u32;
 }
@@ -81,25 +96,46 @@ pub trait Resources {
 /// What to do, and what is held afterwards.
 #[derive(Debug, Default, PartialEq)]
 pub struct Plan {
-    /// Commands for the relay, in order.
-    pub commands: Vec<Command>,
-    /// Held when all commands are done.
+    /// What each worker is to do. The order of workers does not matter.
+    pub steps: BTreeMap<usize, Step>,
+    /// Held when all is done.
     pub next: Holdings,
-    /// No longer used when all commands are done.
+    /// No longer used when all is done.
     pub released: Released,
 }
 
-/// What goes back to where it came from.
+/// What one worker is to do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Step {
+    /// Ends of trunks to open, before the commands.
+    pub open: Vec<TrunkEnd>,
+    /// Commands for the relay, in order.
+    pub commands: Vec<Command>,
+    /// Ends of trunks to close, after the commands.
+    pub close: Vec<PortId>,
+    /// Commands for when all workers have done all else: what then begins to cross is expected there.
+    pub last: Vec<Command>,
+}
+
+/// What goes back to where it came from, with the worker that had it.
 #[derive(Debug, Default, PartialEq)]
 pub struct Released {
     /// Leg numbers.
-    pub legs: Vec<LegId>,
+    pub legs: Vec<(usize, LegId)>,
     /// Stream numbers.
-    pub streams: Vec<StreamId>,
+    pub streams: Vec<(usize, StreamId)>,
     /// Route numbers.
-    pub routes: Vec<RouteId>,
+    pub routes: Vec<(usize, RouteId)>,
     /// Ports, to be closed.
-    pub ports: Vec<HeldPorts>,
+    pub ports: Vec<(usize, HeldPorts)>,
+    /// Ports of trunks.
+    pub trunk_ports: Vec<(usize, PortId)>,
+}
+
+impl Plan {
+    fn command(&mut self, worker: usize, command: Command) {
+        self.steps.entry(worker).or_default().commands.push(command);
+    }
 }
 
 /// Plans the way from what is held under `old` to `new`. `old` is none when nothing runs.
@@ -119,6 +155,7 @@ pub fn plan(
     planner.remove_legs();
     planner.add_legs()?;
     planner.add_streams()?;
+    planner.change_trunks(&routes)?;
     planner.add_routes(&routes)?;
     planner.plan.next.refused = routes.refused;
     Ok(planner.plan)
@@ -128,12 +165,17 @@ pub fn plan(
 pub fn plan_end(held: &Holdings) -> Plan {
     let mut plan = Plan::default();
     for leg in held.legs.values() {
-        plan.commands.push(Command::RemoveLeg(leg.id));
-        plan.released.legs.push(leg.id);
-        plan.released.ports.extend(leg.ports.iter().cloned());
+        plan.command(leg.worker, Command::RemoveLeg(leg.id));
+        plan.released.legs.push((leg.worker, leg.id));
+        plan.released.ports.extend(leg.ports.iter().map(|ports| (leg.worker, ports.clone())));
     }
-    plan.released.streams.extend(held.streams.values().copied());
-    plan.released.routes.extend(held.routes.values().map(|route| route.id));
+    for (key, trunk) in &held.trunks {
+        plan.close_trunk(key, trunk);
+    }
+    let streams = held.streams.iter().map(|((leg, _), stream)| (held.legs[leg].worker, *stream));
+    plan.released.streams.extend(streams);
+    let routes = held.routes.iter().map(|(key, route)| (held.legs[&key.to_leg].worker, route.id));
+    plan.released.routes.extend(routes);
     plan
 }
 
@@ -165,11 +207,12 @@ impl<'a> Planner<'a> {
         for (key, held) in &self.held.routes {
             let ends_stay =
                 self.kept.contains(key.from_leg.as_str()) && self.kept.contains(key.to_leg.as_str());
+            let worker = self.held.legs[&key.to_leg].worker;
             if ends_stay && !self.stays(key, held, routes) {
-                self.plan.commands.push(Command::RemoveRoute(held.id));
+                self.plan.command(worker, Command::RemoveRoute(held.id));
             }
             if !self.stays(key, held, routes) {
-                self.plan.released.routes.push(held.id);
+                self.plan.released.routes.push((worker, held.id));
             }
         }
     }
@@ -195,10 +238,11 @@ impl<'a> Planner<'a> {
             if self.stream_stays(leg, medium) {
                 continue;
             }
+            let worker = self.held.legs[leg].worker;
             if self.kept.contains(leg.as_str()) {
-                self.plan.commands.push(Command::RemoveStream(*stream));
+                self.plan.command(worker, Command::RemoveStream(*stream));
             }
-            self.plan.released.streams.push(*stream);
+            self.plan.released.streams.push((worker, *stream));
         }
     }
 
@@ -214,8 +258,8 @@ impl<'a> Planner<'a> {
             if self.kept.contains(id.as_str()) {
                 continue;
             }
-            self.plan.commands.push(Command::RemoveLeg(held.id));
-            self.plan.released.legs.push(held.id);
+            self.plan.command(held.worker, Command::RemoveLeg(held.id));
+            self.plan.released.legs.push((held.worker, held.id));
             let reused = |index: usize| {
                 let old = self.old_leg(id).and_then(|leg| leg.transports.get(index));
                 old.is_some_and(|old| {
@@ -226,18 +270,23 @@ impl<'a> Planner<'a> {
                 })
             };
             let unused = held.ports.iter().enumerate().filter(|(index, _)| !reused(*index));
-            let unused: Vec<HeldPorts> = unused.map(|(_, ports)| ports.clone()).collect();
+            let unused: Vec<_> = unused.map(|(_, ports)| (held.worker, ports.clone())).collect();
             self.plan.released.ports.extend(unused);
         }
     }
 
     fn add_legs(&mut self) -> Result<(), NodeError> {
+        // Legs that were here before stay where their ports are; new ones come after them.
+        let mut legs: BTreeMap<usize, u32> = BTreeMap::new();
+        for held in self.held.legs.iter().filter_map(|(id, held)| self.new.legs.get(id).map(|_| held)) {
+            *legs.entry(held.worker).or_default() += 1;
+        }
         for (id, leg) in &self.new.legs {
             let held = if self.kept.contains(id.as_str()) {
                 self.move_remotes(id, leg);
                 self.held.legs[id].clone()
             } else {
-                self.add_leg(id, leg)?
+                self.add_leg(id, leg, &mut legs)?
             };
             self.plan.next.legs.insert(id.clone(), held);
         }
@@ -250,19 +299,34 @@ impl<'a> Planner<'a> {
             if before == after {
                 continue;
             }
-            self.plan.commands.push(Command::SetRemote {
-                leg: self.held.legs[id].id,
+            let held = &self.held.legs[id];
+            let command = Command::SetRemote {
+                leg: held.id,
                 transport: index as u8,
                 remote: after.remote,
                 remote_rtcp: after.remote_rtcp,
                 latch: after.latch,
                 relatch: before.latch_generation != after.latch_generation,
-            });
+            };
+            self.plan.command(held.worker, command);
         }
     }
 
-    fn add_leg(&mut self, id: &str, leg: &Leg) -> Result<HeldLeg, NodeError> {
+    fn add_leg(
+        &mut self,
+        id: &str,
+        leg: &Leg,
+        legs: &mut BTreeMap<usize, u32>,
+    ) -> Result<HeldLeg, NodeError> {
         let before = self.old_leg(id).zip(self.held.legs.get(id));
+        let worker = match before {
+            Some((_, held)) => held.worker,
+            None => {
+                let worker = self.resources.worker(legs);
+                *legs.entry(worker).or_default() += 1;
+                worker
+            }
+        };
         let mut ports = Vec::new();
         let mut transports = Vec::new();
         for transport in &leg.transports {
@@ -272,7 +336,7 @@ impl<'a> Planner<'a> {
             });
             let held = match known {
                 Some(held) => held,
-                None => self.resources.ports(transport.ipv6, transport.rtcp_mux)?,
+                None => self.resources.ports(worker, transport.ipv6, transport.rtcp_mux)?,
             };
             transports.push(TransportSpec {
                 rtp: held.rtp.0,
@@ -284,12 +348,13 @@ impl<'a> Planner<'a> {
             ports.push(held);
         }
         let held = HeldLeg {
-            id: self.resources.leg()?,
+            worker,
+            id: self.resources.leg(worker)?,
             report_ssrc: before.map_or_else(|| self.resources.random(), |(_, held)| held.report_ssrc),
             ports,
         };
         let spec = LegSpec { cname: leg.cname.clone(), report_ssrc: held.report_ssrc, transports };
-        self.plan.commands.push(Command::AddLeg(held.id, spec));
+        self.plan.command(worker, Command::AddLeg(held.id, spec));
         Ok(held)
     }
 
@@ -300,9 +365,10 @@ impl<'a> Planner<'a> {
                 let stream = if self.stream_stays(id, &medium.id) {
                     self.held.streams[&key]
                 } else {
-                    let stream = self.resources.stream()?;
-                    let spec = stream_spec(self.plan.next.legs[id].id, medium);
-                    self.plan.commands.push(Command::AddStream(stream, spec));
+                    let HeldLeg { worker, id: publisher, .. } = self.plan.next.legs[id];
+                    let stream = self.resources.stream(worker)?;
+                    let spec = stream_spec(publisher, medium.transport as u8, medium.ssrc, medium);
+                    self.plan.command(worker, Command::AddStream(stream, spec));
                     stream
                 };
                 self.plan.next.streams.insert(key, stream);
@@ -315,18 +381,18 @@ impl<'a> Planner<'a> {
         let mut ssrcs = self.ssrcs_in_use(routes)?;
         let mut common = self.common_ssrcs();
         for (key, wanted) in &routes.wanted {
-            let stream = self.plan.next.streams[&(key.from_leg.clone(), key.from_medium.clone())];
+            let stream = self.stream_for(key);
             let held = match self.held.routes.get(key) {
-                Some(held) if self.stays(key, held, routes) => self.change_route(held, stream, wanted),
+                Some(held) if self.stays(key, held, routes) => self.change_route(key, held, stream, wanted),
                 before => {
                     let ssrc = wanted.ssrc.or(before.map(|held| held.ssrc));
                     let used = ssrcs.entry(key.to_leg.clone()).or_default();
-                    let ssrc = ssrc.unwrap_or_else(|| self.fresh_ssrc(common.get(&stream), used));
+                    let ssrc = ssrc.unwrap_or_else(|| self.fresh_ssrc(common.get(&key.source()), used));
                     self.add_route(key, ssrc, stream, wanted)?
                 }
             };
             if wanted.ssrc.is_none() {
-                common.entry(stream).or_insert(held.ssrc);
+                common.entry(key.source()).or_insert(held.ssrc);
             }
             self.plan.next.routes.insert(key.clone(), held);
         }
@@ -335,9 +401,9 @@ impl<'a> Planner<'a> {
 
     /// The SSRC under which a stream is known already. Those who know it under one SSRC get the same packets,
     /// which the relay then rewrites only once.
-    fn common_ssrcs(&self) -> BTreeMap<StreamId, u32> {
-        let chosen = self.held.routes.values().filter(|held| held.wanted.ssrc.is_none());
-        chosen.rev().map(|held| (held.stream, held.ssrc)).collect()
+    fn common_ssrcs(&self) -> BTreeMap<(String, String), u32> {
+        let chosen = self.held.routes.iter().filter(|(_, held)| held.wanted.ssrc.is_none());
+        chosen.rev().map(|(key, held)| (key.source(), held.ssrc)).collect()
     }
 
     /// The stream's common SSRC, unless the leg uses it for something else.
@@ -370,13 +436,31 @@ impl<'a> Planner<'a> {
         Ok(used)
     }
 
-    fn change_route(&mut self, held: &HeldRoute, stream: StreamId, wanted: &Wanted) -> HeldRoute {
+    /// The stream that a route carries, on the receiver's worker.
+    fn stream_for(&self, key: &RouteKey) -> StreamId {
+        let next = &self.plan.next;
+        let to = next.legs[&key.to_leg].worker;
+        if next.legs[&key.from_leg].worker == to {
+            return next.streams[&(key.from_leg.clone(), key.from_medium.clone())];
+        }
+        let trunk = TrunkKey { leg: key.from_leg.clone(), to };
+        next.trunks[&trunk].crossings[&key.from_medium].arrives
+    }
+
+    fn change_route(
+        &mut self,
+        key: &RouteKey,
+        held: &HeldRoute,
+        stream: StreamId,
+        wanted: &Wanted,
+    ) -> HeldRoute {
+        let worker = self.plan.next.legs[&key.to_leg].worker;
         let payload_map = wanted.payload_map.clone();
         if held.stream != stream || held.wanted.payload_map != payload_map {
-            self.plan.commands.push(Command::SwitchRoute { route: held.id, stream, payload_map });
+            self.plan.command(worker, Command::SwitchRoute { route: held.id, stream, payload_map });
         }
         if held.wanted.active != wanted.active {
-            self.plan.commands.push(Command::SetRouteActive(held.id, wanted.active));
+            self.plan.command(worker, Command::SetRouteActive(held.id, wanted.active));
         }
         HeldRoute { stream, wanted: wanted.clone(), ..*held }
     }
@@ -391,10 +475,11 @@ impl<'a> Planner<'a> {
         let to = &self.new.legs[&key.to_leg];
         let sink =
             to.media.iter().find(|medium| medium.id == key.to_medium).expect("routes name existing media");
-        let id = self.resources.route()?;
+        let HeldLeg { worker, id: leg, .. } = self.plan.next.legs[&key.to_leg];
+        let id = self.resources.route(worker)?;
         let spec = RouteSpec {
             stream,
-            leg: self.plan.next.legs[&key.to_leg].id,
+            leg,
             transport: sink.transport as u8,
             ssrc,
             payload_map: wanted.payload_map.clone(),
@@ -403,44 +488,8 @@ impl<'a> Planner<'a> {
             active: wanted.active,
             shared: wanted.ssrc.is_none(),
         };
-        self.plan.commands.push(Command::AddRoute(id, spec));
+        self.plan.command(worker, Command::AddRoute(id, spec));
         Ok(HeldRoute { id, ssrc, stream, wanted: wanted.clone() })
-    }
-}
-
-/// The relay's state of the leg can stay: same name to others, same ports.
-fn same_ports(old: &Leg, new: &Leg) -> bool {
-    let pairs = || old.transports.iter().zip(&new.transports);
-    old.cname == new.cname
-        && old.transports.len() == new.transports.len()
-        && pairs().all(|(old, new)| same_port(old, new))
-}
-
-fn same_port(old: &crate::model::Transport, new: &crate::model::Transport) -> bool {
-    old.id == new.id && old.rtcp_mux == new.rtcp_mux && old.ipv6 == new.ipv6
-}
-
-/// The relay's state of the stream can stay.
-fn same_stream(old: &Medium, new: &Medium) -> bool {
-    let types =
-        |medium: &Medium| medium.codecs.iter().map(|c| (c.payload_type, c.clock_hz)).collect::<Vec<_>>();
-    old.kind == new.kind && old.transport == new.transport && old.ssrc == new.ssrc && types(old) == types(new)
-}
-
-fn stream_spec(leg: LegId, medium: &Medium) -> StreamSpec {
-    StreamSpec {
-        leg,
-        transport: medium.transport as u8,
-        kind: match medium.kind {
-            MediaKind::Audio => Kind::Audio,
-            MediaKind::Video | MediaKind::Content => Kind::Video,
-        },
-        ssrc: medium.ssrc,
-        payload_types: medium
-            .codecs
-            .iter()
-            .map(|codec| PayloadType { number: codec.payload_type, clock_hz: codec.clock_hz })
-            .collect(),
     }
 }
 

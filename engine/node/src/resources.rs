@@ -2,11 +2,13 @@
 
 use crate::error::NodeError;
 use crate::ids::IdPool;
+use crate::placement::{Limits, WorkerLoad, choose};
 use crate::plan::{HeldPorts, Released, Resources};
 use crate::ports::PortPool;
 use motet_net::SocketId;
 use motet_relay::limits::{LEGS_MAX, ROUTES_MAX, STREAMS_MAX};
 use motet_relay::{LegId, PortId, RouteId, StreamId};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::UdpSocket;
 
@@ -21,36 +23,46 @@ pub(crate) struct WorkerIds {
 
 /// Takes numbers and ports, and remembers them until they are kept or given back.
 pub(crate) struct Taker<'a> {
-    ids: &'a mut WorkerIds,
+    ids: &'a mut [WorkerIds],
     pools: &'a mut [PortPool],
+    /// With what this plan has placed so far.
+    loads: Vec<WorkerLoad>,
+    limits: Limits,
     taken: Released,
-    /// Sockets of the taken ports.
-    pub(crate) opened: Vec<(SocketId, UdpSocket)>,
+    /// Sockets of the taken ports, by worker.
+    pub(crate) opened: BTreeMap<usize, Vec<(SocketId, UdpSocket)>>,
 }
 
 impl<'a> Taker<'a> {
-    pub(crate) fn new(ids: &'a mut WorkerIds, pools: &'a mut [PortPool]) -> Taker<'a> {
-        Taker { ids, pools, taken: Released::default(), opened: Vec::new() }
+    pub(crate) fn new(
+        ids: &'a mut [WorkerIds],
+        pools: &'a mut [PortPool],
+        loads: &[WorkerLoad],
+        limits: Limits,
+    ) -> Taker<'a> {
+        let (loads, taken) = (loads.to_vec(), Released::default());
+        Taker { ids, pools, loads, limits, taken, opened: BTreeMap::new() }
     }
 
     /// Gives back all that was taken.
     pub(crate) fn undo(self) {
-        let Taker { ids, pools, taken, opened } = self;
+        let Taker { ids, pools, taken, opened, .. } = self;
         drop(opened);
         give_back(ids, pools, taken);
     }
 }
 
 /// Gives numbers and ports back to where they came from.
-pub(crate) fn give_back(ids: &mut WorkerIds, pools: &mut [PortPool], released: Released) {
-    released.legs.iter().for_each(|id| ids.legs.give_back(id.0));
-    released.streams.iter().for_each(|id| ids.streams.give_back(id.0));
-    released.routes.iter().for_each(|id| ids.routes.give_back(id.0));
-    for ports in released.ports {
+pub(crate) fn give_back(ids: &mut [WorkerIds], pools: &mut [PortPool], released: Released) {
+    released.legs.iter().for_each(|(worker, id)| ids[*worker].legs.give_back(id.0));
+    released.streams.iter().for_each(|(worker, id)| ids[*worker].streams.give_back(id.0));
+    released.routes.iter().for_each(|(worker, id)| ids[*worker].routes.give_back(id.0));
+    released.trunk_ports.iter().for_each(|(worker, id)| ids[*worker].ports.give_back(id.0));
+    for (worker, ports) in released.ports {
         pools[ports.pool].give_back(ports.base);
-        ids.ports.give_back(ports.rtp.0.0);
+        ids[worker].ports.give_back(ports.rtp.0.0);
         if let Some((port, _)) = ports.rtcp {
-            ids.ports.give_back(port.0);
+            ids[worker].ports.give_back(port.0);
         }
     }
 }
@@ -66,25 +78,38 @@ fn take(pool: &mut IdPool, max: usize, field: &str, what: &str) -> Result<u32, N
 }
 
 impl Resources for Taker<'_> {
-    fn leg(&mut self) -> Result<LegId, NodeError> {
-        let id = LegId(take(&mut self.ids.legs, LEGS_MAX, "spec.legs", "legs")?);
-        self.taken.legs.push(id);
+    fn worker(&mut self, legs: &BTreeMap<usize, u32>) -> usize {
+        let worker = choose(&self.loads, legs, &self.limits);
+        self.loads[worker].place(1, 0);
+        worker
+    }
+
+    fn leg(&mut self, worker: usize) -> Result<LegId, NodeError> {
+        let id = LegId(take(&mut self.ids[worker].legs, LEGS_MAX, "spec.legs", "legs")?);
+        self.taken.legs.push((worker, id));
         Ok(id)
     }
 
-    fn stream(&mut self) -> Result<StreamId, NodeError> {
-        let id = StreamId(take(&mut self.ids.streams, STREAMS_MAX, "spec.legs.media", "streams")?);
-        self.taken.streams.push(id);
+    fn stream(&mut self, worker: usize) -> Result<StreamId, NodeError> {
+        let pool = &mut self.ids[worker].streams;
+        let id = StreamId(take(pool, STREAMS_MAX, "spec.legs.media", "streams")?);
+        self.taken.streams.push((worker, id));
         Ok(id)
     }
 
-    fn route(&mut self) -> Result<RouteId, NodeError> {
-        let id = RouteId(take(&mut self.ids.routes, ROUTES_MAX, "spec.routes", "routes")?);
-        self.taken.routes.push(id);
+    fn route(&mut self, worker: usize) -> Result<RouteId, NodeError> {
+        let id = RouteId(take(&mut self.ids[worker].routes, ROUTES_MAX, "spec.routes", "routes")?);
+        self.taken.routes.push((worker, id));
         Ok(id)
     }
 
-    fn ports(&mut self, ipv6: bool, rtcp_mux: bool) -> Result<HeldPorts, NodeError> {
+    fn trunk_port(&mut self, worker: usize) -> PortId {
+        let port = PortId(self.ids[worker].ports.take());
+        self.taken.trunk_ports.push((worker, port));
+        port
+    }
+
+    fn ports(&mut self, worker: usize, ipv6: bool, rtcp_mux: bool) -> Result<HeldPorts, NodeError> {
         let field = "spec.legs.transports";
         let Some(pool) = self.pools.iter().position(|pool| pool.ip().is_ipv6() == ipv6) else {
             let family = if ipv6 { "IPv6" } else { "IPv4" };
@@ -107,17 +132,19 @@ impl Resources for Taker<'_> {
                 _ => format!("cannot open a UDP socket on {}: {error}", ports.ip()),
             },
         })?;
-        let rtp = PortId(self.ids.ports.take());
-        self.opened.push((SocketId(rtp.0), pair.rtp));
+        let ids = &mut self.ids[worker].ports;
+        let opened = self.opened.entry(worker).or_default();
+        let rtp = PortId(ids.take());
+        opened.push((SocketId(rtp.0), pair.rtp));
         let rtcp = pair.rtcp.map(|socket| {
-            let port = PortId(self.ids.ports.take());
-            self.opened.push((SocketId(port.0), socket));
+            let port = PortId(ids.take());
+            opened.push((SocketId(port.0), socket));
             let mut address = pair.rtp_address;
             address.set_port(pair.base + 1);
             (port, address)
         });
         let held = HeldPorts { pool, base: pair.base, rtp: (rtp, pair.rtp_address), rtcp };
-        self.taken.ports.push(held.clone());
+        self.taken.ports.push((worker, held.clone()));
         Ok(held)
     }
 

@@ -6,16 +6,15 @@ use crate::events::{Events, by_name};
 use crate::handover::place::Place;
 use crate::handover::take::{Inheritance, Taking};
 use crate::notify;
-use crate::numa::Binding;
 use crate::options::NodeOptions;
-use crate::ports::PortPool;
+use crate::placement::Limits;
 use crate::rates::{Rates, Sample};
 use crate::service::Service;
 use crate::state::State;
-use crate::worker::{Gauge, Worker, WorkerOptions};
+use crate::worker::{Clock, Gauge, Worker};
 use anyhow::{Context, Result, bail};
-use motet_net::{Io, Options as IoOptions};
 use motet_proto::node as wire;
+use motet_rtp::Ntp;
 use motet_status::Listen;
 use rustix::fd::AsFd;
 use std::net::SocketAddr;
@@ -30,13 +29,17 @@ use wire::event::Kind;
 use wire::media_node_server::MediaNodeServer;
 
 mod handover;
+mod open;
 
 use handover::{
     ask, handover_path, inherited, open_place, relaunch_when_asked, serve_status, take, wait_for_successor,
 };
+use open::{open_pools, raise_descriptor_limit, start_workers};
 
 /// Events that may wait between the workers and the watchers.
 const EVENTS_WAITING_MAX: usize = 8192;
+/// A worker that is busier takes no more legs of a conference while another one can.
+const WORKER_BUSY_MAX: f64 = 0.8;
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the node's tasks share.
@@ -55,6 +58,8 @@ pub(crate) struct Shared {
     /// The workers' end of their queue of events, to see how full it is.
     pub(crate) events_in: mpsc::Sender<(usize, motet_relay::Event)>,
     calibration: Option<Calibration>,
+    /// Of all workers.
+    pub(crate) clock: Clock,
     rates: Rates,
 }
 
@@ -282,14 +287,16 @@ impl Base {
         let (events_in, events_out) = mpsc::channel(EVENTS_WAITING_MAX);
         let (died_in, died) = mpsc::channel(1);
         let paused = inheritance.is_some();
+        let clock = Clock::new(inheritance.as_ref().map(|from| Ntp(from.form.ntp_origin)));
         let (io_backend, io_reason, workers) =
-            start_workers(options, &binding, paused, &events_in, &died_in)?;
+            start_workers(options, &binding, (paused, clock), &events_in, &died_in)?;
         options.card_warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         tracing::info!(%node_id, %address, io = io_backend, reason = %io_reason, workers = workers.len(), "node starts");
 
         let events = Events::new(node_id.clone(), boot_id.clone());
         let gauges = workers.iter().map(Worker::gauge).collect();
-        let mut state = State::new(workers, pools, events.clone());
+        let limits = Limits { legs_max: options.worker_legs_max, busy_max: WORKER_BUSY_MAX };
+        let mut state = State::new(workers, pools, limits, events.clone());
         let path = handover_path(options, &node_id);
         let (metrics, place);
         if let Some((Inheritance { successors, form, .. }, taking)) = inheritance.zip(taking) {
@@ -316,6 +323,7 @@ impl Base {
             io_reason,
             ports_max,
             calibration: options.calibration.clone(),
+            clock,
             rates: Rates::default(),
         });
         Ok(Base { listener, address, events_out, died, metrics, place, shared, events })
@@ -339,14 +347,6 @@ async fn who(
     Ok((listener, node_id, uuid::Uuid::new_v4().to_string()))
 }
 
-/// Every leg needs sockets; shells and systemd give 1,024 descriptors unless told.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    // A refusal shows when a socket cannot be opened, with the system's own message.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-}
-
 fn default_node_id(address: SocketAddr) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host: String =
@@ -358,59 +358,6 @@ fn default_node_id(address: SocketAddr) -> String {
 fn advertised(address: SocketAddr, options: &NodeOptions) -> String {
     let ip = if address.ip().is_unspecified() { options.media_ip[0] } else { address.ip() };
     format!("http://{}", SocketAddr::new(ip, address.port()))
-}
-
-fn open_pools(options: &NodeOptions) -> Result<Vec<PortPool>> {
-    let mut pools: Vec<PortPool> = Vec::new();
-    for ip in &options.media_ip {
-        if ip.is_unspecified() || ip.is_multicast() {
-            bail!("--media-ip {ip}: must be an address of this machine that participants can reach");
-        }
-        if pools.iter().any(|pool| pool.ip().is_ipv6() == ip.is_ipv6()) {
-            bail!("--media-ip {ip}: one address of each family at most");
-        }
-        std::net::UdpSocket::bind((*ip, 0))
-            .with_context(|| format!("--media-ip {ip}: not an address of this machine?"))?;
-        let pool = PortPool::new(*ip, options.port_range.clone());
-        if pool.pairs() == 0 {
-            bail!("--port-range: holds no pair of an even port and the next");
-        }
-        pools.push(pool);
-    }
-    Ok(pools)
-}
-
-fn start_workers(
-    options: &NodeOptions,
-    binding: &Binding,
-    paused: bool,
-    events: &mpsc::Sender<(usize, motet_relay::Event)>,
-    died: &mpsc::Sender<usize>,
-) -> Result<(&'static str, String, Vec<Worker>)> {
-    let mut workers = Vec::new();
-    let mut chosen = ("", String::new());
-    for (index, core) in binding.workers.iter().copied().enumerate() {
-        let (tell, told) = std::sync::mpsc::sync_channel(1);
-        let (choice, binding) = (options.io, binding.clone());
-        let io_options = IoOptions {
-            incoming_cpu: core.map(|core| core as u32),
-            gso: options.gso,
-            zero_copy: options.zero_copy,
-            ..IoOptions::default()
-        };
-        let open = move || {
-            // Before the ring is made, so that its memory follows.
-            binding.bind_memory()?;
-            let (io, reason) = motet_net::select(choice, &io_options).map_err(|error| error.to_string())?;
-            let _ = tell.send((io.name(), reason));
-            Ok(io)
-        };
-        let settings = WorkerOptions { index, core, events: events.clone(), died: died.clone(), paused };
-        workers
-            .push(Worker::start(settings, open).map_err(|error| anyhow::anyhow!("worker {index}: {error}"))?);
-        chosen = told.recv().context("the worker did not say which back end it took")?;
-    }
-    Ok((chosen.0, chosen.1, workers))
 }
 
 async fn serve(

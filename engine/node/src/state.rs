@@ -6,8 +6,8 @@
 use crate::error::NodeError;
 use crate::events::Events;
 use crate::model::Spec;
-use crate::placement::{WorkerLoad, least_loaded};
-use crate::plan::{HeldPorts, Holdings, Plan, plan, plan_end};
+use crate::placement::{Limits, WorkerLoad};
+use crate::plan::{HeldPorts, Holdings, Plan, Step, plan, plan_end};
 use crate::ports::PortPool;
 use crate::resources::{Taker, WorkerIds, give_back};
 use crate::worker::{Apply, Worker};
@@ -27,7 +27,6 @@ pub(crate) struct Conference {
     pub(crate) spec: Spec,
     pub(crate) epoch: u64,
     pub(crate) revision: u64,
-    pub(crate) worker: usize,
     pub(crate) held: Holdings,
 }
 
@@ -49,6 +48,7 @@ pub(crate) struct State {
     pub(crate) pools: Vec<PortPool>,
     ids: Vec<WorkerIds>,
     loads: Vec<WorkerLoad>,
+    limits: Limits,
     /// Epoch and revision of conferences that ended lately, so that a late copy of an old request does
     /// not bring one back.
     ended: HashMap<String, (u64, u64)>,
@@ -60,11 +60,12 @@ pub(crate) struct State {
 const ENDED_MAX: usize = 16_384;
 
 impl State {
-    pub(crate) fn new(workers: Vec<Worker>, pools: Vec<PortPool>, events: Events) -> State {
+    pub(crate) fn new(workers: Vec<Worker>, pools: Vec<PortPool>, limits: Limits, events: Events) -> State {
         State {
             names: workers.iter().map(|_| Names::default()).collect(),
             ids: workers.iter().map(|_| WorkerIds::default()).collect(),
             loads: vec![WorkerLoad::default(); workers.len()],
+            limits,
             workers,
             conferences: BTreeMap::new(),
             draining: false,
@@ -146,11 +147,11 @@ impl State {
             return Err(stale_epoch(id, epoch, running.epoch, "runs"));
         }
         let plan = plan_end(&running.held);
-        let (worker, revision) = (running.worker, running.revision);
-        self.carry_out(worker, Vec::new(), plan).await?;
+        let revision = running.revision;
+        self.carry_out(Opened::new(), plan).await?;
         let running = self.conferences.remove(id).expect("it was there, and only this call holds the state");
         self.forget_names(&running);
-        self.loads[worker].leave(running.held.legs.len() as u32);
+        self.account(&running.held, &Holdings::default());
         self.remember_ended(id, epoch, revision);
         for leg in running.held.legs.keys() {
             self.events.leg_gone(id, running.epoch, leg);
@@ -177,9 +178,8 @@ impl State {
         let id = spec.id.clone();
         let nothing = Holdings::default();
         let running = self.conferences.get(&id);
-        let worker = running.map_or_else(|| least_loaded(&self.loads), |running| running.worker);
         let (old, held) = running.map_or((None, &nothing), |running| (Some(&running.spec), &running.held));
-        let mut taker = Taker::new(&mut self.ids[worker], &mut self.pools);
+        let mut taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits);
         let planned = match plan(old, held, &spec, &mut taker) {
             Ok(planned) => planned,
             Err(error) => {
@@ -189,20 +189,17 @@ impl State {
         };
         let opened = std::mem::take(&mut taker.opened);
         let next = planned.next.clone();
-        self.carry_out(worker, opened, planned).await?;
+        self.carry_out(opened, planned).await?;
 
         let before = self.conferences.remove(&id);
-        let routes_before = before.as_ref().map_or(0, |before| before.held.routes.len());
-        self.loads[worker]
-            .place(next.legs.len() as u32, next.routes.len().saturating_sub(routes_before) as u32);
+        self.account(before.as_ref().map_or(&Holdings::default(), |before| &before.held), &next);
         if let Some(before) = &before {
-            self.loads[worker].leave(before.held.legs.len() as u32);
             self.forget_names(before);
             for leg in before.held.legs.keys().filter(|leg| !next.legs.contains_key(*leg)) {
                 self.events.leg_gone(&id, epoch, leg);
             }
         }
-        let conference = Conference { wire, spec, epoch, revision, worker, held: next };
+        let conference = Conference { wire, spec, epoch, revision, held: next };
         self.remember_names(&conference);
         let allocation = conference.allocation();
         self.conferences.insert(id.clone(), conference);
@@ -210,30 +207,60 @@ impl State {
         Ok(allocation)
     }
 
-    /// Tells the worker, and gives back what is no longer used.
-    async fn carry_out(
-        &mut self,
-        worker: usize,
-        open: Vec<(SocketId, std::net::UdpSocket)>,
-        plan: Plan,
-    ) -> Result<(), NodeError> {
-        let close = plan.released.ports.iter().flat_map(sockets).collect();
-        let apply = Apply { open, commands: plan.commands, close };
-        match self.workers[worker].apply(apply).await {
-            None => return Err(NodeError::WorkerGone(worker)),
-            Some(Err(error)) => {
-                tracing::error!(worker, %error, "the relay refused what the node had checked");
-                return Err(NodeError::Relay(error));
+    /// Tells the workers, and gives back what is no longer used.
+    async fn carry_out(&mut self, mut open: Opened, plan: Plan) -> Result<(), NodeError> {
+        let mut first: BTreeMap<usize, Apply> = BTreeMap::new();
+        let mut last: BTreeMap<usize, Apply> = BTreeMap::new();
+        for (worker, step) in plan.steps {
+            if !step.last.is_empty() {
+                last.insert(worker, Apply { commands: step.last, ..Apply::default() });
             }
-            Some(Ok(())) => {}
+            let open = open.remove(&worker).unwrap_or_default();
+            let Step { open: open_trunks, commands, close: close_trunks, .. } = step;
+            first.insert(worker, Apply { open, open_trunks, commands, close_trunks, ..Apply::default() });
         }
-        give_back(&mut self.ids[worker], &mut self.pools, plan.released);
+        for (worker, ports) in &plan.released.ports {
+            first.entry(*worker).or_default().close.extend(sockets(ports));
+        }
+        self.apply(first).await?;
+        self.apply(last).await?;
+        give_back(&mut self.ids, &mut self.pools, plan.released);
         Ok(())
     }
 
     /// What another process runs now must not be changed here.
     pub(crate) fn check_ours(&self) -> Result<(), NodeError> {
         if self.taken_over { Err(NodeError::TakenOver) } else { Ok(()) }
+    }
+
+    /// Tells all these workers at once, and waits for all.
+    async fn apply(&self, changes: BTreeMap<usize, Apply>) -> Result<(), NodeError> {
+        let tell = |(worker, apply): (usize, Apply)| (worker, self.workers[worker].apply(apply));
+        let told: Vec<_> = changes.into_iter().map(tell).collect();
+        let mut result = Ok(());
+        for (worker, answer) in told {
+            match answer.await {
+                None => result = Err(NodeError::WorkerGone(worker)),
+                Some(Err(error)) => {
+                    tracing::error!(worker, %error, "the relay refused what the node had checked");
+                    result = Err(NodeError::Relay(error));
+                }
+                Some(Ok(())) => {}
+            }
+        }
+        result
+    }
+
+    /// Keeps what placement knows of the workers in step with a conference that changed.
+    fn account(&mut self, before: &Holdings, after: &Holdings) {
+        for (worker, load) in self.loads.iter_mut().enumerate() {
+            let legs = |held: &Holdings| held.legs.values().filter(|leg| leg.worker == worker).count() as u32;
+            let to_here = |held: &Holdings| {
+                held.routes.keys().filter(|key| held.legs[&key.to_leg].worker == worker).count() as u32
+            };
+            load.leave(legs(before));
+            load.place(legs(after), to_here(after).saturating_sub(to_here(before)));
+        }
     }
 
     fn check_ended(&self, id: &str, epoch: u64, revision: u64) -> Result<(), NodeError> {
@@ -259,26 +286,28 @@ impl State {
     }
 
     fn remember_names(&mut self, conference: &Conference) {
-        let names = &mut self.names[conference.worker];
         let id = &conference.spec.id;
         for (leg, held) in &conference.held.legs {
-            names.legs.insert(held.id, (id.clone(), leg.clone()));
+            self.names[held.worker].legs.insert(held.id, (id.clone(), leg.clone()));
         }
         for ((leg, medium), stream) in &conference.held.streams {
+            let names = &mut self.names[conference.held.legs[leg].worker];
             names.streams.insert(*stream, (id.clone(), leg.clone(), medium.clone()));
         }
     }
 
     fn forget_names(&mut self, conference: &Conference) {
-        let names = &mut self.names[conference.worker];
         for held in conference.held.legs.values() {
-            names.legs.remove(&held.id);
+            self.names[held.worker].legs.remove(&held.id);
         }
-        for stream in conference.held.streams.values() {
-            names.streams.remove(stream);
+        for ((leg, _), stream) in &conference.held.streams {
+            self.names[conference.held.legs[leg].worker].streams.remove(stream);
         }
     }
 }
+
+/// Sockets of new ports, by worker.
+type Opened = BTreeMap<usize, Vec<(SocketId, std::net::UdpSocket)>>;
 
 fn sockets(ports: &HeldPorts) -> impl Iterator<Item = SocketId> {
     let rtcp = ports.rtcp.map(|(port, _)| SocketId(port.0));

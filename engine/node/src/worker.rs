@@ -4,21 +4,26 @@
 //! relay turns packets into packets, commands come between batches. Nothing in it locks, allocates (after
 //! warm-up), logs or reads the clock per packet.
 
+use crate::exchange::{Desk, Exchange};
 use crate::meter::{Meter, Shown, Snapshot};
+use crate::plan::TrunkEnd;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use motet_net::{AnyIo, DatagramsIndex, Io, Slice, SocketId, Waker};
+use motet_net::{AnyIo, Io, SocketId, Waker};
 use motet_relay::{
-    Command, Event, Inbound, Outbox, PortId, Relay, RelayConfig, RouteId, RouteStats, StreamId, StreamStats,
+    Command, Event, Outbox, Payload, PortId, Relay, RelayConfig, RouteId, RouteStats, StreamId, StreamStats,
 };
 use motet_rtp::{Ntp, Time};
 use std::net::UdpSocket;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
 mod handover;
+mod trunks;
 
 pub(crate) use handover::{Handles, Step};
+use trunks::{Arrivals, pack, slice};
 
 /// Jobs taken between two batches at most.
 const JOBS_PER_TURN: usize = 64;
@@ -28,13 +33,18 @@ const PEERS_PER_TURN: usize = 8;
 const JOBS_WAITING_MAX: usize = 1024;
 
 /// A change of what runs on a worker.
+#[derive(Default)]
 pub(crate) struct Apply {
     /// Sockets to open, before the commands.
     pub(crate) open: Vec<(SocketId, UdpSocket)>,
+    /// Ends of trunks to open, before the commands.
+    pub(crate) open_trunks: Vec<TrunkEnd>,
     /// For the relay, in order.
     pub(crate) commands: Vec<Command>,
     /// Sockets to close, after what the commands made was sent.
     pub(crate) close: Vec<SocketId>,
+    /// Ends of trunks to close, after what the commands made has crossed.
+    pub(crate) close_trunks: Vec<PortId>,
 }
 
 /// Statistics of streams and routes, in the order asked for.
@@ -70,6 +80,8 @@ pub(crate) struct WorkerOptions {
     pub(crate) died: mpsc::Sender<usize>,
     /// Receive nothing until told to.
     pub(crate) paused: bool,
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) clock: Clock,
 }
 
 impl Worker {
@@ -104,10 +116,13 @@ impl Worker {
     }
 
     /// Applies a change; the answer comes when it is done. None: the worker is gone.
-    pub(crate) async fn apply(&self, apply: Apply) -> Option<Result<(), String>> {
+    pub(crate) fn apply(&self, apply: Apply) -> impl Future<Output = Option<Result<(), String>>> + use<> {
         let (done, answer) = oneshot::channel();
-        self.send(Job::Apply(apply, done))?;
-        answer.await.ok()
+        let sent = self.send(Job::Apply(apply, done));
+        async move {
+            sent?;
+            answer.await.ok()
+        }
     }
 
     /// Reads statistics. None: the worker is gone.
@@ -197,9 +212,25 @@ fn thread_id() -> u32 {
 
 /// The node's clock, read once per turn: the kernel's monotonic one, which all processes of a machine share,
 /// so that moments mean the same to a process that takes over.
-struct Clock;
+///
+/// All workers of a node have one: what a relay tells another, or takes over from it, is in its terms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    /// When the monotonic clock began.
+    origin: Instant,
+    /// Wall clock at the origin.
+    pub(crate) ntp_origin: Ntp,
+}
 
 impl Clock {
+    /// For a node that starts afresh, or one that goes on with the wall clock of another process.
+    pub(crate) fn new(inherited: Option<Ntp>) -> Clock {
+        let since_origin = Duration::from_nanos(monotonic().as_nanos());
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let ntp_origin = inherited.unwrap_or_else(|| Ntp::from_unix(unix.saturating_sub(since_origin)));
+        Clock { origin: Instant::now() - since_origin, ntp_origin }
+    }
+
     fn now(&self) -> Time {
         monotonic()
     }
@@ -219,6 +250,11 @@ struct Loop {
     jobs: Receiver<Job>,
     /// To be closed once the messages queued for them have left.
     closing: Vec<SocketId>,
+    closing_trunks: Vec<PortId>,
+    desk: Desk,
+    arrivals: Arrivals,
+    /// Runs of the current batch that sockets brought; those of trunks follow.
+    received: u32,
     events: mpsc::Sender<(usize, Event)>,
     index: usize,
     meter: Meter,
@@ -245,21 +281,23 @@ impl Loop {
             io.pause().map_err(|error| format!("cannot pause: {error}"))?;
         }
         let waker = io.waker().map_err(|error| format!("cannot make an eventfd: {error}"))?;
-        let since_origin = Duration::from_nanos(Clock.now().as_nanos());
-        let origin = Instant::now() - since_origin;
-        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let ntp_origin = Ntp::from_unix(unix.saturating_sub(since_origin));
-        let config = RelayConfig { ntp_origin, ..RelayConfig::default() };
+        options.exchange.set_bell(options.index, waker.clone());
+        let clock = options.clock;
+        let config = RelayConfig { ntp_origin: clock.ntp_origin, ..RelayConfig::default() };
         let this = Loop {
             io,
             relay: Relay::new(config),
             out: Outbox::new(),
-            clock: Clock,
+            clock,
             jobs,
             closing: Vec::new(),
+            closing_trunks: Vec::new(),
+            desk: Desk::new(options.index, options.exchange),
+            arrivals: Arrivals::default(),
+            received: 0,
             events: options.events,
             index: options.index,
-            meter: Meter::new(shown, origin),
+            meter: Meter::new(shown, clock.origin),
             paused: options.paused,
             pausing: None,
             peers_fixed: false,
@@ -274,6 +312,7 @@ impl Loop {
                 return guard.expected();
             }
             let wake_at = self.relay.poll_timeout().min(self.meter.due());
+            let wake_at = if self.desk.has_mail() { now } else { wake_at };
             let turn = match self.io.turn(Some(wake_at.since(now))) {
                 Ok(turn) => turn,
                 Err(error) => {
@@ -283,6 +322,7 @@ impl Loop {
             };
             now = self.clock.now();
             self.close_sockets();
+            self.bring_in();
             self.relay_batch(now, turn.received);
             if now >= self.relay.poll_timeout() {
                 self.relay.handle_timeout(now, &mut self.out);
@@ -297,31 +337,19 @@ impl Loop {
         }
     }
 
-    fn relay_batch(&mut self, now: Time, received: usize) {
-        let io = &self.io;
-        let inbound = (0..received).map(|index| {
-            let run = io.datagrams(DatagramsIndex(index as u32));
-            Inbound {
-                port: PortId(run.socket.0),
-                source: run.source,
-                bytes: run.bytes,
-                segment_bytes: run.segment_bytes,
-            }
-        });
-        self.relay.handle_batch(now, inbound, &mut self.out);
-    }
-
     fn queue_messages(&mut self) {
         for patch in self.out.patches() {
-            self.io.overwrite(DatagramsIndex(patch.inbound), patch.offset, &patch.header);
+            let at = Payload { inbound: patch.inbound, offset: patch.offset, len: patch.header.len() as u32 };
+            let place = slice(&self.arrivals, self.received, at);
+            self.io.overwrite(place.datagrams, place.offset, &patch.header);
         }
         for message in self.out.messages() {
-            let payload = message.payload.map(|payload| Slice {
-                datagrams: DatagramsIndex(payload.inbound),
-                offset: payload.offset,
-                len: payload.len,
-            });
+            let payload = message.payload.map(|payload| slice(&self.arrivals, self.received, payload));
             let (socket, destination) = (SocketId(message.port.0), message.destination);
+            if let Some(end) = self.desk.end(message.port) {
+                pack(&mut self.desk, &self.io, end, message.header, payload, message.segment_bytes);
+                continue;
+            }
             match payload {
                 Some(run) if message.header.is_empty() => {
                     self.io.queue_run(socket, destination, run, message.segment_bytes);
@@ -329,6 +357,7 @@ impl Loop {
                 payload => self.io.queue(socket, destination, message.header, payload),
             }
         }
+        self.desk.flush();
     }
 
     /// Connects the sockets of legs that media goes to. What is too much for one turn is told again.
@@ -352,13 +381,14 @@ impl Loop {
             }
         }
         self.out.clear();
-        self.meter.turn(now, &self.io, &self.relay);
+        self.meter.turn(now, &self.io, &self.relay, self.desk.crossed());
     }
 
     fn close_sockets(&mut self) {
         for socket in self.closing.drain(..) {
             self.io.remove_socket(socket);
         }
+        self.closing_trunks.drain(..).for_each(|port| self.desk.close(port));
     }
 
     /// False: stop.
@@ -401,6 +431,7 @@ impl Loop {
         for (id, socket) in apply.open {
             self.io.add_socket(id, socket).map_err(|error| format!("cannot register a socket: {error}"))?;
         }
+        apply.open_trunks.into_iter().for_each(|end| self.desk.open(end));
         for command in apply.commands {
             let shown = format!("{command:?}");
             self.relay
@@ -408,6 +439,7 @@ impl Loop {
                 .map_err(|error| format!("{error}: {shown}"))?;
         }
         self.closing.extend(apply.close);
+        self.closing_trunks.extend(apply.close_trunks);
         Ok(())
     }
 }

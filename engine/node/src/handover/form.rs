@@ -30,12 +30,13 @@ macro_rules! form {
 }
 
 form! {
-    /// A node.
+    /// A node. `ntp_origin` is the wall clock at the origin of the monotonic one, the same for all workers.
     struct NodeForm {
         node_id: String,
         boot_id: String,
         workers: usize,
         draining: bool,
+        ntp_origin: u64,
         metrics: Option<SocketAddr>,
         pools: Vec<PoolForm>,
         conferences: Vec<ConferenceForm>,
@@ -53,7 +54,6 @@ form! {
         spec: Vec<u8>,
         epoch: u64,
         revision: u64,
-        worker: usize,
         legs: Vec<LegForm>,
         streams: Vec<(String, String, StreamId)>,
         routes: Vec<RouteForm>,
@@ -63,6 +63,7 @@ form! {
     /// A leg.
     struct LegForm {
         name: String,
+        worker: usize,
         id: LegId,
         report_ssrc: u32,
         ports: Vec<PortsForm>,
@@ -110,17 +111,13 @@ pub(crate) fn message<M: Message + Default>(what: &str, bytes: &[u8]) -> Result<
 }
 
 impl ConferenceForm {
-    pub(crate) fn new(
-        spec: &wire::ConferenceSpec,
-        (epoch, revision, worker): (u64, u64, usize),
-        held: &Holdings,
-    ) -> Self {
-        let Holdings { legs, streams, routes, refused } = held;
+    pub(crate) fn new(spec: &wire::ConferenceSpec, (epoch, revision): (u64, u64), held: &Holdings) -> Self {
+        // A node with trunks is not taken over.
+        let Holdings { legs, streams, routes, trunks: _, refused } = held;
         ConferenceForm {
             spec: spec.encode_to_vec(),
             epoch,
             revision,
-            worker,
             legs: legs.iter().map(|(name, held)| LegForm::new(name, held)).collect(),
             streams: streams.iter().map(|((leg, medium), id)| (leg.clone(), medium.clone(), *id)).collect(),
             routes: routes.iter().map(|(key, held)| RouteForm::new(key, held)).collect(),
@@ -148,13 +145,14 @@ impl ConferenceForm {
 
 impl LegForm {
     fn new(name: &str, held: &HeldLeg) -> LegForm {
-        let HeldLeg { id, report_ssrc, ports } = held;
+        let HeldLeg { worker, id, report_ssrc, ports } = held;
         let ports = ports.iter().map(|held| {
             let HeldPorts { pool, base, rtp, rtcp } = *held;
             let port = |(id, address): (PortId, SocketAddr)| (id, address.into());
             PortsForm { pool, base, rtp: port(rtp), rtcp: rtcp.map(port) }
         });
-        LegForm { name: name.to_owned(), id: *id, report_ssrc: *report_ssrc, ports: ports.collect() }
+        let (name, ports) = (name.to_owned(), ports.collect());
+        LegForm { name, worker: *worker, id: *id, report_ssrc: *report_ssrc, ports }
     }
 
     fn held(self, pool_of: &[usize]) -> Result<(String, HeldLeg), String> {
@@ -165,7 +163,8 @@ impl LegForm {
             let (rtp, rtcp) = (port(&form.rtp), form.rtcp.as_ref().map(port));
             ports.push(HeldPorts { pool, base: form.base, rtp, rtcp });
         }
-        Ok((self.name, HeldLeg { id: self.id, report_ssrc: self.report_ssrc, ports }))
+        let LegForm { name, worker, id, report_ssrc, .. } = self;
+        Ok((name, HeldLeg { worker, id, report_ssrc, ports }))
     }
 }
 

@@ -88,6 +88,9 @@ impl Gifts {
         };
         tracing::info!(successor = %hello.software, pid = peer.pid.as_raw_nonzero(), version, "is to be taken over");
         let mut state = self.shared.state.blocking_lock();
+        if let Err(why) = state.check_movable() {
+            return Err(refuse(&mut to, why));
+        }
         let done = self.give_all(&mut to, &state, version, peer.pid);
         match done {
             Ok(()) => state.taken_over = true,
@@ -99,7 +102,7 @@ impl Gifts {
     fn give_all(&self, to: &mut Channel, state: &State, version: u32, pid: Pid) -> Result<(), String> {
         let software = env!("CARGO_PKG_VERSION").to_owned();
         to.say(&Giver::Welcome { version, software }, &[])?;
-        let mut form = state.form(&self.shared.node_id, &self.shared.boot_id);
+        let mut form = state.form(&self.shared.node_id, &self.shared.boot_id, self.shared.clock.ntp_origin);
         form.metrics = self.metrics;
         let listeners = self.listeners.each_ref().map(|listener| listener.as_fd());
         to.say(&Giver::Node(Box::new(form)), &listeners)?;

@@ -36,29 +36,40 @@ struct World {
 
 impl World {
     async fn new(io: IoChoice, first_port: u16) -> World {
+        World::with(NodeOptions { io, ..NodeOptions::default() }, first_port).await
+    }
+
+    async fn with(options: NodeOptions, first_port: u16) -> World {
         let folder = tempfile::tempdir().expect("a folder");
         let options = NodeOptions {
             listen: "127.0.0.1:0".parse().expect("an address"),
             port_range: first_port..=first_port + 99,
             handover_socket: Some(Handover::At(folder.path().join("handover"))),
             metrics: Some(motet_status::Listen::Off),
-            io,
-            ..NodeOptions::default()
+            ..options
         };
         let node = start(options.clone()).await.expect("the node starts");
         let (talker, listener) = (socket(), socket());
+        let (allocation, sent, received) = (wire::ConferenceAllocation::default(), 65_530, None);
+        let mut world =
+            World { _folder: folder, options, node, allocation, talker, listener, sent, received };
+        world.put(1).await;
+        world
+    }
+
+    /// Makes the conference.
+    async fn put(&mut self, epoch: u64) {
         let with_remote = |id, socket: &UdpSocket| {
             let mut leg = leg(id, vec![medium("audio", MediaKind::Audio, vec![opus(111)])]);
             leg.transports[0].remote = socket.local_addr().expect("bound").to_string();
             leg.transports[0].rtcp_mux = true;
             leg
         };
-        let spec = conference(vec![with_remote("talker", &talker), with_remote("listener", &listener)]);
-        let put = wire::PutConferenceRequest { spec: Some(spec), epoch: 1, revision: 1 };
-        let mut client = client(&node).await;
-        let allocation = client.put_conference(put).await.expect("accepted").into_inner();
-        let (sent, received) = (65_530, None);
-        World { _folder: folder, options, node, allocation, talker, listener, sent, received }
+        let legs = vec![with_remote("talker", &self.talker), with_remote("listener", &self.listener)];
+        let put = wire::PutConferenceRequest { spec: Some(conference(legs)), epoch, revision: 1 };
+        let mut client = client(&self.node).await;
+        self.allocation = client.put_conference(put).await.expect("accepted").into_inner();
+        self.received = None;
     }
 
     fn path(&self) -> PathBuf {
@@ -276,6 +287,28 @@ async fn a_successor_with_other_options_is_refused_and_told_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_a_conference_on_two_workers_is_not_taken_over() {
+    let two = NodeOptions { workers: Some(2), worker_legs_max: 1, ..NodeOptions::default() };
+    let mut world = World::with(two, 24_500).await;
+    world.flows();
+    let take_over = NodeOptions { take_over: true, ..world.options.clone() };
+    let Err(error) = start(take_over.clone()).await else { panic!("what crosses would be lost") };
+    let why = "the running node refuses: conference 'c1' is spread over workers";
+    assert!(format!("{error:#}").contains(why), "{error:#}");
+    world.flows();
+    // Without the conference it is, and the workers of the next process spread one again.
+    let mut old = client(&world.node).await;
+    let delete = wire::DeleteConferenceRequest { id: "c1".into(), epoch: 1 };
+    old.delete_conference(delete).await.expect("ended");
+    let next = start(take_over).await.expect("it takes over");
+    assert_eq!(world.node.ended().await, Ended::TakenOver);
+    std::mem::replace(&mut world.node, next).retire().await;
+    world.put(2).await;
+    world.flows();
+    world.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn versions_decide_what_is_spoken() {
     let mut world = World::new(IoChoice::Auto, 24_400).await;
     let (_, answer) = world.greet(vec![77, 78]);
@@ -303,6 +336,7 @@ struct NextForm {
     boot_id: String,
     workers: usize,
     draining: bool,
+    ntp_origin: u64,
     metrics: Option<SocketAddr>,
     pools: Vec<u8>,
     conferences: Vec<u8>,
@@ -317,6 +351,7 @@ fn form() -> NodeForm {
         boot_id: "b".into(),
         workers: 1,
         draining: false,
+        ntp_origin: 0x1234,
         metrics: None,
         pools: Vec::new(),
         conferences: Vec::new(),
@@ -332,6 +367,7 @@ fn one_version_up_and_back() {
         boot_id: "b".into(),
         workers: 1,
         draining: false,
+        ntp_origin: 0x1234,
         metrics: None,
         pools: Vec::new(),
         conferences: Vec::new(),

@@ -52,3 +52,40 @@ fn legs_that_leave_make_room() {
     loads[0].leave(2);
     assert_eq!((loads[0].legs(), least_loaded(&loads)), (3, 0));
 }
+
+const LIMITS: Limits = Limits { legs_max: 10, busy_max: 0.8 };
+
+fn busy(share: f64) -> WorkerLoad {
+    let mut load = WorkerLoad::default();
+    load.measure(1, share, SECOND);
+    load
+}
+
+fn chosen(loads: &[WorkerLoad], legs: &[(usize, u32)]) -> usize {
+    choose(loads, &legs.iter().copied().collect(), &LIMITS)
+}
+
+#[test]
+fn a_conference_stays_together_until_its_worker_has_no_room() {
+    let loads = [busy(0.1), busy(0.5), busy(0.0)];
+    assert_eq!(chosen(&loads, &[(1, 9)]), 1, "though it is the busiest");
+    assert_eq!(chosen(&loads, &[(1, 10)]), 0);
+    assert_eq!(chosen(&loads, &[(0, 3), (1, 10)]), 0);
+    assert_eq!(chosen(&loads, &[(0, 10), (1, 10)]), 2);
+    // Where legs left, the conference draws together again.
+    assert_eq!(chosen(&loads, &[(0, 3), (1, 7)]), 1);
+}
+
+#[test]
+fn a_busy_worker_passes_new_legs_on() {
+    assert_eq!(chosen(&[busy(0.9), busy(0.2)], &[(0, 2)]), 1);
+    assert_eq!(chosen(&[busy(0.9), busy(0.95)], &[(0, 2)]), 0, "nobody is better off");
+    assert_eq!(chosen(&[busy(0.9)], &[(0, 2)]), 0);
+}
+
+#[test]
+fn a_conference_that_fills_all_workers_grows_evenly() {
+    let loads = [busy(0.1), busy(0.1)];
+    assert_eq!(chosen(&loads, &[(0, 12), (1, 11)]), 1);
+    assert_eq!(chosen(&loads, &[(0, 12), (1, 12)]), 0);
+}

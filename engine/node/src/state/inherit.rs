@@ -3,20 +3,33 @@
 use super::{Conference, State, sockets};
 use crate::handover::form::{ConferenceForm, NodeForm, PoolForm, message};
 use crate::ids::IdPool;
-use crate::model::Spec;
+use crate::model::{RouteKey, Spec};
 use crate::plan::Holdings;
 use crate::resources::WorkerIds;
 use motet_net::SocketId;
 use motet_proto::node as wire;
+use motet_rtp::Ntp;
 use std::collections::BTreeSet;
 
 impl State {
+    /// Why another process cannot take all this over now; none: it can.
+    pub(crate) fn check_movable(&self) -> Result<(), String> {
+        match self.conferences.values().find(|conference| !conference.held.trunks.is_empty()) {
+            None => Ok(()),
+            Some(conference) => Err(format!(
+                "conference '{}' is spread over workers, and what is between them cannot be handed over yet; \
+                 drain the node instead (docs/upgrade.md)",
+                conference.spec.id
+            )),
+        }
+    }
+
     /// Writes down what the node holds; the rest of the form is the caller's.
-    pub(crate) fn form(&self, node_id: &str, boot_id: &str) -> NodeForm {
+    pub(crate) fn form(&self, node_id: &str, boot_id: &str, ntp_origin: Ntp) -> NodeForm {
         let pools = self.pools.iter().map(|pool| PoolForm { ip: pool.ip(), free: pool.free().collect() });
         let conferences = self.conferences.values().map(|conference| {
-            let Conference { wire, spec: _, epoch, revision, worker, held } = conference;
-            ConferenceForm::new(wire, (*epoch, *revision, *worker), held)
+            let Conference { wire, spec: _, epoch, revision, held } = conference;
+            ConferenceForm::new(wire, (*epoch, *revision), held)
         });
         let ended = self.ended_order.iter().filter_map(|id| {
             let (epoch, revision) = self.ended.get(id)?;
@@ -27,6 +40,7 @@ impl State {
             boot_id: boot_id.to_owned(),
             workers: self.workers.len(),
             draining: self.draining,
+            ntp_origin: ntp_origin.0,
             metrics: None,
             pools: pools.collect(),
             conferences: conferences.collect(),
@@ -38,8 +52,9 @@ impl State {
     pub(crate) fn sockets_by_worker(&self) -> Vec<Vec<SocketId>> {
         let mut all = vec![Vec::new(); self.workers.len()];
         for conference in self.conferences.values() {
-            let ports = conference.held.legs.values().flat_map(|leg| &leg.ports);
-            all[conference.worker].extend(ports.flat_map(sockets));
+            for leg in conference.held.legs.values() {
+                all[leg.worker].extend(leg.ports.iter().flat_map(sockets));
+            }
         }
         all
     }
@@ -89,25 +104,32 @@ impl State {
         let named = |why: String| format!("conference '{}': {why}", wire.id);
         let spec = Spec::from_wire(&wire, self.pools[0].ip().is_ipv6());
         let spec = spec.map_err(|error| named(error.to_string()))?;
-        let (epoch, revision, worker) = (form.epoch, form.revision, form.worker);
-        if worker >= self.workers.len() {
-            return Err(named(format!("runs on worker {worker}, which does not exist")));
-        }
+        let (epoch, revision) = (form.epoch, form.revision);
         let held = form.holdings(pool_of).map_err(named)?;
+        if let Some(leg) = held.legs.values().find(|leg| leg.worker >= self.workers.len()) {
+            return Err(named(format!("runs on worker {}, which does not exist", leg.worker)));
+        }
         check_holdings(&spec, &held).map_err(|why| named(why.to_owned()))?;
-        let conference = Conference { wire, spec, epoch, revision, worker, held };
+        let conference = Conference { wire, spec, epoch, revision, held };
         self.remember_names(&conference);
+        self.account(&Holdings::default(), &conference.held);
         self.conferences.insert(conference.spec.id.clone(), conference);
         Ok(())
     }
 
     fn ids_in_use(&self, worker: usize) -> WorkerIds {
-        let here = || self.conferences.values().filter(|c| c.worker == worker).map(|c| &c.held);
-        let legs: BTreeSet<u32> = here().flat_map(|held| held.legs.values().map(|leg| leg.id.0)).collect();
-        let streams: BTreeSet<u32> = here().flat_map(|held| held.streams.values().map(|id| id.0)).collect();
-        let routes: BTreeSet<u32> = here().flat_map(|held| held.routes.values().map(|r| r.id.0)).collect();
-        let ports = here().flat_map(|held| held.legs.values()).flat_map(|leg| &leg.ports);
-        let ports: BTreeSet<u32> = ports.flat_map(sockets).map(|socket| socket.0).collect();
+        let (mut legs, mut streams) = (BTreeSet::new(), BTreeSet::new());
+        let (mut routes, mut ports) = (BTreeSet::new(), BTreeSet::new());
+        for held in self.conferences.values().map(|conference| &conference.held) {
+            let is_here = |leg: &String| held.legs[leg].worker == worker;
+            let legs_here = || held.legs.values().filter(|leg| leg.worker == worker);
+            legs.extend(legs_here().map(|leg| leg.id.0));
+            ports.extend(legs_here().flat_map(|leg| &leg.ports).flat_map(sockets).map(|socket| socket.0));
+            let streams_here = held.streams.iter().filter(|((leg, _), _)| is_here(leg));
+            streams.extend(streams_here.map(|(_, id)| id.0));
+            let routes_here = held.routes.iter().filter(|(key, _)| is_here(&key.to_leg));
+            routes.extend(routes_here.map(|(_, route)| route.id.0));
+        }
         WorkerIds {
             legs: IdPool::with_taken(&legs),
             streams: IdPool::with_taken(&streams),
@@ -136,7 +158,13 @@ fn check_holdings(spec: &Spec, held: &Holdings) -> Result<(), &'static str> {
         .keys()
         .chain(held.refused.keys())
         .all(|key| medium(&key.from_leg, &key.from_medium) && medium(&key.to_leg, &key.to_medium));
-    if same_legs && ports_fit && streams_fit && routes_fit {
+    // Streams cross by trunks, which are not handed over.
+    let on_one_worker = |key: &RouteKey| {
+        let worker = |leg: &String| held.legs.get(leg).map(|leg| leg.worker);
+        worker(&key.from_leg) == worker(&key.to_leg)
+    };
+    let none_crosses = held.routes.keys().all(on_one_worker);
+    if same_legs && ports_fit && streams_fit && routes_fit && none_crosses {
         Ok(())
     } else {
         Err("what it holds is not what its specification says")

@@ -2,11 +2,11 @@
 
 use super::{Conference, State};
 use crate::error::NodeError;
-use crate::metrics::io_drops;
+use crate::metrics::{io_drops, trunk_drops};
 use crate::model::{MediaKind, RouteKey};
 use crate::rates::Rate;
 use motet_proto::{media, node as wire};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 impl Conference {
     /// What the conference was given.
@@ -95,6 +95,7 @@ impl State {
             sent += snapshot.io.datagrams_sent;
             in_gso += snapshot.io.datagrams_in_gso;
             let io = io_drops(&snapshot.io).into_iter().chain([("events_dropped", snapshot.events_dropped)]);
+            let io = io.chain(trunk_drops(&snapshot.crossed));
             for (name, count) in snapshot.drops.into_iter().chain(io).filter(|(_, count)| *count > 0) {
                 *drops.entry(name.to_owned()).or_default() += count;
             }
@@ -108,11 +109,20 @@ impl State {
     pub(crate) async fn stats(&self, id: &str) -> Result<wire::ConferenceStatsResponse, NodeError> {
         let conference = self.conferences.get(id).ok_or_else(|| NodeError::NotFound(id.to_owned()))?;
         let held = &conference.held;
-        let streams = held.streams.values().copied().collect();
-        let routes = held.routes.values().map(|route| route.id).collect();
-        let worker = &self.workers[conference.worker];
-        let stats = worker.stats(streams, routes).await.ok_or(NodeError::WorkerGone(conference.worker))?;
-        let streams = held.streams.keys().zip(stats.streams).filter_map(|((leg, medium), stats)| {
+        let mut streams = Vec::new();
+        let mut routes = Vec::new();
+        for worker in held.legs.values().map(|leg| leg.worker).collect::<BTreeSet<_>>() {
+            let on_worker = |leg: &String| held.legs[leg].worker == worker;
+            let streams_here: Vec<_> = held.streams.iter().filter(|((leg, _), _)| on_worker(leg)).collect();
+            let routes_here: Vec<_> = held.routes.iter().filter(|(key, _)| on_worker(&key.to_leg)).collect();
+            let ids = streams_here.iter().map(|(_, stream)| **stream).collect();
+            let route_ids = routes_here.iter().map(|(_, route)| route.id).collect();
+            let stats =
+                self.workers[worker].stats(ids, route_ids).await.ok_or(NodeError::WorkerGone(worker))?;
+            streams.extend(streams_here.into_iter().map(|(key, _)| key).zip(stats.streams));
+            routes.extend(routes_here.into_iter().zip(stats.routes));
+        }
+        let streams = streams.into_iter().filter_map(|((leg, medium), stats)| {
             let stats = stats?;
             Some(wire::StreamStats {
                 leg: leg.clone(),
@@ -126,7 +136,7 @@ impl State {
                 source: stats.source.map(|source| source.to_string()).unwrap_or_default(),
             })
         });
-        let routes = held.routes.iter().zip(stats.routes).filter_map(|((key, held), stats)| {
+        let routes = routes.into_iter().filter_map(|((key, held), stats)| {
             let stats = stats?;
             Some(wire::RouteStats {
                 route: Some(key.to_wire(held.ssrc)),

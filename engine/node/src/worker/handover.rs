@@ -118,6 +118,7 @@ impl Loop {
             let turn = self.io.turn(Some(Duration::ZERO)).map_err(failed)?;
             let now = self.clock.now();
             self.close_sockets();
+            self.bring_in();
             self.relay_batch(now, turn.received);
             self.queue_messages();
             self.report(now);

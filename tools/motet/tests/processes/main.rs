@@ -11,4 +11,5 @@ mod numa;
 mod observing;
 mod reach;
 mod upgrade;
+mod workers;
 mod world;

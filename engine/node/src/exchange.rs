@@ -1,0 +1,328 @@
+//! Packets from one worker to another: what trunks carry.
+//!
+//! In one turn a worker packs all that crosses to another one into a *parcel*: one copy of each packet, or of
+//! each run of packets, however many receivers wait for it there. At the end of the turn the parcel goes into
+//! the other worker's inbox and its bell is rung, once until it has come to look. The receiver sends out of the
+//! parcel's memory and then gives the empty parcel back to its sender, so that nothing allocates once enough
+//! parcels have been made.
+//!
+//! Everything is bounded: from one worker to another at most [`PARCELS_MAX`] parcels of [`PARCEL_BYTES`] are on
+//! the way. What does not fit is dropped and counted; no worker ever waits for another.
+
+use crate::plan::TrunkEnd;
+use crossbeam_queue::ArrayQueue;
+use motet_net::Waker;
+use motet_relay::PortId;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Bytes of a parcel: the longest run of packets fits, and some hundred packets of a picture.
+pub const PARCEL_BYTES: usize = 128 * 1024;
+/// Parcels from one worker to another that are on the way, or not yet given back.
+pub const PARCELS_MAX: usize = 32;
+/// Parcels that one worker may have made in all, and that may wait for one: all of 32 workers.
+const PARCELS_OF_WORKER_MAX: usize = 32 * PARCELS_MAX;
+/// Runs of packets of a parcel.
+pub const RUNS_MAX: usize = 1_024;
+
+/// Datagrams of one trunk that follow each other, all but the last of one size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Port of the near end, on the sender's worker.
+    pub from: PortId,
+    /// Port of the far end.
+    pub to: PortId,
+    /// First byte in the parcel.
+    pub offset: u32,
+    /// Number of bytes.
+    pub len: u32,
+    /// Size of each datagram but the last.
+    pub segment_bytes: u32,
+}
+
+impl Run {
+    /// Number of datagrams.
+    fn datagrams(&self) -> u64 {
+        u64::from(self.len.div_ceil(self.segment_bytes))
+    }
+
+    /// What follows makes it a longer run: all before is whole, and what comes is of the same size or one
+    /// shorter datagram.
+    fn goes_on_with(&self, len: u32, segment_bytes: u32) -> bool {
+        let ends_it = len <= segment_bytes && len < self.segment_bytes;
+        self.len.is_multiple_of(self.segment_bytes) && (segment_bytes == self.segment_bytes || ends_it)
+    }
+}
+
+/// What crosses from one worker to another in one turn, or a part of it.
+#[derive(Debug, Default)]
+pub struct Parcel {
+    sender: usize,
+    receiver: usize,
+    /// All datagrams, one after another. The receiver may take them out; they must be back when it gives the
+    /// parcel back.
+    pub bytes: Vec<u8>,
+    /// In the order in which they were sent.
+    pub runs: Vec<Run>,
+}
+
+impl Parcel {
+    /// Worker that packed it.
+    pub fn sender(&self) -> usize {
+        self.sender
+    }
+}
+
+/// What crossed, from one worker's view. Monotonic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Crossed {
+    /// Datagrams packed for other workers: each counts once for each worker that it goes to.
+    pub packets_out: u64,
+    /// Bytes of these.
+    pub bytes_out: u64,
+    /// Datagrams that came from other workers.
+    pub packets_in: u64,
+    /// Parcels handed over.
+    pub parcels: u64,
+    /// Times that another worker was woken.
+    pub rings: u64,
+    /// Datagrams dropped since too much was on the way to the other worker.
+    pub dropped_full: u64,
+    /// Datagrams dropped since their trunk was closed on their way.
+    pub dropped_closed: u64,
+}
+
+/// Where the parcels of all workers meet.
+#[derive(Debug)]
+pub struct Exchange {
+    stations: Vec<Station>,
+}
+
+/// A worker's place.
+#[derive(Debug)]
+struct Station {
+    inbox: ArrayQueue<Parcel>,
+    /// Its own parcels, coming back.
+    empty: ArrayQueue<Parcel>,
+    /// It was told of what is in the inbox and has not come to look yet.
+    told: AtomicBool,
+    bell: OnceLock<Waker>,
+}
+
+impl Exchange {
+    /// For so many workers, at least 1.
+    pub fn new(workers: usize) -> Arc<Exchange> {
+        let room = (PARCELS_MAX * workers).min(PARCELS_OF_WORKER_MAX);
+        let station = || Station {
+            inbox: ArrayQueue::new(room),
+            empty: ArrayQueue::new(room),
+            told: AtomicBool::new(false),
+            bell: OnceLock::new(),
+        };
+        Arc::new(Exchange { stations: std::iter::repeat_with(station).take(workers).collect() })
+    }
+
+    /// How a worker is woken. Without a bell it must look by itself.
+    pub fn set_bell(&self, worker: usize, bell: Waker) {
+        let _ = self.stations[worker].bell.set(bell);
+    }
+
+    /// Gives an empty parcel back to its sender.
+    fn give_back(&self, mut parcel: Parcel) {
+        parcel.bytes.clear();
+        parcel.runs.clear();
+        let returned = self.stations[parcel.sender].empty.push(parcel);
+        debug_assert!(returned.is_ok(), "there is room for every parcel that was made");
+    }
+}
+
+/// One worker's side of the exchange: its trunks, what it packs, and what came for it.
+#[derive(Debug)]
+pub struct Desk {
+    worker: usize,
+    exchange: Arc<Exchange>,
+    /// The other ends of trunks, by port here.
+    ends: Vec<Option<TrunkEnd>>,
+    /// Being packed, by receiver.
+    packing: Vec<Option<Parcel>>,
+    /// On the way to each receiver, or not yet given back.
+    away: Vec<usize>,
+    /// Empty ones, ready to be packed.
+    ready: Vec<Parcel>,
+    /// Parcels in all.
+    made: usize,
+    crossed: Crossed,
+}
+
+impl Desk {
+    /// The desk of one worker.
+    pub fn new(worker: usize, exchange: Arc<Exchange>) -> Desk {
+        let workers = exchange.stations.len();
+        Desk {
+            worker,
+            ends: Vec::new(),
+            packing: std::iter::repeat_with(|| None).take(workers).collect(),
+            away: vec![0; workers],
+            ready: Vec::with_capacity(exchange.stations[worker].empty.capacity()),
+            made: 0,
+            crossed: Crossed::default(),
+            exchange,
+        }
+    }
+
+    /// Opens the end of a trunk here.
+    pub fn open(&mut self, end: TrunkEnd) {
+        let index = end.port.0 as usize;
+        if self.ends.len() <= index {
+            self.ends.resize(index + 1, None);
+        }
+        self.ends[index] = Some(end);
+    }
+
+    /// Closes the end of a trunk. What is on the way to it will be dropped and counted.
+    pub fn close(&mut self, port: PortId) {
+        if let Some(end) = self.ends.get_mut(port.0 as usize) {
+            *end = None;
+        }
+    }
+
+    /// The other end of the trunk at a port; none: the port is no trunk's.
+    #[inline]
+    pub fn end(&self, port: PortId) -> Option<TrunkEnd> {
+        *self.ends.get(port.0 as usize)?
+    }
+
+    /// Packs datagrams, `header` followed by `payload`, all but the last of `segment_bytes`.
+    /// Nothing is packed of nothing.
+    pub fn pack(&mut self, end: TrunkEnd, header: &[u8], payload: &[u8], segment_bytes: u32) {
+        let len = (header.len() + payload.len()) as u32;
+        if len == 0 {
+            return;
+        }
+        let datagrams = u64::from(len.div_ceil(segment_bytes.max(1)));
+        let Some(parcel) = self.parcel_for(end.worker, len as usize) else {
+            self.crossed.dropped_full += datagrams;
+            return;
+        };
+        let offset = parcel.bytes.len() as u32;
+        parcel.bytes.extend_from_slice(header);
+        parcel.bytes.extend_from_slice(payload);
+        match parcel.runs.last_mut() {
+            Some(last) if last.to == end.peer && last.goes_on_with(len, segment_bytes) => {
+                last.len += len;
+            }
+            _ => parcel.runs.push(Run { from: end.port, to: end.peer, offset, len, segment_bytes }),
+        }
+        self.crossed.packets_out += datagrams;
+        self.crossed.bytes_out += u64::from(len);
+    }
+
+    /// Hands over what was packed, at the end of a turn.
+    pub fn flush(&mut self) {
+        for receiver in 0..self.packing.len() {
+            if let Some(parcel) = self.packing[receiver].take() {
+                self.hand_over(parcel);
+            }
+        }
+    }
+
+    /// Says that this worker comes to look: whoever puts something in from now on rings. To be called before
+    /// [`Desk::take`], once a turn.
+    pub fn look(&self) {
+        let told = &self.exchange.stations[self.worker].told;
+        if told.load(Ordering::Relaxed) {
+            // Ordered before the looks into the inbox, as the sender's is after it filled the inbox.
+            told.swap(false, Ordering::SeqCst);
+        }
+    }
+
+    /// The next parcel for this worker. To be given back by [`Desk::give_back`], in any order.
+    pub fn take(&mut self) -> Option<Parcel> {
+        let mut parcel = self.exchange.stations[self.worker].inbox.pop()?;
+        let (sender, ends) = (parcel.sender, &self.ends);
+        let crossed = &mut self.crossed;
+        parcel.runs.retain(|run| {
+            let datagrams = run.datagrams();
+            let end = ends.get(run.to.0 as usize).copied().flatten();
+            let open = end.is_some_and(|end| (end.worker, end.peer) == (sender, run.from));
+            *(if open { &mut crossed.packets_in } else { &mut crossed.dropped_closed }) += datagrams;
+            open
+        });
+        Some(parcel)
+    }
+
+    /// Something waits to be taken.
+    pub fn has_mail(&self) -> bool {
+        !self.exchange.stations[self.worker].inbox.is_empty()
+    }
+
+    /// Gives a parcel back to its sender, with its bytes in it.
+    pub fn give_back(&self, parcel: Parcel) {
+        self.exchange.give_back(parcel);
+    }
+
+    /// What crossed so far.
+    pub fn crossed(&self) -> Crossed {
+        self.crossed
+    }
+
+    /// The parcel that is being packed, with room for `len` bytes; none: too much is on the way.
+    fn parcel_for(&mut self, receiver: usize, len: usize) -> Option<&mut Parcel> {
+        let full = |parcel: &Parcel| parcel.bytes.len() + len > PARCEL_BYTES || parcel.runs.len() == RUNS_MAX;
+        if let Some(parcel) = self.packing[receiver].take_if(|parcel| full(parcel)) {
+            self.hand_over(parcel);
+        }
+        if self.packing[receiver].is_none() {
+            if len > PARCEL_BYTES {
+                return None;
+            }
+            self.packing[receiver] = Some(self.fresh(receiver)?);
+        }
+        self.packing[receiver].as_mut()
+    }
+
+    fn fresh(&mut self, receiver: usize) -> Option<Parcel> {
+        while let Some(parcel) = self.exchange.stations[self.worker].empty.pop() {
+            self.away[parcel.receiver] -= 1;
+            self.ready.push(parcel);
+        }
+        if self.away[receiver] == PARCELS_MAX {
+            return None;
+        }
+        let mut parcel = match self.ready.pop() {
+            Some(parcel) => parcel,
+            None if self.made == self.exchange.stations[self.worker].empty.capacity() => return None,
+            None => {
+                self.made += 1;
+                let bytes = Vec::with_capacity(PARCEL_BYTES);
+                Parcel { bytes, runs: Vec::with_capacity(RUNS_MAX), ..Parcel::default() }
+            }
+        };
+        self.away[receiver] += 1;
+        (parcel.sender, parcel.receiver) = (self.worker, receiver);
+        Some(parcel)
+    }
+
+    fn hand_over(&mut self, parcel: Parcel) {
+        let station = &self.exchange.stations[parcel.receiver];
+        // With more than 32 workers an inbox may be full of others' parcels.
+        if let Err(mut parcel) = station.inbox.push(parcel) {
+            let datagrams = parcel.runs.iter().map(Run::datagrams).sum::<u64>();
+            self.crossed.packets_out -= datagrams;
+            self.crossed.bytes_out -= parcel.bytes.len() as u64;
+            self.crossed.dropped_full += datagrams;
+            self.away[parcel.receiver] -= 1;
+            parcel.bytes.clear();
+            parcel.runs.clear();
+            self.ready.push(parcel);
+            return;
+        }
+        self.crossed.parcels += 1;
+        if !station.told.swap(true, Ordering::SeqCst) {
+            self.crossed.rings += 1;
+            if let Some(bell) = station.bell.get() {
+                bell.wake();
+            }
+        }
+    }
+}

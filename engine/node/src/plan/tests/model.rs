@@ -1,0 +1,204 @@
+//! Plans against a naive model of the workers' relays.
+
+use super::*;
+
+/// What the relays would hold after the commands. Numbers are unique over all workers here.
+#[derive(Default, Debug, PartialEq)]
+struct Model {
+    /// Legs and their worker.
+    legs: BTreeMap<u32, usize>,
+    /// Streams and their leg.
+    streams: BTreeMap<u32, u32>,
+    /// Routes: stream, leg, active.
+    routes: BTreeMap<u32, (u32, u32, bool)>,
+    /// Ends of trunks: worker and port, and the other end's.
+    trunks: BTreeMap<(usize, u32), (usize, u32)>,
+}
+
+impl Model {
+    fn take(&mut self, plan: &Plan) {
+        for (worker, step) in &plan.steps {
+            for end in &step.open {
+                let other = (end.worker, end.peer.0);
+                assert!(self.trunks.insert((*worker, end.port.0), other).is_none());
+            }
+            step.commands.iter().for_each(|command| self.apply(*worker, command));
+            for port in &step.close {
+                assert!(self.trunks.remove(&(*worker, port.0)).is_some());
+            }
+        }
+        for (worker, step) in &plan.steps {
+            step.last.iter().for_each(|command| self.apply(*worker, command));
+        }
+    }
+
+    fn apply(&mut self, worker: usize, command: &Command) {
+        let here = |leg: &LegId| assert_eq!(self.legs[&leg.0], worker, "{command:?}");
+        match command {
+            Command::AddLeg(leg, _) => assert!(self.legs.insert(leg.0, worker).is_none()),
+            Command::RemoveLeg(leg) => {
+                here(leg);
+                self.legs.remove(&leg.0);
+                let streams = self.streams.clone();
+                self.routes.retain(|_, (stream, to, _)| *to != leg.0 && streams.get(stream) != Some(&leg.0));
+                self.streams.retain(|_, owner| *owner != leg.0);
+            }
+            Command::AddStream(stream, spec) => {
+                here(&spec.leg);
+                assert!(self.streams.insert(stream.0, spec.leg.0).is_none());
+            }
+            Command::RemoveStream(stream) => assert!(self.streams.remove(&stream.0).is_some()),
+            Command::AddRoute(route, spec) => {
+                here(&spec.leg);
+                here(&LegId(self.streams[&spec.stream.0]));
+                let new = (spec.stream.0, spec.leg.0, spec.active);
+                assert!(self.routes.insert(route.0, new).is_none());
+            }
+            Command::RemoveRoute(route) => assert!(self.routes.remove(&route.0).is_some()),
+            Command::SwitchRoute { route, stream, .. } => {
+                here(&LegId(self.streams[&stream.0]));
+                self.routes.get_mut(&route.0).expect("a known route").0 = stream.0;
+            }
+            Command::SetRouteActive(route, active) => {
+                self.routes.get_mut(&route.0).expect("a known route").2 = *active;
+            }
+            Command::SetRemote { leg, .. } => here(leg),
+            Command::RequestKeyFrame(stream) => assert!(self.streams.contains_key(&stream.0)),
+        }
+    }
+
+    fn of(held: &Holdings) -> Model {
+        let mut model = Model {
+            legs: held.legs.values().map(|leg| (leg.id.0, leg.worker)).collect(),
+            streams: held.streams.iter().map(|((leg, _), stream)| (stream.0, held.legs[leg].id.0)).collect(),
+            ..Model::default()
+        };
+        for (key, route) in &held.routes {
+            let to = held.legs[&key.to_leg].id.0;
+            model.routes.insert(route.id.0, (route.stream.0, to, route.wanted.active));
+        }
+        for (key, trunk) in &held.trunks {
+            let ends = [(trunk.from, trunk.near), (key.to, trunk.far)];
+            for ((worker, (leg, port)), (other, (_, peer))) in [(ends[0], ends[1]), (ends[1], ends[0])] {
+                model.legs.insert(leg.0, worker);
+                model.trunks.insert((worker, port.0), (other, peer.0));
+            }
+            for crossing in trunk.crossings.values() {
+                model.streams.insert(crossing.arrives.0, trunk.far.0.0);
+                let route = (crossing.leaves.0, trunk.near.0.0, crossing.active);
+                model.routes.insert(crossing.route.0, route);
+            }
+        }
+        model
+    }
+
+    /// Streams of publishers that reach a leg, over trunks too.
+    fn reaches(&self, held: &Holdings, to: &str) -> BTreeSet<u32> {
+        let leg = held.legs[to].id.0;
+        let streams = self.routes.values().filter(|route| route.1 == leg).map(|route| route.0);
+        let origin = |stream: u32| {
+            let mut crossings = held.trunks.values().flat_map(|trunk| trunk.crossings.values());
+            crossings
+                .find(|crossing| crossing.arrives.0 == stream)
+                .map_or(stream, |crossing| crossing.leaves.0)
+        };
+        streams.map(origin).collect()
+    }
+}
+
+fn any_spec() -> impl Strategy<Value = wire::ConferenceSpec> {
+    let leg = (0..5_usize, any::<bool>(), any::<bool>(), 96..99_u32, 0..3_u32);
+    proptest::collection::vec(leg, 0..5).prop_map(|legs| {
+        let mut by_id = BTreeMap::new();
+        for (id, muted, more_ports, payload_type, generation) in legs {
+            let mut leg = caller(["a", "b", "c", "d", "e"][id]);
+            leg.muted = muted;
+            leg.media[0].codecs[0].payload_type = payload_type;
+            leg.transports[1].latch_generation = generation;
+            if more_ports {
+                leg.transports.push(wire::Transport { id: "more".into(), ..Default::default() });
+            }
+            by_id.insert(leg.id.clone(), leg);
+        }
+        conference(by_id.into_values().collect())
+    })
+}
+
+proptest! {
+    /// Whatever follows whatever, on however many workers: the commands are ones that relays accept, they lead
+    /// to what is held, everyone gets every stream of the others, and nothing is both held and released.
+    #[test]
+    fn commands_lead_to_what_is_held(
+        specs in proptest::collection::vec(any_spec(), 1..8),
+        legs_max in proptest::option::of(1..4_u32),
+    ) {
+        let mut world = World::new();
+        world.resources.legs_max = legs_max;
+        let mut model = Model::default();
+        for spec in &specs {
+            let plan = world.go(spec);
+            model.take(&plan);
+            prop_assert_eq!(&model, &Model::of(&world.held));
+            for leg in world.held.legs.keys() {
+                let others = world.held.streams.iter().filter(|((from, _), _)| from != leg);
+                prop_assert_eq!(model.reaches(&world.held, leg), others.map(|(_, stream)| stream.0).collect());
+            }
+            let (released, expected) = (&plan.released, Model::of(&world.held));
+            prop_assert!(released.routes.iter().all(|(_, route)| !expected.routes.contains_key(&route.0)));
+            prop_assert!(released.streams.iter().all(|(_, stream)| !expected.streams.contains_key(&stream.0)));
+            prop_assert!(released.legs.iter().all(|(_, leg)| !expected.legs.contains_key(&leg.0)));
+            let ports: BTreeSet<_> = world.held.legs.values().flat_map(|leg| &leg.ports).map(|p| p.base).collect();
+            prop_assert!(plan.released.ports.iter().all(|(_, released)| !ports.contains(&released.base)));
+        }
+        let end = plan_end(&world.held);
+        model.take(&end);
+        prop_assert_eq!(model, Model::default());
+    }
+}
+
+#[test]
+fn a_conference_on_two_workers_has_a_trunk_for_each_publisher_and_side() {
+    let mut world = World::new();
+    world.resources.legs_max = Some(2);
+    let plan = world.go(&conference(vec![caller("a"), caller("b"), caller("c"), caller("d")]));
+    let workers: Vec<usize> = world.held.legs.values().map(|leg| leg.worker).collect();
+    assert_eq!(workers, [0, 0, 1, 1]);
+    let trunks: Vec<_> =
+        world.held.trunks.iter().map(|(key, t)| (key.leg.as_str(), t.from, key.to)).collect();
+    assert_eq!(trunks, [("a", 0, 1), ("b", 0, 1), ("c", 1, 0), ("d", 1, 0)]);
+    assert!(
+        world.held.trunks.values().all(|trunk| trunk.crossings.len() == 2),
+        "sound and picture, once each"
+    );
+    // What crosses begins when the other side expects it.
+    let last = plan.steps.values().flat_map(|step| &step.last);
+    assert!(
+        last.clone().count() == 8 && last.clone().all(|command| matches!(command, Command::AddRoute(..)))
+    );
+    let again = world.go(&conference(vec![caller("a"), caller("b"), caller("c"), caller("d")]));
+    assert!(again.steps.is_empty(), "{again:?}");
+}
+
+#[test]
+fn a_trunk_goes_with_its_last_receiver() {
+    let mut world = World::new();
+    world.resources.legs_max = Some(2);
+    world.go(&conference(vec![caller("a"), caller("b"), caller("c")]));
+    assert_eq!(world.held.trunks.len(), 3);
+    let plan = world.go(&conference(vec![caller("a"), caller("b")]));
+    assert!(world.held.trunks.is_empty());
+    assert_eq!((plan.released.trunk_ports.len(), plan.steps[&1].close.len()), (6, 3));
+}
+
+#[test]
+fn a_muted_publisher_does_not_cross() {
+    let mut world = World::new();
+    world.resources.legs_max = Some(1);
+    let mut spec = conference(vec![caller("a"), caller("b")]);
+    world.go(&spec);
+    spec.legs[0].muted = true;
+    let plan = world.go(&spec);
+    let stops =
+        |step: &Step| step.commands.iter().filter(|c| matches!(c, Command::SetRouteActive(_, false))).count();
+    assert_eq!((stops(&plan.steps[&0]), stops(&plan.steps[&1])), (2, 2), "on the trunk, and to the receiver");
+}

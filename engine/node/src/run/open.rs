@@ -1,0 +1,75 @@
+//! Opens what a node needs of the machine: descriptors, ports, workers.
+
+use crate::exchange::Exchange;
+use crate::numa::Binding;
+use crate::options::NodeOptions;
+use crate::ports::PortPool;
+use crate::worker::{Clock, Worker, WorkerOptions};
+use anyhow::{Context, Result, bail};
+use motet_net::{Io, Options as IoOptions};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Every leg needs sockets; shells and systemd give 1,024 descriptors unless told.
+pub(super) fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // A refusal shows when a socket cannot be opened, with the system's own message.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+pub(super) fn open_pools(options: &NodeOptions) -> Result<Vec<PortPool>> {
+    let mut pools: Vec<PortPool> = Vec::new();
+    for ip in &options.media_ip {
+        if ip.is_unspecified() || ip.is_multicast() {
+            bail!("--media-ip {ip}: must be an address of this machine that participants can reach");
+        }
+        if pools.iter().any(|pool| pool.ip().is_ipv6() == ip.is_ipv6()) {
+            bail!("--media-ip {ip}: one address of each family at most");
+        }
+        std::net::UdpSocket::bind((*ip, 0))
+            .with_context(|| format!("--media-ip {ip}: not an address of this machine?"))?;
+        let pool = PortPool::new(*ip, options.port_range.clone());
+        if pool.pairs() == 0 {
+            bail!("--port-range: holds no pair of an even port and the next");
+        }
+        pools.push(pool);
+    }
+    Ok(pools)
+}
+
+/// Gives the back end of packet input and output, why it was chosen, and the workers.
+pub(super) fn start_workers(
+    options: &NodeOptions,
+    binding: &Binding,
+    (paused, clock): (bool, Clock),
+    events: &mpsc::Sender<(usize, motet_relay::Event)>,
+    died: &mpsc::Sender<usize>,
+) -> Result<(&'static str, String, Vec<Worker>)> {
+    let exchange = Exchange::new(binding.workers.len());
+    let mut workers = Vec::new();
+    let mut chosen = ("", String::new());
+    for (index, core) in binding.workers.iter().copied().enumerate() {
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let (choice, binding) = (options.io, binding.clone());
+        let io_options = IoOptions {
+            incoming_cpu: core.map(|core| core as u32),
+            gso: options.gso,
+            zero_copy: options.zero_copy,
+            ..IoOptions::default()
+        };
+        let open = move || {
+            // Before the ring is made, so that its memory follows.
+            binding.bind_memory()?;
+            let (io, reason) = motet_net::select(choice, &io_options).map_err(|error| error.to_string())?;
+            let _ = tell.send((io.name(), reason));
+            Ok(io)
+        };
+        let (events, died, exchange) = (events.clone(), died.clone(), Arc::clone(&exchange));
+        let settings = WorkerOptions { index, core, events, died, exchange, clock, paused };
+        workers
+            .push(Worker::start(settings, open).map_err(|error| anyhow::anyhow!("worker {index}: {error}"))?);
+        chosen = told.recv().context("the worker did not say which back end it took")?;
+    }
+    Ok((chosen.0, chosen.1, workers))
+}
