@@ -230,6 +230,10 @@ impl Runtime {
                 let result = nodes.list(&address).await;
                 Some(Event::NodeListed { token, node, result })
             }),
+            Effect::NodeDrain { request, address, node, drain } => self.ask_node(move |nodes| async move {
+                let result = nodes.drain(&address, drain).await;
+                Some(Event::NodeDrained { request, node, drain, result })
+            }),
             Effect::NodeWatch { address, node, boot_id } => {
                 let task = watch(Arc::clone(&self.nodes), self.messages.clone(), address, node.clone(), boot_id);
                 let watch = tokio::spawn(task).abort_handle();

@@ -123,6 +123,26 @@ impl NodeRegistry for RegistryService {
         }
     }
 
+    async fn drain_node(
+        &self,
+        call: Call<registry::DrainNodeRequest>,
+    ) -> Result<Answer<registry::DrainNodeResponse>, Status> {
+        match self.0.request(Request::Drain(call.into_inner())).await? {
+            Response::Draining(answer) => Ok(Answer::new(answer)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn undrain_node(
+        &self,
+        call: Call<registry::UndrainNodeRequest>,
+    ) -> Result<Answer<registry::UndrainNodeResponse>, Status> {
+        match self.0.request(Request::Undrain(call.into_inner())).await? {
+            Response::Undrained(answer) => Ok(Answer::new(answer)),
+            _ => Err(unexpected()),
+        }
+    }
+
     async fn list_nodes(
         &self,
         _call: Call<registry::ListNodesRequest>,

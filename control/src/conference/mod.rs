@@ -12,6 +12,7 @@
 //!   pending-restore.
 
 mod census;
+mod drain;
 mod info;
 mod lists;
 mod media;

@@ -327,6 +327,17 @@ pub enum Event {
         /// What it runs.
         result: Result<wire::ListConferencesResponse, NodeFailure>,
     },
+    /// Answer to [`Effect::NodeDrain`].
+    NodeDrained {
+        /// As in the effect.
+        request: RequestId,
+        /// As in the effect.
+        node: String,
+        /// As in the effect.
+        drain: Option<wire::DrainRequest>,
+        /// How many conferences are left there.
+        result: Result<u32, NodeFailure>,
+    },
     /// An event of a node.
     Media(Box<MediaEvent>),
     /// The node's event stream broke and it does not answer.
@@ -387,6 +398,17 @@ pub enum Effect {
         address: String,
         /// Node id.
         node: String,
+    },
+    /// Make a node drain, or take conferences again.
+    NodeDrain {
+        /// Who waits for the answer.
+        request: RequestId,
+        /// Address of the node.
+        address: String,
+        /// Node id.
+        node: String,
+        /// What to send; none: it shall no longer drain.
+        drain: Option<wire::DrainRequest>,
     },
     /// Follow the events of a node, instead of an earlier start of it.
     NodeWatch {

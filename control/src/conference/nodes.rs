@@ -41,10 +41,12 @@ impl Step<'_> {
             match (node.state, draining) {
                 (NodeState::Ready, true) => {
                     node.state = NodeState::Draining;
-                    let about = About { node: &id, ..About::default() };
-                    self.emit(Kind::NodeDraining, about, format!("node {id} drains"));
+                    self.draining_changed(&id);
                 }
-                (NodeState::Draining, false) => node.state = NodeState::Ready,
+                (NodeState::Draining, false) => {
+                    node.state = NodeState::Ready;
+                    self.draining_changed(&id);
+                }
                 _ => {}
             }
             return;

@@ -29,6 +29,10 @@ pub enum Request {
     List(wire::ListRequest),
     /// Read all nodes.
     ListNodes,
+    /// Have a node take no new conferences.
+    Drain(registry::DrainNodeRequest),
+    /// Have a node take new conferences again.
+    Undrain(registry::UndrainNodeRequest),
 }
 
 impl Request {
@@ -42,6 +46,8 @@ impl Request {
             Request::Get(_) => "get",
             Request::List(_) => "list",
             Request::ListNodes => "list-nodes",
+            Request::Drain(_) => "drain",
+            Request::Undrain(_) => "undrain",
         }
     }
 }
@@ -61,4 +67,8 @@ pub enum Response {
     Announced(registry::AnnounceResponse),
     /// Of the list of nodes.
     Nodes(registry::ListNodesResponse),
+    /// Of drain.
+    Draining(registry::DrainNodeResponse),
+    /// Of undrain.
+    Undrained(registry::UndrainNodeResponse),
 }

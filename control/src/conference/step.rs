@@ -5,7 +5,8 @@ use super::requests::{Request, Response};
 use crate::refusal::Refusal;
 use crate::store::StoreError;
 use motet_proto::conference::{ConferenceEvent, ConferenceEventKind};
-use motet_proto::registry::ListNodesResponse;
+use motet_proto::node::DrainRequest;
+use motet_proto::registry::{self, ListNodesResponse};
 use std::collections::{BTreeSet, VecDeque};
 use tonic::Code;
 
@@ -24,6 +25,9 @@ pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
         Event::Announced(id, announcement) => step.announced(id, *announcement),
         Event::NodePutDone { token, conference, result } => step.node_put_done(token, &conference, result),
         Event::NodeListed { token, node, result } => step.node_listed(token, &node, result),
+        Event::NodeDrained { request, node, drain, result } => {
+            step.node_drained(request, &node, drain, result)
+        }
         Event::Media(event) => step.media(&event),
         Event::NodeUnreachable { node, boot_id, why } => step.node_unreachable(&node, &boot_id, &why),
         Event::Tick => step.tick(),
@@ -78,6 +82,12 @@ impl Step<'_> {
                 let nodes = self.state.list_nodes(self.now.steady_ms);
                 self.reply(id, Ok(Response::Nodes(ListNodesResponse { nodes })));
             }
+            // The store is not needed for it: nodes keep it to themselves.
+            Request::Drain(drain) => {
+                let registry::DrainNodeRequest { node_id, deadline_ms } = drain;
+                self.drain_node(id, node_id, Some(DrainRequest { deadline_ms }));
+            }
+            Request::Undrain(undrain) => self.drain_node(id, undrain.node_id, None),
             change => match self.store_ready() {
                 Ok(()) => self.change(id, change),
                 Err(refusal) => self.reply(id, Err(refusal)),

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use tonic::Code;
 use wire::ConferenceEventKind as Kind;
 
+mod draining;
 mod histories;
 mod room;
 

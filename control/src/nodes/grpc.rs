@@ -69,6 +69,17 @@ impl Nodes for GrpcNodes {
         Ok(self.client(address)?.describe(timed(wire::DescribeRequest {})).await?.into_inner())
     }
 
+    async fn drain(&self, address: &str, drain: Option<wire::DrainRequest>) -> Result<u32, NodeFailure> {
+        let mut client = self.client(address)?;
+        match drain {
+            Some(drain) => Ok(client.drain(timed(drain)).await?.into_inner().conferences_left),
+            None => {
+                client.undrain(timed(wire::UndrainRequest {})).await?;
+                Ok(0)
+            }
+        }
+    }
+
     async fn watch(&self, address: &str) -> Result<NodeEvents, NodeFailure> {
         let events = self.client(address)?.watch(wire::WatchRequest::default()).await?.into_inner();
         Ok(Box::pin(events.map(|event| event.map_err(NodeFailure::from))))

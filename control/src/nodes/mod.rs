@@ -30,6 +30,10 @@ pub enum NodeFailure {
 impl From<Status> for NodeFailure {
     fn from(status: Status) -> Self {
         match status.code() {
+            // The node itself has said what is wrong: it drains.
+            code @ Code::Unavailable if !status.details().is_empty() => {
+                NodeFailure::Refused { code, message: status.message().to_owned() }
+            }
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
                 NodeFailure::Unreachable(status.message().to_owned())
             }
@@ -70,6 +74,8 @@ pub trait Nodes: Send + Sync {
     async fn list(&self, address: &str) -> Result<wire::ListConferencesResponse, NodeFailure>;
     /// Asks who a node is.
     async fn describe(&self, address: &str) -> Result<wire::NodeDescription, NodeFailure>;
+    /// Makes a node drain, or (`None`) take conferences again; gives how many it still runs.
+    async fn drain(&self, address: &str, drain: Option<wire::DrainRequest>) -> Result<u32, NodeFailure>;
     /// Follows a node's events.
     async fn watch(&self, address: &str) -> Result<NodeEvents, NodeFailure>;
 }

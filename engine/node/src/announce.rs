@@ -22,6 +22,7 @@ pub(crate) async fn announce(shared: Arc<Shared>, control: String, address: Stri
     };
     let mut client = NodeRegistryClient::new(endpoint.connect_lazy());
     let mut reached = None;
+    let mut drain = shared.ending.watch();
     loop {
         let interval = match announce_once(&mut client, &shared, &address, false).await {
             Ok(interval) => {
@@ -37,7 +38,8 @@ pub(crate) async fn announce(shared: Arc<Shared>, control: String, address: Stri
                 INTERVAL
             }
         };
-        tokio::time::sleep(interval).await;
+        // That the node drains is told at once, so that control places nothing here any more.
+        let _ = tokio::time::timeout(interval, drain.changed()).await;
     }
 }
 

@@ -27,6 +27,8 @@ pub mod routing;
 pub mod topology;
 
 mod announce;
+mod drain;
+mod ending;
 mod events;
 mod handover;
 mod ids;

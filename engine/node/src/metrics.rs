@@ -5,7 +5,6 @@ use crate::meter::{BATCH_BUCKETS, Snapshot};
 use crate::run::{Shared, cpu_times};
 use motet_net::IoStats;
 use motet_status::{Buckets, Labels, Metric, Page, Source};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A worker that has shown no counters for this long does not answer.
@@ -28,7 +27,7 @@ impl Source for Shared {
     }
 
     async fn ready(&self) -> Result<(), String> {
-        if self.draining.load(Ordering::Relaxed) {
+        if self.ending.is_draining() {
             return Err("the node drains".to_owned());
         }
         let now = Instant::now();
@@ -51,8 +50,11 @@ impl Shared {
             ("io_backend", self.io_backend.to_owned()),
         ];
         page.info(metric("motet_node", "", "Who the node is, and how it carries packets."), info.into());
-        let draining = f64::from(u8::from(self.draining.load(Ordering::Relaxed)));
+        let draining = f64::from(u8::from(self.ending.is_draining()));
         page.gauge(metric("motet_node_draining", "", "1 while the node takes no new conferences."), draining);
+        let left = self.ending.left_ms() as f64 / 1e3;
+        let help = "Until the node ends by its drain, whatever runs on it; 0: it does not.";
+        page.gauge(metric("motet_node_drain_left", "seconds", help), left);
         let waiting = self.events_in.max_capacity() - self.events_in.capacity();
         let help = "Events between the workers and the watchers.";
         page.gauge(metric("motet_node_waiting", "events", help), waiting as f64);

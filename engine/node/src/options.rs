@@ -8,6 +8,7 @@ use motet_status::Listen;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Options of `motet node`.
 #[derive(Args, Clone, Debug)]
@@ -104,6 +105,11 @@ pub struct NodeOptions {
     /// [default: motet-ID.handover in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR or a folder of its own in /tmp]
     #[arg(long, value_name = "PATH|off", value_parser = handover)]
     pub handover_socket: Option<Handover>,
+
+    /// How long a signal (SIGTERM, Ctrl-C) lets the node wait for its conferences to end, such as 90s or 30m;
+    /// it ends when it is empty, and at once at a second signal
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub drain_deadline: Duration,
 
     /// End when standard input is closed: for a supervisor that must not leave an orphan
     #[arg(long, hide = true)]

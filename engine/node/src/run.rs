@@ -2,6 +2,7 @@
 
 use crate::announce::{announce, leave};
 use crate::calibration::Calibration;
+use crate::ending::{Ending, ended};
 use crate::events::{Events, by_name};
 use crate::handover::place::Place;
 use crate::handover::take::{Inheritance, Taking};
@@ -19,7 +20,6 @@ use motet_status::Listen;
 use rustix::fd::AsFd;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     pub(crate) node_id: String,
     pub(crate) boot_id: String,
     pub(crate) state: Mutex<State>,
-    pub(crate) draining: AtomicBool,
+    pub(crate) ending: Arc<Ending>,
     pub(crate) room: String,
     numa_node: Option<u32>,
     pub(crate) io_backend: &'static str,
@@ -86,13 +86,15 @@ impl Shared {
             }),
             load: status.load,
             draining: status.draining,
+            drain_left_ms: status.drain_left_ms,
             labels: Default::default(),
         }
     }
 
     pub(crate) async fn status(&self) -> wire::NodeStatus {
         let load = Some(self.state.lock().await.load(self.rates.read()));
-        wire::NodeStatus { load, draining: self.draining.load(Ordering::Relaxed) }
+        let (draining, drain_left_ms) = (self.ending.is_draining(), self.ending.left_ms());
+        wire::NodeStatus { load, draining, drain_left_ms }
     }
 }
 
@@ -186,17 +188,19 @@ impl RunningNode {
     }
 }
 
-/// Runs a node until `shutdown`, or until it cannot go on.
-pub async fn run(options: NodeOptions, shutdown: impl Future<Output = ()>) -> Result<()> {
-    let watch_stdin = options.exit_with_stdin;
+/// Runs a node until it has drained, by a call or by a signal, or until it cannot go on. The first of the
+/// `signals` begins a drain, the second ends the node at once; see [`NodeOptions::drain_deadline`].
+pub async fn run(options: NodeOptions, signals: mpsc::Receiver<()>) -> Result<()> {
+    let (watch_stdin, deadline) = (options.exit_with_stdin, options.drain_deadline);
     let taken_over = options.take_over;
     let mut node = start(options).await?;
     if !taken_over {
         notify::ready(&format!("listens on {}", node.address()));
     }
     let can_be_taken_over = node.place.is_some();
+    let shared = Arc::clone(&node.shared);
     tokio::select! {
-        () = shutdown => {}
+        _ = ended(&shared, signals, deadline) => {}
         () = stdin_closed(), if watch_stdin => {}
         () = relaunch_when_asked(can_be_taken_over) => {}
         ended = node.ended() => match ended {
@@ -296,7 +300,8 @@ impl Base {
         let events = Events::new(node_id.clone(), boot_id.clone());
         let gauges = workers.iter().map(Worker::gauge).collect();
         let limits = Limits { legs_max: options.worker_legs_max, busy_max: WORKER_BUSY_MAX };
-        let mut state = State::new(workers, pools, limits, events.clone());
+        let ending = Arc::new(Ending::new());
+        let mut state = State::new(workers, pools, limits, events.clone(), Arc::clone(&ending));
         let path = handover_path(options, &node_id);
         let (metrics, place);
         if let Some((Inheritance { successors, form, .. }, taking)) = inheritance.zip(taking) {
@@ -316,7 +321,7 @@ impl Base {
             gauges,
             events_in,
             numa_node: binding.numa_node,
-            draining: AtomicBool::new(state.draining),
+            ending,
             state: Mutex::new(state),
             room: options.room.clone(),
             io_backend,

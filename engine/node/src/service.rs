@@ -5,7 +5,7 @@ use crate::run::Shared;
 use motet_proto::node as wire;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_stream::{Stream, StreamExt};
@@ -105,14 +105,18 @@ impl MediaNode for Service {
 
     async fn drain(
         &self,
-        _request: Request<wire::DrainRequest>,
+        request: Request<wire::DrainRequest>,
     ) -> Result<Response<wire::DrainResponse>, Status> {
-        let mut state = self.shared.state.lock().await;
+        let deadline = match request.into_inner().deadline_ms {
+            0 => None,
+            deadline_ms => Some(Duration::from_millis(deadline_ms)),
+        };
+        // No conference begins between the count and the drain.
+        let state = self.shared.state.lock().await;
         state.check_ours()?;
-        state.draining = true;
+        self.shared.ending.begin(deadline);
         let conferences_left = state.conferences.len() as u32;
         drop(state);
-        self.shared.draining.store(true, Ordering::Relaxed);
         self.events.send("", 0, Kind::Status(self.shared.status().await));
         Ok(Response::new(wire::DrainResponse { conferences_left }))
     }
@@ -121,11 +125,8 @@ impl MediaNode for Service {
         &self,
         _request: Request<wire::UndrainRequest>,
     ) -> Result<Response<wire::UndrainResponse>, Status> {
-        let mut state = self.shared.state.lock().await;
-        state.check_ours()?;
-        state.draining = false;
-        drop(state);
-        self.shared.draining.store(false, Ordering::Relaxed);
+        self.shared.state.lock().await.check_ours()?;
+        self.shared.ending.cancel();
         self.events.send("", 0, Kind::Status(self.shared.status().await));
         Ok(Response::new(wire::UndrainResponse {}))
     }

@@ -3,6 +3,7 @@
 //! Every call is checked and planned first, with everything it needs taken; only then is the worker told.
 //! A call that fails gives back what it took and has changed nothing.
 
+use crate::ending::Ending;
 use crate::error::NodeError;
 use crate::events::Events;
 use crate::model::Spec;
@@ -15,6 +16,7 @@ use motet_net::SocketId;
 use motet_proto::node as wire;
 use motet_relay::{LegId, StreamId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 mod inherit;
@@ -42,7 +44,6 @@ pub(crate) struct State {
     pub(crate) workers: Vec<Worker>,
     pub(crate) names: Vec<Names>,
     pub(crate) conferences: BTreeMap<String, Conference>,
-    pub(crate) draining: bool,
     /// Another process runs all this now.
     pub(crate) taken_over: bool,
     pub(crate) pools: Vec<PortPool>,
@@ -54,13 +55,21 @@ pub(crate) struct State {
     ended: HashMap<String, (u64, u64)>,
     ended_order: VecDeque<String>,
     events: Events,
+    /// Whether new conferences are taken.
+    ending: Arc<Ending>,
 }
 
 /// Ended conferences remembered at most.
 const ENDED_MAX: usize = 16_384;
 
 impl State {
-    pub(crate) fn new(workers: Vec<Worker>, pools: Vec<PortPool>, limits: Limits, events: Events) -> State {
+    pub(crate) fn new(
+        workers: Vec<Worker>,
+        pools: Vec<PortPool>,
+        limits: Limits,
+        events: Events,
+        ending: Arc<Ending>,
+    ) -> State {
         State {
             names: workers.iter().map(|_| Names::default()).collect(),
             ids: workers.iter().map(|_| WorkerIds::default()).collect(),
@@ -68,8 +77,8 @@ impl State {
             limits,
             workers,
             conferences: BTreeMap::new(),
-            draining: false,
             taken_over: false,
+            ending,
             pools,
             ended: HashMap::new(),
             ended_order: VecDeque::new(),
@@ -108,7 +117,7 @@ impl State {
             }
         } else {
             self.check_ended(&id, epoch, revision)?;
-            if self.draining {
+            if self.ending.is_draining() {
                 return Err(NodeError::Draining(id));
             }
         }

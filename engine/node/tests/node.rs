@@ -225,12 +225,15 @@ async fn watchers_hear_what_happens() {
 async fn a_draining_node_keeps_what_it_has() {
     let mut node = node(IoChoice::Auto, 21_000).await;
     node.client.put_conference(put(vec![], 1, 1)).await.expect("accepted");
-    let left = node.client.drain(DrainRequest {}).await.expect("drains").into_inner().conferences_left;
+    let left =
+        node.client.drain(DrainRequest::default()).await.expect("drains").into_inner().conferences_left;
     assert_eq!(left, 1);
     node.client.put_conference(put(vec![], 1, 2)).await.expect("what runs goes on");
     let mut other = put(vec![], 1, 1);
     other.spec.as_mut().expect("given").id = "other".into();
-    assert_eq!(node.client.put_conference(other.clone()).await.expect_err("new").code(), Code::Unavailable);
+    let refusal = node.client.put_conference(other.clone()).await.expect_err("new");
+    assert_eq!(refusal.code(), Code::Unavailable);
+    assert!(!refusal.details().is_empty(), "tells a node that drains from one that is away");
     node.client.undrain(UndrainRequest {}).await.expect("undrains");
     node.client.put_conference(other).await.expect("new ones again");
     node.node.shutdown().await;
@@ -298,7 +301,7 @@ async fn a_draining_node_lives_and_is_not_ready() {
     let mut node = node(IoChoice::Auto, 21_600).await;
     shows(&node, &["motet_node_draining 0.0"]).await;
     assert_eq!(http(&node, "/readyz").await, (200, "ready\n".to_owned()));
-    node.client.drain(DrainRequest {}).await.expect("drains");
+    node.client.drain(DrainRequest::default()).await.expect("drains");
     let (status, why) = http(&node, "/readyz").await;
     assert_eq!((status, why.as_str()), (503, "not ready: the node drains\n"));
     assert_eq!(http(&node, "/healthz").await.0, 200);

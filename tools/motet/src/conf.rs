@@ -1,4 +1,4 @@
-//! `motet conf` and `motet nodes`: the client of control.
+//! `motet conf`: conferences, as control's clients see them.
 
 use crate::client::{Server, Usage};
 use crate::{medium, out, sdp, show};
@@ -6,8 +6,6 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use motet_proto::conference::*;
 use motet_proto::media::MediaKind;
-use motet_proto::registry::ListNodesRequest;
-use motet_proto::registry::node_registry_client::NodeRegistryClient;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,13 +14,6 @@ use std::process::ExitCode;
 pub(crate) struct ConfOptions {
     #[command(subcommand)]
     command: Command,
-}
-
-/// Options of `motet nodes`.
-#[derive(Args)]
-pub(crate) struct NodesOptions {
-    #[command(flatten)]
-    server: Server,
 }
 
 #[derive(Subcommand)]
@@ -168,7 +159,7 @@ async fn create(options: Create) -> Result<ExitCode> {
 }
 
 /// Prints what a command brought, as JSON or for people.
-fn done(json: bool, value: serde_json::Value, text: impl FnOnce() -> String) -> Result<ExitCode> {
+pub(crate) fn done(json: bool, value: serde_json::Value, text: impl FnOnce() -> String) -> Result<ExitCode> {
     out::print(&if json { format!("{value:#}\n") } else { text() })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -266,12 +257,4 @@ async fn watch(options: Watch) -> Result<ExitCode> {
         let event = event.ok_or_else(|| control.ended())?;
         out::print(&show::event(&event, options.server.json))?;
     }
-}
-
-/// Runs `motet nodes`.
-pub(crate) async fn nodes(options: NodesOptions) -> Result<ExitCode> {
-    let control = options.server.connect().await?;
-    let mut client = NodeRegistryClient::new(control.channel());
-    let nodes = control.answer(client.list_nodes(ListNodesRequest {})).await?.nodes;
-    done(options.server.json, nodes.iter().map(show::node).collect(), || show::node_table(&nodes))
 }

@@ -7,6 +7,7 @@ mod calibrate;
 mod client;
 mod conf;
 mod medium;
+mod nodes;
 mod out;
 mod sdp;
 mod serve;
@@ -15,6 +16,7 @@ mod up;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use tokio::sync::mpsc;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -52,8 +54,8 @@ enum Command {
     Css(motet_control::CssOptions),
     /// Create, list, show, join, leave, end and watch conferences
     Conf(conf::ConfOptions),
-    /// List the nodes that control knows
-    Nodes(conf::NodesOptions),
+    /// List the nodes that control knows; drain them and stop that
+    Nodes(nodes::NodesOptions),
     /// Measure what one worker of a node can carry on this machine
     Calibrate(calibrate::CalibrateOptions),
     /// Send and receive many RTP streams, and account for every packet
@@ -99,7 +101,7 @@ fn main() -> ExitCode {
                 motet_control::run(options, signalled()).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Conf(options) => conf::run(options).await,
-            Command::Nodes(options) => conf::nodes(options).await,
+            Command::Nodes(options) => nodes::run(options).await,
             Command::Calibrate(options) => calibrate::run(options).await,
             Command::Load(_) => unreachable!("handled above"),
         }
@@ -111,24 +113,38 @@ fn main() -> ExitCode {
 
 /// Runs a node, which may measure itself first.
 async fn node(options: motet_node::NodeOptions) -> anyhow::Result<()> {
-    let mut shutdown = std::pin::pin!(signalled());
+    let mut signals = signals();
     let options = tokio::select! {
         options = calibrate::before_start(options) => options,
-        () = &mut shutdown => return Ok(()),
+        _ = signals.recv() => return Ok(()),
     };
-    motet_node::run(options, shutdown).await
+    motet_node::run(options, signals).await
 }
 
 /// Ends at Ctrl-C or SIGTERM. Both are caught from this call on, not from the first look at the future:
 /// a service manager may send one as soon as it hears that the process is ready.
 fn signalled() -> impl Future<Output = ()> {
+    let mut signals = signals();
+    async move {
+        let _ = signals.recv().await;
+    }
+}
+
+/// One message for each Ctrl-C or SIGTERM, caught from this call on.
+fn signals() -> mpsc::Receiver<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let catch = |kind| signal(kind).expect("signals can be handled");
     let (mut interrupt, mut terminate) = (catch(SignalKind::interrupt()), catch(SignalKind::terminate()));
-    async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+    let (caught, signals) = mpsc::channel(2);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            // More than fit in are of no interest.
+            let _ = caught.try_send(());
         }
-    }
+    });
+    signals
 }

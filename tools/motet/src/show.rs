@@ -89,6 +89,7 @@ pub(crate) fn node(node: &RegisteredNode) -> Value {
         "boot_id": described.boot_id,
         "address": node.address,
         "state": node_state(node),
+        "drain_left_ms": described.drain_left_ms,
         "silent_ms": node.silent_ms,
         "version": described.version,
         "room": described.room,

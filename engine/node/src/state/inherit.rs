@@ -39,7 +39,7 @@ impl State {
             node_id: node_id.to_owned(),
             boot_id: boot_id.to_owned(),
             workers: self.workers.len(),
-            draining: self.draining,
+            draining: self.ending.is_draining(),
             ntp_origin: ntp_origin.0,
             metrics: None,
             pools: pools.collect(),
@@ -83,7 +83,10 @@ impl State {
             self.pools[*to].go_on_for(&held, &from.free);
         }
         self.ids = (0..self.workers.len()).map(|worker| self.ids_in_use(worker)).collect();
-        self.draining = form.draining;
+        if form.draining {
+            // Whoever gave it a deadline gives the new process another one.
+            self.ending.begin(None);
+        }
         for (id, epoch, revision) in form.ended {
             self.remember_ended(&id, epoch, revision);
         }

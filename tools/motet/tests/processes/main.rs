@@ -4,6 +4,7 @@
 
 mod capacity;
 mod commands;
+mod draining;
 mod faults;
 mod ipv6;
 mod manager;
