@@ -1,9 +1,12 @@
-//! The two control messages used: UDP_SEGMENT on sending, UDP_GRO on receiving (udp(7)).
+//! The control messages used: UDP_SEGMENT on sending, UDP_GRO (udp(7)) and SO_TIMESTAMPNS (socket(7)) on
+//! receiving.
 
 use std::mem::offset_of;
 
 /// glibc's `cmsg_len` is as wide as `usize`; elsewhere the writing below would have to change.
 const _: () = assert!(offset_of!(libc::cmsghdr, cmsg_level) == size_of::<usize>());
+/// Both fields of a stamp are as wide as its seconds.
+const _: () = assert!(size_of::<libc::timespec>() == 2 * size_of::<libc::time_t>());
 
 /// Room for the control message of one sent message: a header and a `u16`, padded (cmsg(3)).
 // SAFETY: CMSG_SPACE only does arithmetic.
@@ -33,23 +36,51 @@ impl SegmentControl {
     }
 }
 
-/// Finds the segment size that UDP_GRO put into received control data. `None`: a single datagram.
-pub(crate) fn segment_bytes(mut control: &[u8]) -> Option<usize> {
-    while control.len() >= HEADER_BYTES {
-        // SAFETY: there are HEADER_BYTES readable bytes, the read is unaligned, and every bit pattern is a
-        // valid cmsghdr.
-        let header = unsafe { control.as_ptr().cast::<libc::cmsghdr>().read_unaligned() };
-        let len = header.cmsg_len;
-        if len < HEADER_BYTES || len > control.len() {
-            return None;
+/// What the control data of a received message says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Control {
+    /// From UDP_GRO. `None`: a single datagram.
+    pub(crate) segment_bytes: Option<usize>,
+    /// From SO_TIMESTAMPNS, in nanoseconds since 1970.
+    pub(crate) arrived_ns: Option<u64>,
+}
+
+impl Control {
+    /// Reads control messages as far as they make sense.
+    pub(crate) fn parse(mut control: &[u8]) -> Control {
+        let mut found = Control::default();
+        while control.len() >= HEADER_BYTES {
+            // SAFETY: there are HEADER_BYTES readable bytes, the read is unaligned, and every bit pattern is
+            // a valid cmsghdr.
+            let header = unsafe { control.as_ptr().cast::<libc::cmsghdr>().read_unaligned() };
+            let len = header.cmsg_len;
+            if len < HEADER_BYTES || len > control.len() {
+                break;
+            }
+            let value = &control[HEADER_BYTES..len];
+            match (header.cmsg_level, header.cmsg_type) {
+                (libc::SOL_UDP, libc::UDP_GRO) => found.segment_bytes = segment_bytes(value),
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => found.arrived_ns = stamp_ns(value),
+                _ => {}
+            }
+            let Some(rest) = control.get(len.next_multiple_of(ALIGN)..) else { break };
+            control = rest;
         }
-        if header.cmsg_level == libc::SOL_UDP && header.cmsg_type == libc::UDP_GRO {
-            let value = control[HEADER_BYTES..len].first_chunk::<4>()?;
-            return usize::try_from(i32::from_ne_bytes(*value)).ok().filter(|&bytes| bytes > 0);
-        }
-        control = control.get(len.next_multiple_of(ALIGN)..)?;
+        found
     }
-    None
+}
+
+fn segment_bytes(value: &[u8]) -> Option<usize> {
+    usize::try_from(i32::from_ne_bytes(*value.first_chunk()?)).ok().filter(|&bytes| bytes > 0)
+}
+
+/// A `struct timespec`: seconds and nanoseconds.
+fn stamp_ns(value: &[u8]) -> Option<u64> {
+    let field = |at: usize| {
+        let bytes = value.get(at..at + size_of::<libc::time_t>())?;
+        u64::try_from(libc::time_t::from_ne_bytes(bytes.try_into().ok()?)).ok()
+    };
+    field(0)?.checked_mul(1_000_000_000)?.checked_add(field(offset_of!(libc::timespec, tv_nsec))?)
 }
 
 #[cfg(test)]
@@ -66,25 +97,47 @@ mod tests {
         bytes
     }
 
+    fn segment(bytes: &[u8]) -> Option<usize> {
+        Control::parse(bytes).segment_bytes
+    }
+
     #[test]
     fn the_segment_size_is_found_behind_other_messages() {
         let gro = control(libc::SOL_UDP, libc::UDP_GRO, &1200i32.to_ne_bytes());
-        assert_eq!(segment_bytes(&gro), Some(1200));
+        assert_eq!(segment(&gro), Some(1200));
         let mut two = control(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &[1, 2, 3, 4, 5]);
         two.extend(&gro);
-        assert_eq!(segment_bytes(&two), Some(1200));
-        assert_eq!(segment_bytes(&two[..two.len() - 8]), None, "cut off");
-        assert_eq!(segment_bytes(&[]), None);
+        assert_eq!(segment(&two), Some(1200));
+        assert_eq!(segment(&two[..two.len() - 8]), None, "cut off");
+        assert_eq!(segment(&[]), None);
+    }
+
+    #[test]
+    fn the_stamp_is_found_before_and_behind_the_segment_size() {
+        let value: Vec<u8> = [1_700_000_000u64, 123_456_789].map(u64::to_ne_bytes).concat();
+        let stamp = control(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, &value);
+        let gro = control(libc::SOL_UDP, libc::UDP_GRO, &1200i32.to_ne_bytes());
+        let both = Control { segment_bytes: Some(1200), arrived_ns: Some(1_700_000_000_123_456_789) };
+        assert_eq!(Control::parse(&[stamp.clone(), gro.clone()].concat()), both);
+        assert_eq!(Control::parse(&[gro, stamp].concat()), both);
     }
 
     #[test]
     fn senseless_control_data_is_refused() {
         for value in [0i32, -1] {
-            assert_eq!(segment_bytes(&control(libc::SOL_UDP, libc::UDP_GRO, &value.to_ne_bytes())), None);
+            assert_eq!(segment(&control(libc::SOL_UDP, libc::UDP_GRO, &value.to_ne_bytes())), None);
         }
-        assert_eq!(segment_bytes(&[0; 64]), None, "a length of 0 must not loop");
-        assert_eq!(segment_bytes(&[255; 64]), None);
-        assert_eq!(segment_bytes(&control(libc::SOL_UDP, libc::UDP_GRO, &[1, 2])), None);
+        for bytes in [&[0; 64], &[255; 64]] {
+            assert_eq!(Control::parse(bytes), Control::default(), "a length of 0 must not loop");
+        }
+        assert_eq!(segment(&control(libc::SOL_UDP, libc::UDP_GRO, &[1, 2])), None);
+        for seconds in [i64::MIN, -1, i64::MAX] {
+            let value: Vec<u8> = [seconds, 0].map(i64::to_ne_bytes).concat();
+            let stamp = control(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, &value);
+            assert_eq!(Control::parse(&stamp).arrived_ns, None, "{seconds} s");
+        }
+        let short = control(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, &[1; 15]);
+        assert_eq!(Control::parse(&short).arrived_ns, None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! each in a field of fixed size.
 
 use crate::address::parse_address;
-use crate::cmsg::segment_bytes;
+use crate::cmsg::Control;
 use std::net::SocketAddr;
 
 /// `struct io_uring_recvmsg_out`: four `u32`.
@@ -53,6 +53,8 @@ pub(crate) struct Received {
     pub(crate) source: SocketAddr,
     pub(crate) payload_bytes: usize,
     pub(crate) segment_bytes: usize,
+    /// The kernel's receive stamp, in nanoseconds since 1970; 0: none.
+    pub(crate) arrived_ns: u64,
 }
 
 impl Received {
@@ -67,9 +69,10 @@ impl Received {
             return None;
         }
         let source = parse_address(&front[NAME_OFFSET..NAME_OFFSET + lengths.name])?;
-        let control = &front[CONTROL_OFFSET..CONTROL_OFFSET + lengths.control];
-        let segment_bytes = segment_bytes(control).unwrap_or(lengths.payload.max(1));
-        Some(Self { source, payload_bytes: lengths.payload, segment_bytes })
+        let control = Control::parse(&front[CONTROL_OFFSET..CONTROL_OFFSET + lengths.control]);
+        let segment_bytes = control.segment_bytes.unwrap_or(lengths.payload.max(1));
+        let arrived_ns = control.arrived_ns.unwrap_or(0);
+        Some(Self { source, payload_bytes: lengths.payload, segment_bytes, arrived_ns })
     }
 
     /// Number of datagrams.

@@ -118,7 +118,7 @@ impl MmsgIo {
 
     /// Takes a socket and watches it.
     fn register(&mut self, slot: Slot, socket: UdpSocket, peer: Option<SocketAddr>) -> io::Result<()> {
-        configure(&socket, &self.options)?;
+        configure(&socket, slot.id(), &self.options)?;
         watch(&self.epoll, socket.as_raw_fd(), u64::from(slot.0))?;
         self.sockets.insert(slot, socket, peer);
         Ok(())
@@ -398,7 +398,13 @@ impl Io for MmsgIo {
     }
 
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
+        let measured =
+            !self.outbound.messages().is_empty() && self.stats.residence.begins(self.options.residence_turns);
         self.send_chunk();
+        if measured {
+            let runs = self.runs.iter().map(|run| (run.received.arrived_ns, run.received.datagrams()));
+            self.stats.residence.record(runs);
+        }
         self.outbound.begin_turn();
         self.runs.clear();
         self.lent.end_turn();

@@ -28,6 +28,10 @@ pub struct Options {
     pub socket_receive_bytes: u32,
     /// SO_SNDBUF of every socket, in bytes, as far as the system allows. Default 4 MiB; 0 leaves it alone.
     pub socket_send_bytes: u32,
+    /// Of so many turns that send something, one is measured for [`Residence`](crate::Residence); 0: none,
+    /// and the kernel is not asked for receive stamps. Stamped are the messages of sockets with ids below 32
+    /// and of one in 16 of the others. Default 32.
+    pub residence_turns: u32,
     /// Socket ids are below this. The io_uring back end also needs RLIMIT_NOFILE to be as large and takes
     /// what is allowed. Default 65,536.
     pub sockets_max: u32,
@@ -48,6 +52,7 @@ impl Default for Options {
             turn_datagrams_max: 2_048,
             socket_receive_bytes: 4 << 20,
             socket_send_bytes: 4 << 20,
+            residence_turns: 32,
             sockets_max: 65_536,
             incoming_cpu: None,
         }

@@ -1,6 +1,6 @@
 //! Sockets of a back end by id, and the options set on them.
 
-use crate::{Options, SocketId, twin};
+use crate::{Options, SocketId, residence, twin};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
@@ -248,10 +248,14 @@ pub(crate) fn descriptors_max() -> u32 {
 }
 
 /// Makes a socket fit for a back end. Buffer sizes are best effort, the rest is not.
-pub(crate) fn configure(socket: &UdpSocket, options: &Options) -> io::Result<()> {
+pub(crate) fn configure(socket: &UdpSocket, id: SocketId, options: &Options) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     if options.gro {
         set(socket, libc::SOL_UDP, libc::UDP_GRO, 1)?;
+    }
+    if options.residence_turns > 0 && residence::is_stamped(id) {
+        // Where it cannot be had, nothing is measured.
+        let _ = set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1);
     }
     if options.socket_receive_bytes > 0 {
         let bytes = options.socket_receive_bytes.min(i32::MAX as u32) as i32;
@@ -291,7 +295,7 @@ mod tests {
     fn the_incoming_cpu_is_told_to_the_kernel() {
         let socket = socket();
         let options = Options { incoming_cpu: Some(0), ..Options::default() };
-        configure(&socket, &options).expect("the options are good");
+        configure(&socket, SocketId(0), &options).expect("the options are good");
         let (mut cpu, mut len): (i32, libc::socklen_t) = (-1, size_of::<i32>() as libc::socklen_t);
         // SAFETY: both are live and `len` says how large `cpu` is; getsockopt(2) writes within them.
         let read = unsafe {

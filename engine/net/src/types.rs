@@ -1,6 +1,6 @@
 //! The batch interface that a worker sees.
 
-use crate::Waker;
+use crate::{Residence, Waker};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -90,6 +90,8 @@ pub struct IoStats {
     pub receive_stalls: u64,
     /// System calls made for packets.
     pub system_calls: u64,
+    /// Time from the kernel's receive stamp to the end of the sends, of a sample of turns.
+    pub residence: Residence,
 }
 
 /// Sockets, a ring and its buffers, owned by one worker thread.

@@ -11,6 +11,7 @@
 
 mod buffers;
 mod inbound;
+mod measure;
 mod send;
 mod setup;
 mod sockets;
@@ -368,6 +369,7 @@ impl Io for UringIo {
         self.enable()?;
         self.settle()?;
         self.load_sends();
+        self.measure()?;
         self.load_receives();
         let at_once = self.state.paused || self.state.must_not_wait();
         let timeout = if at_once { Some(Duration::ZERO) } else { timeout };

@@ -74,7 +74,7 @@ fn a_wake_up_before_the_turn_is_not_lost(open: Open<'_>) {
 }
 
 fn a_packet_ends_the_wait_after_a_send(open: Open<'_>) {
-    let mut io = open(Options::default());
+    let mut io = open(Options { residence_turns: 0, ..Options::default() });
     let at = add(&mut io, 0);
     let other = peer();
     let to = other.local_addr().expect("bound");

@@ -3,7 +3,7 @@
 use crate::exchange::Crossed;
 use crate::meter::{BATCH_BUCKETS, Snapshot};
 use crate::run::{Shared, cpu_times};
-use motet_net::IoStats;
+use motet_net::{IoStats, Residence};
 use motet_status::{Buckets, Labels, Metric, Page, Source};
 use std::time::{Duration, Instant};
 
@@ -196,4 +196,11 @@ fn describe_turns(page: &mut Page, workers: &[Snapshot]) {
     });
     let help = "Packets that one turn brought, of turns that brought any.";
     page.histograms(metric("motet_batch", "packets", help), by_worker(batches));
+    let stays = workers.iter().map(|worker| {
+        let residence = &worker.io.residence;
+        let bounds = Residence::bounds_seconds().collect();
+        Buckets { bounds, counts: residence.counts().to_vec(), sum: residence.sum_seconds() }
+    });
+    let help = "From a packet's arrival in the kernel to the end of its turn's sends; a sample of turns.";
+    page.histograms(metric("motet_relay_residence", "seconds", help), by_worker(stays));
 }

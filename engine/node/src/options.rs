@@ -111,6 +111,11 @@ pub struct NodeOptions {
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     pub drain_deadline: Duration,
 
+    /// Of so many turns of a worker's loop that send something, one measures how long packets stayed; 0
+    /// measures none and asks the kernel for no receive timestamps
+    #[arg(long, value_name = "N", default_value_t = motet_net::Options::default().residence_turns)]
+    pub residence_turns: u32,
+
     /// End when standard input is closed: for a supervisor that must not leave an orphan
     #[arg(long, hide = true)]
     pub exit_with_stdin: bool,

@@ -22,7 +22,8 @@ async fn node(io: IoChoice, first_port: u16) -> Node {
     let listen = "127.0.0.1:0".parse().expect("an address");
     let port_range = first_port..=first_port + 199;
     let metrics = Some(motet_status::Listen::At(listen));
-    let options = NodeOptions { listen, port_range, io, metrics, ..NodeOptions::default() };
+    let residence_turns = 1;
+    let options = NodeOptions { listen, port_range, io, metrics, residence_turns, ..NodeOptions::default() };
     let node = start(options).await.expect("the node starts");
     let client =
         MediaNodeClient::connect(format!("http://{}", node.address())).await.expect("the node answers");
@@ -279,6 +280,7 @@ async fn metrics_count_what_went_through() {
         sender.send_to(&packet(sequence), local(&allocation, "sender")).expect("sent");
         receive(&receiver);
     }
+    shows(&node, &["motet_relay_residence_seconds_count{worker=\"0\"} 10"]).await;
     sender.send_to(&[0x80, 96], local(&allocation, "sender")).expect("sent");
     let wanted = [
         "motet_received_packets_total{worker=\"0\"} 11",

@@ -103,6 +103,11 @@ impl Inbound {
         self.current.len()
     }
 
+    /// When the messages of the current turn came, and how many datagrams each holds.
+    pub(super) fn arrivals(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.current.iter().map(|run| (run.received.arrived_ns, run.received.datagrams()))
+    }
+
     #[inline]
     pub(super) fn datagrams(&self, index: DatagramsIndex) -> Datagrams<'_> {
         let run = &self.current[index.0 as usize];

@@ -38,7 +38,7 @@ impl UringIo {
         socket: UdpSocket,
         peer: Option<SocketAddr>,
     ) -> io::Result<()> {
-        configure(&socket, &self.options)?;
+        configure(&socket, slot.id(), &self.options)?;
         let descriptor = socket.as_raw_fd();
         let State { to_arm, sockets, .. } = &mut self.state;
         sockets.insert(slot, socket, peer);

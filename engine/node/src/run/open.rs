@@ -56,6 +56,7 @@ pub(super) fn start_workers(
             incoming_cpu: core.map(|core| core as u32),
             gso: options.gso,
             zero_copy: options.zero_copy,
+            residence_turns: options.residence_turns,
             ..IoOptions::default()
         };
         let open = move || {
