@@ -24,7 +24,10 @@ impl Step<'_> {
         let answer = AnnounceResponse { lease_ms: lease_ms as u32, interval_ms: announce_ms as u32 };
         self.reply(request, Ok(Response::Announced(answer)));
         if leaving {
-            return self.lose_node(&id, "has ended in good order");
+            self.lose_node(&id, "has ended in good order");
+            // Nobody is to look for it.
+            self.state.nodes.remove(&id);
+            return;
         }
         let now = self.now.steady_ms;
         let draining = description.draining;

@@ -165,7 +165,9 @@ impl RunningNode {
     }
 
     /// Ends the node: tells control, closes the services, stops the workers.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
+        // First, so that no announcement comes after the farewell.
+        self.tasks.shutdown().await;
         for control in &self.control {
             leave(&self.shared, control, &self.advertised).await;
         }

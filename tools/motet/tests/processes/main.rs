@@ -4,6 +4,7 @@
 
 mod capacity;
 mod commands;
+mod dashboards;
 mod draining;
 mod faults;
 mod ipv6;
