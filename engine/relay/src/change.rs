@@ -27,12 +27,9 @@ impl Relay {
                 check_remote(latch, remote)?;
                 self.leg(leg).ok_or(CommandError::UnknownLeg(leg))?;
                 let unknown = CommandError::UnknownTransport(leg, transport);
-                self.transport_mut(leg, transport).ok_or(unknown)?.latch.set(
-                    latch,
-                    remote,
-                    remote_rtcp,
-                    relatch,
-                );
+                let place = self.transport_mut(leg, transport).ok_or(unknown)?;
+                place.latch.set(latch, remote, remote_rtcp, relatch);
+                self.aim(leg, transport);
                 Ok(())
             }
             Command::AddStream(id, spec) => self.add_stream(id, spec),
@@ -97,7 +94,8 @@ impl Relay {
                 put(&mut self.ports, rtcp.0, used(true));
             }
         }
-        put(&mut self.legs, id.0, Leg::new(spec, now));
+        let leg = Leg::new(spec, now, &mut self.sinks);
+        put(&mut self.legs, id.0, leg);
         self.counts.legs += 1;
         // Spread over the interval by number, so that legs made together do not all report together.
         let phase = id.0.wrapping_mul(0x9e37_79b9) >> 26;
@@ -128,6 +126,7 @@ impl Relay {
             for port in [Some(transport.rtp), transport.rtcp].into_iter().flatten() {
                 self.ports[port.0 as usize] = None;
             }
+            self.sinks.remove(transport.sink);
         }
         self.timers.remove(&(leg.tick_at, Timer::Leg(id)));
         self.counts.legs -= 1;
@@ -198,12 +197,12 @@ impl Relay {
             return Err(CommandError::DuplicateSsrc(spec.ssrc));
         }
         let unknown = CommandError::UnknownTransport(spec.leg, spec.transport);
-        let port = self.transport(spec.leg, spec.transport).ok_or(unknown)?.rtp;
+        let sink = self.transport(spec.leg, spec.transport).ok_or(unknown)?.sink;
         check_payload_map(&spec.payload_map)?;
         let stream = slot_mut(&mut self.streams, spec.stream.0).expect("checked above");
         stream.routes.push(id);
         let timeline = stream.timeline_for(&spec);
-        put(&mut self.routes, id.0, Route::new(&spec, port, timeline));
+        put(&mut self.routes, id.0, Route::new(&spec, sink, timeline));
         let leg = slot_mut(&mut self.legs, spec.leg.0).expect("checked above");
         leg.route_by_ssrc.insert(spec.ssrc, id);
         leg.transports[usize::from(spec.transport)].routes.push(id);

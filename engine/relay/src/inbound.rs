@@ -160,6 +160,7 @@ impl Relay {
         source: std::net::SocketAddr,
         out: &mut Outbox,
     ) {
+        self.aim(used.leg, used.transport);
         self.leg_heard(now, used, source, out);
         let transport =
             self.transport(used.leg, used.transport).expect("a port in use belongs to a transport");

@@ -2,7 +2,8 @@
 
 use crate::latch::Latching;
 use crate::limits::CLOCK_STEP_MIN;
-use crate::{LegId, LegSpec, PortId, RouteId, StreamId};
+use crate::sink::{SinkId, Sinks};
+use crate::{LegId, LegSpec, PortId, RouteId, StreamId, TransportSpec};
 use motet_rtp::{Ntp, Time};
 use std::collections::HashMap;
 
@@ -32,6 +33,8 @@ pub(crate) struct Transport {
     pub(crate) rtp: PortId,
     pub(crate) rtcp: Option<PortId>,
     pub(crate) latch: Latching,
+    /// Its place in the table of sinks, which knows where the latch sends.
+    pub(crate) sink: SinkId,
     /// Intervals until reports are due.
     pub(crate) report_wait: u32,
     /// What the leg publishes here.
@@ -49,19 +52,13 @@ pub(crate) struct PortUse {
 }
 
 impl Leg {
-    pub(crate) fn new(spec: LegSpec, now: Time) -> Leg {
-        let transports = spec.transports.iter().map(|transport| Transport {
-            rtp: transport.rtp,
-            rtcp: transport.rtcp,
-            latch: Latching::new(
-                transport.latch,
-                transport.remote,
-                transport.remote_rtcp,
-                transport.rtcp.is_none(),
-            ),
-            report_wait: 0,
-            streams: Vec::new(),
-            routes: Vec::new(),
+    pub(crate) fn new(spec: LegSpec, now: Time, sinks: &mut Sinks) -> Leg {
+        let transports = spec.transports.iter().map(|transport| {
+            let TransportSpec { rtp, rtcp, remote, remote_rtcp, latch } = *transport;
+            let latch = Latching::new(latch, remote, remote_rtcp, rtcp.is_none());
+            let sink = sinks.add(rtp, latch.destination());
+            let (streams, routes) = (Vec::new(), Vec::new());
+            Transport { rtp, rtcp, latch, sink, report_wait: 0, streams, routes }
         });
         Leg {
             transports: transports.collect(),

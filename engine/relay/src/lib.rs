@@ -31,6 +31,7 @@ mod relay;
 mod report;
 mod route;
 mod shared;
+mod sink;
 pub mod snapshot;
 mod stats;
 mod stream;

@@ -4,6 +4,7 @@ use crate::drop::{DropCounters, DropReason};
 use crate::leg::{Leg, PortUse, Transport};
 use crate::route::Route;
 use crate::shared::{Span, Sums};
+use crate::sink::{SinkId, Sinks};
 use crate::stats::{Counts, RouteStats, StreamStats};
 use crate::stream::{NONE, Stream};
 use crate::timeline::Timeline;
@@ -109,9 +110,8 @@ pub(crate) struct Scratch {
     pub(crate) ended: Vec<StreamId>,
     spans: Vec<Span>,
     jobs: Vec<Job>,
-    /// First and last job by destination port.
-    heads: Vec<(u32, u32)>,
-    destinations: Vec<PortId>,
+    /// Where jobs lead to, in the order they came up.
+    sinks: Vec<SinkId>,
 }
 
 impl Scratch {
@@ -164,6 +164,7 @@ fn emit_own(
 pub struct Relay {
     pub(crate) config: RelayConfig,
     pub(crate) ports: Vec<Option<PortUse>>,
+    pub(crate) sinks: Sinks,
     pub(crate) legs: Vec<Option<Leg>>,
     pub(crate) streams: Vec<Option<Stream>>,
     pub(crate) routes: Vec<Option<Route>>,
@@ -179,6 +180,7 @@ impl Relay {
         Relay {
             config,
             ports: Vec::new(),
+            sinks: Sinks::default(),
             legs: Vec::new(),
             streams: Vec::new(),
             routes: Vec::new(),
@@ -212,7 +214,6 @@ impl Relay {
     /// Gives each route of each stream with packets a job at its destination.
     fn plan(&mut self, now: Time, out: &mut Outbox) {
         let scratch = &mut self.scratch;
-        scratch.heads.resize(self.ports.len(), (NONE, NONE));
         for stream in &scratch.streams {
             let stream = self.streams[stream.0 as usize].as_mut().expect("a stream with packets exists");
             if let Some(shared) = stream.shared.as_mut().filter(|shared| shared.followers > 0) {
@@ -226,26 +227,24 @@ impl Relay {
                 }
                 let index = scratch.jobs.len() as u32;
                 scratch.jobs.push(Job { route: *route_id, next: NONE });
-                let (first, last) = &mut scratch.heads[route.port.0 as usize];
-                if *first == NONE {
-                    *first = index;
-                    scratch.destinations.push(route.port);
+                let sink = self.sinks.at(route.sink);
+                if sink.first_job == NONE {
+                    sink.first_job = index;
+                    scratch.sinks.push(route.sink);
                 } else {
-                    scratch.jobs[*last as usize].next = index;
+                    scratch.jobs[sink.last_job as usize].next = index;
                 }
-                *last = index;
+                sink.last_job = index;
             }
         }
     }
 
     /// Writes each destination's packets, all streams one after another.
     fn emit(&mut self, now: Time, out: &mut Outbox) {
-        for index in 0..self.scratch.destinations.len() {
-            let port = self.scratch.destinations[index];
-            let (mut job, _) = std::mem::replace(&mut self.scratch.heads[port.0 as usize], (NONE, NONE));
-            let used = self.ports[port.0 as usize].expect("routes end at ports in use");
-            let leg = self.legs[used.leg.0 as usize].as_ref().expect("a port in use belongs to a leg");
-            let destination = leg.transports[usize::from(used.transport)].latch.destination();
+        for index in 0..self.scratch.sinks.len() {
+            let sink = self.sinks.at(self.scratch.sinks[index]);
+            let mut job = std::mem::replace(&mut sink.first_job, NONE);
+            let (port, destination) = (sink.port, sink.destination);
             if let Some(destination) = destination {
                 out.begin_run(port, destination);
             }
@@ -256,7 +255,7 @@ impl Relay {
             }
             out.end_run();
         }
-        self.scratch.destinations.clear();
+        self.scratch.sinks.clear();
         self.scratch.jobs.clear();
         for stream in self.scratch.streams.drain(..) {
             if let Some(stream) = &mut self.streams[stream.0 as usize] {
@@ -367,6 +366,15 @@ impl Relay {
 
     pub(crate) fn transport(&self, leg: LegId, transport: u8) -> Option<&Transport> {
         self.leg(leg)?.transports.get(usize::from(transport))
+    }
+
+    /// Lets a transport's media go where its latch now says. To be called after every change of that.
+    pub(crate) fn aim(&mut self, leg: LegId, transport: u8) {
+        let (sink, destination) = {
+            let place = self.transport(leg, transport).expect("the caller looked it up");
+            (place.sink, place.latch.destination())
+        };
+        self.sinks.at(sink).destination = destination;
     }
 
     pub(crate) fn transport_mut(&mut self, leg: LegId, transport: u8) -> Option<&mut Transport> {

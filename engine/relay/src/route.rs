@@ -3,9 +3,10 @@
 mod snapshot;
 
 use crate::shared::Sums;
+use crate::sink::SinkId;
 use crate::stream::Stream;
 use crate::timeline::Timeline;
-use crate::{LegId, PortId, RouteSpec, StreamId};
+use crate::{LegId, RouteSpec, StreamId};
 use motet_rtp::rtp::FIXED_HEADER_BYTES;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ pub(crate) struct Route {
     pub(crate) bytes: u64,
     /// Payload alone (RFC 3550 section 6.4.1).
     pub(crate) octets: u64,
-    pub(crate) port: PortId,
+    pub(crate) sink: SinkId,
     pub(crate) stream: StreamId,
     pub(crate) leg: LegId,
     pub(crate) transport: u8,
@@ -43,7 +44,7 @@ pub(crate) struct HeardLoss {
 }
 
 impl Route {
-    pub(crate) fn new(spec: &RouteSpec, port: PortId, timeline: Option<Box<Timeline>>) -> Route {
+    pub(crate) fn new(spec: &RouteSpec, sink: SinkId, timeline: Option<Box<Timeline>>) -> Route {
         Route {
             active: spec.active,
             ssrc: spec.ssrc,
@@ -51,7 +52,7 @@ impl Route {
             packets: 0,
             bytes: 0,
             octets: 0,
-            port,
+            sink,
             stream: spec.stream,
             leg: spec.leg,
             transport: spec.transport,

@@ -400,7 +400,7 @@ impl Leg {
 
 impl Transport {
     fn snapshot(&self) -> TransportSnapshot {
-        let Transport { rtp, rtcp, latch, report_wait, streams, routes } = self;
+        let Transport { rtp, rtcp, latch, sink: _, report_wait, streams, routes } = self;
         TransportSnapshot {
             rtp: *rtp,
             rtcp: *rtcp,

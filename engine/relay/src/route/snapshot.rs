@@ -1,9 +1,10 @@
 //! A route, written down and taken up again.
 
 use super::{HeardLoss, NO_STREAM, Route};
+use crate::RouteId;
+use crate::sink::SinkId;
 use crate::snapshot::RouteSnapshot;
 use crate::timeline::Timeline;
-use crate::{PortId, RouteId};
 
 impl Route {
     pub(crate) fn snapshot(&self, id: RouteId) -> RouteSnapshot {
@@ -15,7 +16,7 @@ impl Route {
             bytes,
             octets,
             // The transport tells it.
-            port: _,
+            sink: _,
             stream,
             leg,
             transport,
@@ -42,8 +43,8 @@ impl Route {
         }
     }
 
-    /// The route at this port of its leg. None: its payload types cannot be sent.
-    pub(crate) fn restore(from: &RouteSnapshot, port: PortId) -> Option<Route> {
+    /// The route; its sink is to be set. None: its payload types cannot be sent.
+    pub(crate) fn restore(from: &RouteSnapshot) -> Option<Route> {
         let timeline = match &from.timeline {
             Some(timeline) => Some(Box::new(Timeline::restore(timeline, from.ssrc)?)),
             None => None,
@@ -55,7 +56,7 @@ impl Route {
             packets: from.packets,
             bytes: from.bytes,
             octets: from.octets,
-            port,
+            sink: SinkId::UNSET,
             stream: from.stream.unwrap_or(NO_STREAM),
             leg: from.leg,
             transport: from.transport,

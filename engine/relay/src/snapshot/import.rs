@@ -7,6 +7,7 @@ use crate::leg::{Leg, PortUse, Transport};
 use crate::limits::{LEGS_MAX, PORTS_MAX, ROUTES_MAX, STREAMS_MAX, TRANSPORTS_PER_LEG_MAX};
 use crate::relay::{Relay, RelayConfig, Timer};
 use crate::route::Route;
+use crate::sink::SinkId;
 use crate::stream::Stream;
 use crate::{LegId, PortId, RouteId, StreamId};
 use std::collections::{HashMap, HashSet};
@@ -47,7 +48,10 @@ impl Relay {
     /// between batches.
     pub fn add_part(&mut self, part: &Part) -> Result<(), ImportError> {
         let ready = Import::new(self, part).check()?;
-        for (id, leg) in ready.legs {
+        for (id, mut leg) in ready.legs {
+            for transport in &mut leg.transports {
+                transport.sink = self.sinks.add(transport.rtp, transport.latch.destination());
+            }
             for (index, transport) in leg.transports.iter().enumerate() {
                 let used = |rtcp_only| PortUse { leg: id, transport: index as u8, rtcp_only };
                 put(&mut self.ports, transport.rtp.0, used(false));
@@ -66,8 +70,9 @@ impl Relay {
             put(&mut self.streams, id.0, stream);
             self.counts.streams += 1;
         }
-        for (id, route) in ready.routes {
+        for (id, mut route) in ready.routes {
             let leg = self.legs[route.leg.0 as usize].as_mut().expect("checked: its leg is in the part");
+            route.sink = leg.transports[usize::from(route.transport)].sink;
             leg.route_by_ssrc.insert(route.ssrc, id);
             put(&mut self.routes, id.0, route);
             self.counts.routes += 1;
@@ -82,8 +87,6 @@ struct Import<'a> {
     part: &'a Part,
     streams: HashMap<StreamId, &'a StreamSnapshot>,
     routes: HashMap<RouteId, &'a RouteSnapshot>,
-    /// RTP port of each transport.
-    ports: HashMap<(LegId, u8), PortId>,
     /// What transports and streams list, to find what is listed twice or nowhere.
     streams_listed: HashSet<StreamId>,
     routes_listed: HashSet<RouteId>,
@@ -106,7 +109,6 @@ impl<'a> Import<'a> {
             part,
             streams: part.streams.iter().map(|stream| (stream.id, stream)).collect(),
             routes: part.routes.iter().map(|route| (route.id, route)).collect(),
-            ports: HashMap::new(),
             streams_listed: HashSet::new(),
             routes_listed: HashSet::new(),
             routes_carried: HashSet::new(),
@@ -161,7 +163,6 @@ impl<'a> Import<'a> {
                     return Err(wrong("its port is in use or its number too high"));
                 }
             }
-            self.ports.insert((from.id, index), place.rtp);
             for id in &place.streams {
                 let here = |stream: &&StreamSnapshot| (stream.leg, stream.transport) == (from.id, index);
                 if self.streams.get(id).is_none_or(|s| !here(s)) || !self.streams_listed.insert(*id) {
@@ -179,6 +180,7 @@ impl<'a> Import<'a> {
                 rtcp: place.rtcp,
                 latch: Latching::restore(&place.latch, place.rtcp.is_none())
                     .ok_or_else(|| wrong("its latch makes no sense"))?,
+                sink: SinkId::UNSET,
                 report_wait: place.report_wait,
                 streams: place.streams.clone(),
                 routes: place.routes.clone(),
@@ -238,7 +240,6 @@ impl<'a> Import<'a> {
         if from.stream.is_none() && from.timeline.is_none() {
             return Err(wrong("has neither a stream nor a timeline"));
         }
-        let port = self.ports[&(from.leg, from.transport)];
-        Route::restore(from, port).ok_or_else(|| wrong("its payload types cannot be sent"))
+        Route::restore(from).ok_or_else(|| wrong("its payload types cannot be sent"))
     }
 }
