@@ -27,6 +27,7 @@ pub mod routing;
 pub mod topology;
 
 mod announce;
+mod claims;
 mod drain;
 mod ending;
 mod events;

@@ -43,6 +43,12 @@ pub struct NodeOptions {
     #[arg(long, value_name = "FIRST-LAST", default_value = "20000-29999", value_parser = port_range)]
     pub port_range: RangeInclusive<u16>,
 
+    /// Let all legs of a worker share one UDP port, for places where no range of ports can be opened: PORT
+    /// for the first worker, PORT + 1 for the next, and so on, at each --media-ip. Participants are told
+    /// apart by their address or SSRC, so that control has to know one of them
+    #[arg(long, value_name = "PORT", conflicts_with = "port_range", value_parser = clap::value_parser!(u16).range(1..))]
+    pub shared_port: Option<u16>,
+
     /// How packets are carried: auto takes io_uring where it can be had, and says why when not
     #[arg(long, value_name = "auto|uring|mmsg", default_value = "auto", value_parser = io_choice)]
     pub io: IoChoice,

@@ -8,14 +8,15 @@
 //! ports changes is made anew, on the ports that it still has.
 
 use crate::error::NodeError;
-use crate::model::{Leg, RouteKey, Spec};
+use crate::model::{Leg, Medium, RouteKey, Spec};
 use crate::routing::{Routes, Wanted};
 use compare::{same_port, same_ports, same_stream, stream_spec};
-use motet_relay::{Command, LegId, LegSpec, PortId, RouteId, RouteSpec, StreamId, TransportSpec};
+use motet_relay::{Command, LegId, PortId, RouteId, RouteSpec, StreamId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 mod compare;
+mod legs;
 mod trunks;
 
 pub(crate) use trunks::OTHER_END;
@@ -60,6 +61,8 @@ pub struct HeldPorts {
     pub rtp: (PortId, SocketAddr),
     /// For RTCP; none when multiplexed.
     pub rtcp: Option<(PortId, SocketAddr)>,
+    /// All legs of the worker have it: it is neither taken nor closed with one of them.
+    pub shared: bool,
 }
 
 /// A route on its worker.
@@ -196,7 +199,8 @@ impl<'a> Planner<'a> {
 
     fn find_kept_legs(&mut self) {
         for (id, leg) in &self.new.legs {
-            if self.held.legs.contains_key(id) && self.old_leg(id).is_some_and(|old| same_ports(old, leg)) {
+            let stays = self.old_leg(id).is_some_and(|old| same_ports(old, leg));
+            if self.held.legs.contains_key(id) && stays && !self.changes_places(id, leg) {
                 self.kept.insert(id);
             }
         }
@@ -275,92 +279,12 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn add_legs(&mut self) -> Result<(), NodeError> {
-        // Legs that were here before stay where their ports are; new ones come after them.
-        let mut legs: BTreeMap<usize, u32> = BTreeMap::new();
-        for held in self.held.legs.iter().filter_map(|(id, held)| self.new.legs.get(id).map(|_| held)) {
-            *legs.entry(held.worker).or_default() += 1;
-        }
-        for (id, leg) in &self.new.legs {
-            let held = if self.kept.contains(id.as_str()) {
-                self.move_remotes(id, leg);
-                self.held.legs[id].clone()
-            } else {
-                self.add_leg(id, leg, &mut legs)?
-            };
-            self.plan.next.legs.insert(id.clone(), held);
-        }
-        Ok(())
-    }
-
-    fn move_remotes(&mut self, id: &str, leg: &Leg) {
-        let old = self.old_leg(id).expect("a kept leg was there before");
-        for (index, (before, after)) in old.transports.iter().zip(&leg.transports).enumerate() {
-            if before == after {
-                continue;
-            }
-            let held = &self.held.legs[id];
-            let command = Command::SetRemote {
-                leg: held.id,
-                transport: index as u8,
-                remote: after.remote,
-                remote_rtcp: after.remote_rtcp,
-                latch: after.latch,
-                relatch: before.latch_generation != after.latch_generation,
-            };
-            self.plan.command(held.worker, command);
-        }
-    }
-
-    fn add_leg(
-        &mut self,
-        id: &str,
-        leg: &Leg,
-        legs: &mut BTreeMap<usize, u32>,
-    ) -> Result<HeldLeg, NodeError> {
-        let before = self.old_leg(id).zip(self.held.legs.get(id));
-        let worker = match before {
-            Some((_, held)) => held.worker,
-            None => {
-                let worker = self.resources.worker(legs);
-                *legs.entry(worker).or_default() += 1;
-                worker
-            }
-        };
-        let mut ports = Vec::new();
-        let mut transports = Vec::new();
-        for transport in &leg.transports {
-            let known = before.and_then(|(old, held)| {
-                let index = old.transports.iter().position(|old| same_port(old, transport))?;
-                Some(held.ports[index].clone())
-            });
-            let held = match known {
-                Some(held) => held,
-                None => self.resources.ports(worker, transport.ipv6, transport.rtcp_mux)?,
-            };
-            transports.push(TransportSpec {
-                rtp: held.rtp.0,
-                rtcp: held.rtcp.map(|(port, _)| port),
-                remote: transport.remote,
-                remote_rtcp: transport.remote_rtcp,
-                latch: transport.latch,
-            });
-            ports.push(held);
-        }
-        let held = HeldLeg {
-            worker,
-            id: self.resources.leg(worker)?,
-            report_ssrc: before.map_or_else(|| self.resources.random(), |(_, held)| held.report_ssrc),
-            ports,
-        };
-        let spec = LegSpec { cname: leg.cname.clone(), report_ssrc: held.report_ssrc, transports };
-        self.plan.command(worker, Command::AddLeg(held.id, spec));
-        Ok(held)
-    }
-
     fn add_streams(&mut self) -> Result<(), NodeError> {
         for (id, leg) in &self.new.legs {
-            for medium in leg.media.iter().filter(|medium| medium.sends) {
+            // At a shared port, what has an SSRC makes room for what has none.
+            let mut sent: Vec<&Medium> = leg.media.iter().filter(|medium| medium.sends).collect();
+            sent.sort_by_key(|medium| medium.ssrc.is_none());
+            for medium in sent {
                 let key = (id.clone(), medium.id.clone());
                 let stream = if self.stream_stays(id, &medium.id) {
                     self.held.streams[&key]

@@ -19,6 +19,8 @@ pub(crate) struct WorkerIds {
     pub(crate) streams: IdPool,
     pub(crate) routes: IdPool,
     pub(crate) ports: IdPool,
+    /// One for each pool, if legs share the worker's ports.
+    pub(crate) shared: Vec<HeldPorts>,
 }
 
 /// Takes numbers and ports, and remembers them until they are kept or given back.
@@ -58,7 +60,7 @@ pub(crate) fn give_back(ids: &mut [WorkerIds], pools: &mut [PortPool], released:
     released.streams.iter().for_each(|(worker, id)| ids[*worker].streams.give_back(id.0));
     released.routes.iter().for_each(|(worker, id)| ids[*worker].routes.give_back(id.0));
     released.trunk_ports.iter().for_each(|(worker, id)| ids[*worker].ports.give_back(id.0));
-    for (worker, ports) in released.ports {
+    for (worker, ports) in released.ports.into_iter().filter(|(_, ports)| !ports.shared) {
         pools[ports.pool].give_back(ports.base);
         ids[worker].ports.give_back(ports.rtp.0.0);
         if let Some((port, _)) = ports.rtcp {
@@ -118,6 +120,9 @@ impl Resources for Taker<'_> {
                 format!("this node has no {family} media address (--media-ip)"),
             ));
         };
+        if let Some(shared) = self.ids[worker].shared.get(pool) {
+            return Ok(shared.clone());
+        }
         let ports = &mut self.pools[pool];
         let pair = ports.take(rtcp_mux).map_err(|error| NodeError::Exhausted {
             field: field.to_owned(),
@@ -143,7 +148,7 @@ impl Resources for Taker<'_> {
             address.set_port(pair.base + 1);
             (port, address)
         });
-        let held = HeldPorts { pool, base: pair.base, rtp: (rtp, pair.rtp_address), rtcp };
+        let held = HeldPorts { pool, base: pair.base, rtp: (rtp, pair.rtp_address), rtcp, shared: false };
         self.taken.ports.push((worker, held.clone()));
         Ok(held)
     }

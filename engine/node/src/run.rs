@@ -32,7 +32,8 @@ mod handover;
 mod open;
 
 use handover::{
-    ask, handover_path, inherited, open_place, relaunch_when_asked, serve_status, take, wait_for_successor,
+    ask, ensure_together, handover_path, inherited, open_place, relaunch_when_asked, serve_status, take,
+    wait_for_successor,
 };
 use open::{open_pools, raise_descriptor_limit, start_workers};
 
@@ -232,6 +233,7 @@ pub fn bind(options: &NodeOptions) -> Result<()> {
 /// Starts a node, or takes a running one over, and returns when it serves.
 pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     raise_descriptor_limit();
+    ensure_together(&options)?;
     let taken = if options.take_over { Some(ask(&options).await?) } else { None };
     let base = Base::lay(&options, taken).await?;
     let Base { listener, address, events_out, died, metrics, place, shared, events } = base;
@@ -289,7 +291,11 @@ impl Base {
         let (listener, node_id, boot_id) = who(options, inheritance.as_ref()).await?;
         let address = listener.local_addr().context("the listener has no address")?;
         let pools = open_pools(options)?;
-        let ports_max = pools.iter().map(|pool| 2 * pool.pairs() as u32).sum();
+        // Any number of legs fit a port that they share.
+        let ports_max = match options.shared_port {
+            Some(_) => 0,
+            None => pools.iter().map(|pool| 2 * pool.pairs() as u32).sum(),
+        };
         let (events_in, events_out) = mpsc::channel(EVENTS_WAITING_MAX);
         let (died_in, died) = mpsc::channel(1);
         let paused = inheritance.is_some();
@@ -297,7 +303,7 @@ impl Base {
         let (io_backend, io_reason, workers) =
             start_workers(options, &binding, (paused, clock), &events_in, &died_in)?;
         options.card_warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-        tracing::info!(%node_id, %address, io = io_backend, reason = %io_reason, workers = workers.len(), "node starts");
+        let count = workers.len();
 
         let events = Events::new(node_id.clone(), boot_id.clone());
         let gauges = workers.iter().map(Worker::gauge).collect();
@@ -314,9 +320,13 @@ impl Base {
             // Only now: a successor that fails must leave the socket to the running node.
             place = path.map(|path| Place::inherit(&path, successors));
         } else {
+            if let Some(port) = options.shared_port {
+                state.share_ports(port).await?;
+            }
             metrics = options.metrics;
             place = path.and_then(|path| open_place(&path));
         }
+        tracing::info!(%node_id, %address, io = io_backend, reason = %io_reason, workers = count, "node starts");
         let shared = Arc::new(Shared {
             node_id,
             boot_id,

@@ -3,6 +3,7 @@
 //! Every call is checked and planned first, with everything it needs taken; only then is the worker told.
 //! A call that fails gives back what it took and has changed nothing.
 
+use crate::claims::Claims;
 use crate::ending::Ending;
 use crate::error::NodeError;
 use crate::events::Events;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 mod inherit;
 mod patch;
+mod shared;
 mod view;
 
 /// A conference that runs here.
@@ -50,6 +52,8 @@ pub(crate) struct State {
     ids: Vec<WorkerIds>,
     loads: Vec<WorkerLoad>,
     limits: Limits,
+    /// Who is who at shared ports; none: every leg has ports of its own.
+    claims: Option<Claims>,
     /// Epoch and revision of conferences that ended lately, so that a late copy of an old request does
     /// not bring one back.
     ended: HashMap<String, (u64, u64)>,
@@ -77,6 +81,7 @@ impl State {
             limits,
             workers,
             conferences: BTreeMap::new(),
+            claims: None,
             taken_over: false,
             ending,
             pools,
@@ -159,6 +164,9 @@ impl State {
         let revision = running.revision;
         self.carry_out(Opened::new(), plan).await?;
         let running = self.conferences.remove(id).expect("it was there, and only this call holds the state");
+        if let Some(claims) = &mut self.claims {
+            claims.remove(&running.spec);
+        }
         self.forget_names(&running);
         self.account(&running.held, &Holdings::default());
         self.remember_ended(id, epoch, revision);
@@ -184,6 +192,9 @@ impl State {
         epoch: u64,
         revision: u64,
     ) -> Result<wire::ConferenceAllocation, NodeError> {
+        if let Some(claims) = &self.claims {
+            claims.check(&spec)?;
+        }
         let id = spec.id.clone();
         let nothing = Holdings::default();
         let running = self.conferences.get(&id);
@@ -202,6 +213,9 @@ impl State {
 
         let before = self.conferences.remove(&id);
         self.account(before.as_ref().map_or(&Holdings::default(), |before| &before.held), &next);
+        if let Some(claims) = &mut self.claims {
+            claims.put(before.as_ref().map(|before| &before.spec), &spec);
+        }
         if let Some(before) = &before {
             self.forget_names(before);
             for leg in before.held.legs.keys().filter(|leg| !next.legs.contains_key(*leg)) {
@@ -319,8 +333,8 @@ impl State {
 type Opened = BTreeMap<usize, Vec<(SocketId, std::net::UdpSocket)>>;
 
 fn sockets(ports: &HeldPorts) -> impl Iterator<Item = SocketId> {
-    let rtcp = ports.rtcp.map(|(port, _)| SocketId(port.0));
-    std::iter::once(SocketId(ports.rtp.0.0)).chain(rtcp)
+    let own = [Some(ports.rtp), ports.rtcp].into_iter().filter(|_| !ports.shared);
+    own.flatten().map(|(port, _)| SocketId(port.0))
 }
 
 fn stale_epoch(id: &str, given: u64, known: u64, what: &'static str) -> NodeError {

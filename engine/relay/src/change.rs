@@ -1,8 +1,8 @@
 //! Commands: checked first, then applied. A refused command has changed nothing.
 
-use crate::leg::{Leg, PortUse};
+use crate::leg::Leg;
 use crate::limits::{
-    CLOCK_HZ_END, LEGS_MAX, PAYLOAD_TYPES_MAX, PORTS_MAX, ROUTES_MAX, STREAMS_MAX, TRANSPORTS_PER_LEG_MAX,
+    CLOCK_HZ_END, LEGS_MAX, PAYLOAD_TYPES_MAX, ROUTES_MAX, STREAMS_MAX, TRANSPORTS_PER_LEG_MAX,
 };
 use crate::relay::{Relay, Timer};
 use crate::route::{NO_STREAM, Route};
@@ -21,15 +21,19 @@ impl Relay {
     /// Applies a command, between batches. What it makes (BYE, key-frame requests) is appended to `out`.
     pub fn handle_command(&mut self, now: Time, command: Command, out: &mut Outbox) -> Changed {
         match command {
+            Command::SharePort(id) => self.share_port(id),
             Command::AddLeg(id, spec) => self.add_leg(now, id, spec),
             Command::RemoveLeg(id) => self.remove_leg(id, out),
             Command::SetRemote { leg, transport, remote, remote_rtcp, latch, relatch } => {
                 check_remote(latch, remote)?;
                 self.leg(leg).ok_or(CommandError::UnknownLeg(leg))?;
                 let unknown = CommandError::UnknownTransport(leg, transport);
-                let place = self.transport_mut(leg, transport).ok_or(unknown)?;
+                let port = self.transport(leg, transport).ok_or(unknown)?.rtp;
+                self.check_shared_remote(leg, port, remote, remote_rtcp)?;
+                self.check_can_be_found(leg, transport, remote)?;
+                let place = self.transport_mut(leg, transport).expect("it was there a moment ago");
                 place.latch.set(latch, remote, remote_rtcp, relatch);
-                self.aim(leg, transport);
+                self.settle(leg, transport);
                 Ok(())
             }
             Command::AddStream(id, spec) => self.add_stream(id, spec),
@@ -75,27 +79,16 @@ impl Relay {
         if spec.cname.is_empty() || spec.cname.len() > 255 {
             return Err(CommandError::OutOfRange { field: "cname", why: "has 1 to 255 bytes" });
         }
-        let mut ports = BTreeSet::new();
+        let mut taken = Vec::new();
         for transport in &spec.transports {
             check_remote(transport.latch, transport.remote)?;
-            for port in [Some(transport.rtp), transport.rtcp].into_iter().flatten() {
-                if port.0 as usize >= PORTS_MAX {
-                    return Err(CommandError::Limit("ports"));
-                }
-                if slot(&self.ports, port.0).is_some() || !ports.insert(port) {
-                    return Err(CommandError::PortInUse(port));
-                }
-            }
+            self.check_ports(id, transport, &mut taken)?;
         }
-        for (index, transport) in spec.transports.iter().enumerate() {
-            let used = |rtcp_only| PortUse { leg: id, transport: index as u8, rtcp_only };
-            put(&mut self.ports, transport.rtp.0, used(false));
-            if let Some(rtcp) = transport.rtcp {
-                put(&mut self.ports, rtcp.0, used(true));
-            }
-        }
+        self.take_ports(id, &spec);
+        let transports = spec.transports.len() as u8;
         let leg = Leg::new(spec, now, &mut self.sinks);
         put(&mut self.legs, id.0, leg);
+        (0..transports).for_each(|transport| self.settle(id, transport));
         self.counts.legs += 1;
         // Spread over the interval by number, so that legs made together do not all report together.
         let phase = id.0.wrapping_mul(0x9e37_79b9) >> 26;
@@ -121,13 +114,9 @@ impl Relay {
         for stream in streams {
             self.forget_stream(stream);
         }
+        self.give_back_ports(id);
         let leg = self.legs[id.0 as usize].take().expect("it was there a moment ago");
-        for transport in &leg.transports {
-            for port in [Some(transport.rtp), transport.rtcp].into_iter().flatten() {
-                self.ports[port.0 as usize] = None;
-            }
-            self.sinks.remove(transport.sink);
-        }
+        leg.transports.iter().for_each(|transport| self.sinks.remove(transport.sink));
         self.timers.remove(&(leg.tick_at, Timer::Leg(id)));
         self.counts.legs -= 1;
         Ok(())
@@ -144,7 +133,10 @@ impl Relay {
             return Err(CommandError::DuplicateSsrc(ssrc));
         }
         let numbers = check_payload_types(&spec.payload_types)?;
-        for other in &transport.streams {
+        self.check_shared_stream(&spec)?;
+        // Only a shared port has several transports of one leg.
+        let here = self.leg(spec.leg).into_iter().flat_map(|leg| &leg.transports);
+        for other in here.filter(|other| other.rtp == transport.rtp).flat_map(|place| &place.streams) {
             let other = &slot(&self.streams, other.0).expect("a transport lists existing streams").spec;
             match (other.ssrc, spec.ssrc) {
                 (Some(first), Some(second)) if first == second => {
@@ -160,6 +152,7 @@ impl Relay {
             }
         }
         self.transport_mut(spec.leg, spec.transport).expect("it was there a moment ago").streams.push(id);
+        self.declare_ssrc(&spec, true);
         put(&mut self.streams, id.0, Stream::new(spec));
         self.counts.streams += 1;
         Ok(())
@@ -183,6 +176,7 @@ impl Relay {
     /// Removes a stream, which no route carries any more, and its timer.
     fn forget_stream(&mut self, id: StreamId) {
         let stream = self.streams[id.0 as usize].take().expect("the caller looked it up");
+        self.declare_ssrc(&stream.spec, false);
         if let Some(due) = stream.key_frames.timer {
             self.timers.remove(&(due, Timer::KeyFrame(id)));
         }

@@ -45,13 +45,16 @@ pub enum Latch {
 /// One RTP port of a leg and its RTCP port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransportSpec {
-    /// Port for RTP (and RTCP, when `rtcp` is none). A port belongs to one transport.
+    /// Port for RTP (and RTCP, when `rtcp` is none). It belongs to one transport, unless it is shared
+    /// ([`Command::SharePort`]).
     pub rtp: PortId,
-    /// Port for RTCP; none: multiplexed on `rtp` (RFC 5761).
+    /// Port for RTCP; none: multiplexed on `rtp` (RFC 5761), as it must be at a shared port.
     pub rtcp: Option<PortId>,
-    /// Where to send; none until packets come. Required for all but [`Latch::Symmetric`].
+    /// Where to send; none until packets come. Required for all but [`Latch::Symmetric`]. At a shared port, no
+    /// other leg has this one; without it, streams need SSRCs.
     pub remote: Option<SocketAddr>,
-    /// Where to send RTCP; none: the remote port + 1, or the RTP address when multiplexed.
+    /// Where to send RTCP; none: the remote port + 1, or the RTP address when multiplexed, as it must be at
+    /// a shared port.
     pub remote_rtcp: Option<SocketAddr>,
     /// Policy for sources.
     pub latch: Latch,
@@ -87,9 +90,11 @@ pub struct StreamSpec {
     pub transport: u8,
     /// What it carries.
     pub kind: Kind,
-    /// Fixed SSRC; none: learnt from packets.
+    /// Fixed SSRC; none: learnt from packets. Unique at a shared port, where packets from unknown addresses
+    /// are told apart by it.
     pub ssrc: Option<u32>,
-    /// At least one. Unique among the streams of the transport, unless both streams have an SSRC.
+    /// At least one. Unique among the streams of the transport (and of the leg's other transports at the same
+    /// shared port), unless both streams have an SSRC.
     pub payload_types: Vec<PayloadType>,
 }
 
@@ -124,6 +129,8 @@ pub struct RouteSpec {
 /// A change, applied between batches. A refused command has changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// Makes a free port one that legs share, for as long as the relay lives (`docs/shared-port.md`).
+    SharePort(PortId),
     /// Adds a leg.
     AddLeg(LegId, LegSpec),
     /// Removes a leg, its streams, and every route from or to it. Receivers are told BYE.
@@ -191,6 +198,12 @@ pub enum CommandError {
     /// Two streams of a transport cannot be told apart.
     #[error("payload type {0} is used by two streams of one transport without SSRCs")]
     AmbiguousPayloadType(u8),
+    /// The remote address is another leg's at the same shared port.
+    #[error("address {0} belongs to another leg at the shared port")]
+    AddressInUse(SocketAddr),
+    /// The SSRC was declared by another stream at the same shared port.
+    #[error("ssrc {0:#010x} belongs to another stream at the shared port")]
+    SsrcInUse(u32),
     /// The SSRC is used by another route or stream of the leg.
     #[error("ssrc {0:#010x} is in use in the leg")]
     DuplicateSsrc(u32),

@@ -37,6 +37,10 @@ reasons! {
     NotRtp = "not_rtp",
     /// The port belongs to no leg (any more).
     UnknownPort = "unknown_port",
+    /// At a shared port, from an address and under an SSRC that are no leg's.
+    UnknownSource = "unknown_source",
+    /// At a shared port, under the SSRC of one leg from the address of another.
+    AddressTaken = "address_taken",
     /// RTP at a port for RTCP alone.
     RtpAtRtcpPort = "rtp_at_rtcp_port",
     /// From a source that is not the leg's.

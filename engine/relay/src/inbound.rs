@@ -1,9 +1,9 @@
 //! From datagrams to packets of streams: demultiplexing, latching, checking.
 
 use crate::drop::DropReason;
-use crate::latch::{Claim, Judgement};
-use crate::leg::PortUse;
+use crate::latch::{Claim, Heard, Judgement};
 use crate::limits::ROAMING_DISTANCE_MAX;
+use crate::port::{Port, PortUse};
 use crate::relay::{Inbound, Relay, Sorted};
 use crate::stream::{Arrival, NONE};
 use crate::{Event, Outbox, Payload, StreamId};
@@ -14,40 +14,68 @@ use motet_rtp::rtp::{FIXED_HEADER_BYTES, FixedHeader, RtpError};
 impl Relay {
     /// Puts each datagram of a run to its stream's list, or handles it as RTCP.
     pub(crate) fn sort(&mut self, now: Time, index: u32, run: Inbound<'_>, out: &mut Outbox) {
-        let segment_bytes = run.segment_bytes.max(1);
-        let used = self.ports.get(run.port.0 as usize).copied().flatten();
+        let port = self.port(run.port);
         // An empty datagram is a datagram, too.
         if run.bytes.is_empty() {
             self.counts.packets_in += 1;
-            self.drops.add(if used.is_some() { DropReason::TooShort } else { DropReason::UnknownPort }, 1);
+            let unknown = matches!(port, Port::Free);
+            self.drops.add(if unknown { DropReason::UnknownPort } else { DropReason::TooShort }, 1);
             return;
         }
-        let Some(used) = used else {
-            let datagrams = run.bytes.len().div_ceil(segment_bytes) as u64;
-            self.counts.packets_in += datagrams;
-            self.drops.add(DropReason::UnknownPort, datagrams);
-            return;
-        };
-        let mut offset = 0;
-        for datagram in run.bytes.chunks(segment_bytes) {
-            self.counts.packets_in += 1;
-            match classify(datagram) {
-                PacketClass::Rtp if used.rtcp_only => self.drops.add(DropReason::RtpAtRtcpPort, 1),
-                PacketClass::Rtp => {
-                    let at = Payload { inbound: index, offset, len: datagram.len() as u32 };
-                    if let Err(reason) = self.sort_rtp(now, used, &run, at, out) {
-                        self.drops.add(reason, 1);
-                    }
-                }
-                PacketClass::Rtcp => self.handle_rtcp(now, used, run.source, datagram, out),
-                PacketClass::Stun => self.drops.add(DropReason::Stun, 1),
-                PacketClass::Dtls => self.drops.add(DropReason::Dtls, 1),
-                PacketClass::TooShort => self.drops.add(DropReason::TooShort, 1),
-                // Version 1 and 3 of RTP begin with 64 to 127 and 192 to 255.
-                PacketClass::Other if datagram[0] >= 64 => self.drops.add(DropReason::BadVersion, 1),
-                PacketClass::Other => self.drops.add(DropReason::NotRtp, 1),
+        match port {
+            Port::Own(used) => {
+                self.each_datagram(index, run, |relay, at, _| relay.take(now, used, &run, at, out));
             }
+            Port::Shared(shared) => self.sort_shared(now, index, shared, run, out),
+            Port::Free => {
+                let datagrams = run.bytes.len().div_ceil(run.segment_bytes.max(1)) as u64;
+                self.counts.packets_in += datagrams;
+                self.drops.add(DropReason::UnknownPort, datagrams);
+            }
+        }
+    }
+
+    /// Counts and visits the datagrams of a run.
+    #[inline]
+    pub(crate) fn each_datagram(
+        &mut self,
+        index: u32,
+        run: Inbound<'_>,
+        mut visit: impl FnMut(&mut Relay, Payload, &[u8]),
+    ) {
+        let mut offset = 0;
+        for datagram in run.bytes.chunks(run.segment_bytes.max(1)) {
+            self.counts.packets_in += 1;
+            visit(self, Payload { inbound: index, offset, len: datagram.len() as u32 }, datagram);
             offset += datagram.len() as u32;
+        }
+    }
+
+    /// Takes a datagram of a transport.
+    #[inline]
+    pub(crate) fn take(
+        &mut self,
+        now: Time,
+        used: PortUse,
+        run: &Inbound<'_>,
+        at: Payload,
+        out: &mut Outbox,
+    ) {
+        let datagram = &run.bytes[at.offset as usize..][..at.len as usize];
+        match classify(datagram) {
+            PacketClass::Rtp if used.rtcp_only => self.drops.add(DropReason::RtpAtRtcpPort, 1),
+            PacketClass::Rtp => {
+                if let Err(reason) = self.sort_rtp(now, used, run, at, out) {
+                    self.drops.add(reason, 1);
+                }
+            }
+            PacketClass::Rtcp => self.handle_rtcp(now, used, run.source, datagram, out),
+            PacketClass::Stun => self.drops.add(DropReason::Stun, 1),
+            PacketClass::Dtls => self.drops.add(DropReason::Dtls, 1),
+            PacketClass::TooShort => self.drops.add(DropReason::TooShort, 1),
+            // Version 1 and 3 of RTP begin with 64 to 127 and 192 to 255.
+            PacketClass::Other if datagram[0] >= 64 => self.drops.add(DropReason::BadVersion, 1),
+            PacketClass::Other => self.drops.add(DropReason::NotRtp, 1),
         }
     }
 
@@ -67,12 +95,14 @@ impl Relay {
         })?;
         let leg = self.legs[used.leg.0 as usize].as_mut().expect("a port in use belongs to a leg");
         let transport = &mut leg.transports[usize::from(used.transport)];
-        if !transport.latch.hear(now, run.source) {
-            self.judge_source(now, used, run, &header, out)?;
-        } else if leg.silent {
-            self.leg_heard(now, used, run.source, out);
-        } else {
-            leg.heard = now;
+        match transport.latch.hear(now, run.source) {
+            Heard::Other => self.judge_source(now, used, run, &header, out)?,
+            Heard::Locked if !leg.silent => leg.heard = now,
+            Heard::Locked => self.leg_heard(now, used, run.source, out),
+            Heard::Revived => {
+                self.aim(used.leg, used.transport);
+                self.leg_heard(now, used, run.source, out);
+            }
         }
         let (id, clock_hz) = self.find_stream(used, &header)?;
         let stream = self.streams[id.0 as usize].as_mut().expect("a transport lists existing streams");
@@ -160,7 +190,7 @@ impl Relay {
         source: std::net::SocketAddr,
         out: &mut Outbox,
     ) {
-        self.aim(used.leg, used.transport);
+        self.settle(used.leg, used.transport);
         self.leg_heard(now, used, source, out);
         let transport =
             self.transport(used.leg, used.transport).expect("a port in use belongs to a transport");

@@ -50,6 +50,17 @@ pub(crate) enum Judgement {
     OffPath,
 }
 
+/// Whose a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// The locked source's.
+    Locked,
+    /// The locked source's, to which nothing was sent any more: now it is.
+    Revived,
+    /// Another's.
+    Other,
+}
+
 /// What a packet from a source that is not locked says of itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim {
@@ -203,24 +214,36 @@ impl Latching {
         self.policy == Latch::Trunk
     }
 
+    /// The address that control gave.
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        self.remote
+    }
+
+    /// Forgets the locked source, which is somebody else's now.
+    pub(crate) fn unlock(&mut self) {
+        self.locked = None;
+        self.settle();
+    }
+
     /// The source that packets are taken from.
     pub(crate) fn source(&self) -> Option<SocketAddr> {
         self.locked.map(|locked| locked.source)
     }
 
-    /// True for the locked source, which is then alive: the way of nearly every packet.
+    /// Whether it is the locked source, which is then alive: the way of nearly every packet.
     #[inline]
-    pub(crate) fn hear(&mut self, now: Time, source: SocketAddr) -> bool {
+    pub(crate) fn hear(&mut self, now: Time, source: SocketAddr) -> Heard {
         match &mut self.locked {
             Some(locked) if locked.source == source => {
                 locked.heard = now;
                 locked.taken = locked.taken.saturating_add(1);
                 if locked.lapsed {
                     self.revive();
+                    return Heard::Revived;
                 }
-                true
+                Heard::Locked
             }
-            _ => false,
+            _ => Heard::Other,
         }
     }
 

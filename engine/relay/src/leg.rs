@@ -3,9 +3,10 @@
 use crate::latch::Latching;
 use crate::limits::CLOCK_STEP_MIN;
 use crate::sink::{SinkId, Sinks};
-use crate::{LegId, LegSpec, PortId, RouteId, StreamId, TransportSpec};
+use crate::{LegSpec, PortId, RouteId, StreamId, TransportSpec};
 use motet_rtp::{Ntp, Time};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 /// A leg and its transports.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Leg {
     pub(crate) clock_offset: Option<i64>,
     /// Number of the last FIR sent to this leg (RFC 5104 section 4.3.1.1).
     pub(crate) fir_command: u8,
+    /// What is the leg's at shared ports, by their place in the relay's table.
+    pub(crate) addresses: Vec<(u32, SocketAddr)>,
 }
 
 /// One RTP port of a leg and its RTCP port.
@@ -41,14 +44,6 @@ pub(crate) struct Transport {
     pub(crate) streams: Vec<StreamId>,
     /// What the leg receives here.
     pub(crate) routes: Vec<RouteId>,
-}
-
-/// What a port is used for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PortUse {
-    pub(crate) leg: LegId,
-    pub(crate) transport: u8,
-    pub(crate) rtcp_only: bool,
 }
 
 impl Leg {
@@ -70,6 +65,7 @@ impl Leg {
             tick_at: now,
             clock_offset: None,
             fir_command: 0,
+            addresses: Vec::new(),
         }
     }
 }

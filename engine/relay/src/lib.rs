@@ -27,6 +27,7 @@ mod latch;
 mod leg;
 pub mod limits;
 mod outbox;
+mod port;
 mod relay;
 mod report;
 mod route;

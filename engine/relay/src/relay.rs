@@ -1,7 +1,8 @@
 //! The spine: what happens to a batch, in order.
 
 use crate::drop::{DropCounters, DropReason};
-use crate::leg::{Leg, PortUse, Transport};
+use crate::leg::{Leg, Transport};
+use crate::port::{Port, SharedPort};
 use crate::route::Route;
 use crate::shared::{Span, Sums};
 use crate::sink::{SinkId, Sinks};
@@ -163,7 +164,8 @@ fn emit_own(
 #[derive(Debug)]
 pub struct Relay {
     pub(crate) config: RelayConfig,
-    pub(crate) ports: Vec<Option<PortUse>>,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) shared_ports: Vec<SharedPort>,
     pub(crate) sinks: Sinks,
     pub(crate) legs: Vec<Option<Leg>>,
     pub(crate) streams: Vec<Option<Stream>>,
@@ -180,6 +182,7 @@ impl Relay {
         Relay {
             config,
             ports: Vec::new(),
+            shared_ports: Vec::new(),
             sinks: Sinks::default(),
             legs: Vec::new(),
             streams: Vec::new(),
@@ -366,15 +369,6 @@ impl Relay {
 
     pub(crate) fn transport(&self, leg: LegId, transport: u8) -> Option<&Transport> {
         self.leg(leg)?.transports.get(usize::from(transport))
-    }
-
-    /// Lets a transport's media go where its latch now says. To be called after every change of that.
-    pub(crate) fn aim(&mut self, leg: LegId, transport: u8) {
-        let (sink, destination) = {
-            let place = self.transport(leg, transport).expect("the caller looked it up");
-            (place.sink, place.latch.destination())
-        };
-        self.sinks.at(sink).destination = destination;
     }
 
     pub(crate) fn transport_mut(&mut self, leg: LegId, transport: u8) -> Option<&mut Transport> {

@@ -7,8 +7,9 @@
 use crate::drop::DropReason;
 use crate::feedback::Ask;
 use crate::latch::{Judgement, RtcpClaim};
-use crate::leg::{PortUse, learn_offset};
+use crate::leg::learn_offset;
 use crate::limits::{RTCP_BYTES_MAX, RTCP_COUNT_MAX};
+use crate::port::PortUse;
 use crate::relay::{Relay, Timer};
 use crate::stream::HeardReport;
 use crate::{Event, LegId, Outbox, RouteId, StreamId};
@@ -57,6 +58,7 @@ impl Relay {
                     out.events.push(Event::LegAlive { leg: used.leg, transport: used.transport, source });
                 }
                 leg.heard = now;
+                self.aim(used.leg, used.transport);
             }
             Judgement::Latched => self.latched(now, used, source, out),
             Judgement::Probation | Judgement::OffPath => return self.drops.add(DropReason::RtcpOffPath, 1),
@@ -230,6 +232,7 @@ impl Relay {
         for transport in 0..leg.transports.len() {
             let leg = self.legs[id.0 as usize].as_mut().expect("it was there a moment ago");
             leg.transports[transport].latch.look(now, learnt_silence_max);
+            self.aim(id, transport as u8);
             self.report_when_due(now, id, transport, out);
             self.look_at_streams(now, id, transport, out);
         }
@@ -289,7 +292,9 @@ impl Relay {
         let place = &leg.transports[transport];
         let Some(destination) = place.latch.rtcp_destination() else { return false };
         let (port, report_ssrc, trunk) = (place.rtcp_port(), leg.report_ssrc, place.latch.is_trunk());
+        // A socket that many share has no peer.
         let media = place.latch.destination().map(|destination| (place.rtp, destination));
+        let media = media.filter(|(port, _)| !self.is_shared(*port));
         let mut blocks = Vec::new();
         for stream in &place.streams {
             let stream =

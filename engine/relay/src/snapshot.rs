@@ -383,6 +383,8 @@ impl Leg {
             tick_at,
             clock_offset,
             fir_command,
+            // Legs at shared ports are not written down.
+            addresses: _,
         } = self;
         LegSnapshot {
             id,

@@ -157,6 +157,23 @@ impl Script {
     }
 }
 
+/// Legs 4 and 5 share port 7: one is known by address, one by SSRC, which is that of many zeros.
+fn fuzz_shared_port(script: &mut Script) {
+    let rtp = PortId(7);
+    script.command(Command::SharePort(rtp));
+    for (n, remote, ssrc) in [(4, Some(participant(4)), None), (5, None, Some(0))] {
+        let transport = TransportSpec { rtp, rtcp: None, remote, remote_rtcp: None, latch: Latch::Symmetric };
+        let (cname, report_ssrc) = (format!("leg{n}@test"), 0xf000_0000 | n);
+        let spec = LegSpec { cname, report_ssrc, transports: vec![transport] };
+        script.command(Command::AddLeg(LegId(n), spec));
+        let payload_types = vec![PayloadType { number: 111, clock_hz: 48_000 }];
+        let spec = StreamSpec { leg: LegId(n), transport: 0, kind: Kind::Audio, ssrc, payload_types };
+        script.command(Command::AddStream(StreamId(n + 4), spec));
+        script.route(40 + n, n + 4, 0);
+        script.route(50 + n, 0, n);
+    }
+}
+
 /// Whatever the bytes are: no panic, every datagram accounted for, and what is sent is well formed.
 ///
 /// The bytes are a list of datagrams: port, source, length, content. Some are commands.
@@ -172,6 +189,7 @@ pub fn fuzz_relay(bytes: &[u8]) {
             script.route(4 * n + leg, n, leg);
         });
     }
+    fuzz_shared_port(&mut script);
     let mut rest = bytes;
     let mut given = 0;
     while let Some((&[place, length, step], more)) = rest.split_first_chunk::<3>() {

@@ -34,6 +34,10 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "FIRST-LAST", default_value = "20000-29999")]
     port_range: String,
 
+    /// Let all participants share this UDP port, and tell them apart by address or SSRC
+    #[arg(long, value_name = "PORT", conflicts_with = "port_range", value_parser = clap::value_parser!(u16).range(1..))]
+    shared_port: Option<u16>,
+
     /// Where the node serves /metrics, /healthz and /readyz over HTTP, or off; --metrics is control's
     /// [default: the address of --node-listen; a free port]
     #[arg(long, value_name = "IP:PORT|off")]
@@ -97,7 +101,11 @@ fn start_node(options: &ServeOptions, control: &str) -> Result<(Child, Option<Ch
     let mut command = Command::new(program);
     command.args(["node", "--exit-with-stdin", "--node-id", &options.node_id]);
     command.args(["--listen", &options.node_listen.to_string(), "--control", control]);
-    command.args(["--port-range", &options.port_range, "--io", &options.io]);
+    match options.shared_port {
+        Some(port) => command.args(["--shared-port", &port.to_string()]),
+        None => command.args(["--port-range", &options.port_range]),
+    };
+    command.args(["--io", &options.io]);
     if let Some(metrics) = &options.node_metrics {
         command.args(["--metrics", metrics]);
     }

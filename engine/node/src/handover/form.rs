@@ -147,7 +147,7 @@ impl LegForm {
     fn new(name: &str, held: &HeldLeg) -> LegForm {
         let HeldLeg { worker, id, report_ssrc, ports } = held;
         let ports = ports.iter().map(|held| {
-            let HeldPorts { pool, base, rtp, rtcp } = *held;
+            let HeldPorts { pool, base, rtp, rtcp, shared: _ } = *held;
             let port = |(id, address): (PortId, SocketAddr)| (id, address.into());
             PortsForm { pool, base, rtp: port(rtp), rtcp: rtcp.map(port) }
         });
@@ -161,7 +161,7 @@ impl LegForm {
             let pool = *pool_of.get(form.pool).ok_or_else(|| format!("pool {} is unknown", form.pool))?;
             let port = |(id, address): &(PortId, Address)| (*id, address.into());
             let (rtp, rtcp) = (port(&form.rtp), form.rtcp.as_ref().map(port));
-            ports.push(HeldPorts { pool, base: form.base, rtp, rtcp });
+            ports.push(HeldPorts { pool, base: form.base, rtp, rtcp, shared: false });
         }
         let LegForm { name, worker, id, report_ssrc, .. } = self;
         Ok((name, HeldLeg { worker, id, report_ssrc, ports }))

@@ -44,7 +44,7 @@ impl Resources for Counting {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let rtp = (PortId(self.count()), address(base));
         let rtcp = (!rtcp_mux).then(|| (PortId(self.count()), address(base + 1)));
-        Ok(HeldPorts { pool: 0, base, rtp, rtcp })
+        Ok(HeldPorts { pool: 0, base, rtp, rtcp, shared: false })
     }
     fn random(&mut self) -> u32 {
         self.count().wrapping_mul(2_654_435_761)

@@ -21,11 +21,22 @@ use tokio::sync::mpsc;
 const METRICS_PATIENCE: Duration = Duration::from_secs(5);
 const METRICS_STEP: Duration = Duration::from_millis(20);
 
+/// Options that are good each by itself.
+pub(super) fn ensure_together(options: &NodeOptions) -> Result<()> {
+    let handed_over = options.take_over || matches!(options.handover_socket, Some(Handover::At(_)));
+    if options.shared_port.is_some() && handed_over {
+        bail!("--shared-port: a node whose legs share a port cannot be taken over, nor take one over");
+    }
+    Ok(())
+}
+
 /// Where a successor comes in. None: it is not wanted. A supervisor that watches this very process would
 /// start another one when it is taken over, so there it must be asked for.
 pub(super) fn handover_path(options: &NodeOptions, node_id: &str) -> Option<PathBuf> {
     match &options.handover_socket {
         Some(Handover::Off) => None,
+        // What its legs share is not handed over.
+        _ if options.shared_port.is_some() => None,
         Some(Handover::At(path)) => Some(path.clone()),
         None if options.exit_with_stdin => None,
         None => Some(default_path(node_id)),

@@ -10,6 +10,9 @@ use motet_net::{Io, Options as IoOptions};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
+/// Buffers of a socket that all legs of a worker share.
+const SHARED_SOCKET_BYTES: u32 = 64 << 20;
+
 /// Every leg needs sockets; shells and systemd give 1,024 descriptors unless told.
 pub(super) fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -52,13 +55,18 @@ pub(super) fn start_workers(
     for (index, core) in binding.workers.iter().copied().enumerate() {
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let (choice, binding) = (options.io, binding.clone());
-        let io_options = IoOptions {
+        let mut io_options = IoOptions {
             incoming_cpu: core.map(|core| core as u32),
             gso: options.gso,
             zero_copy: options.zero_copy,
             residence_turns: options.residence_turns,
             ..IoOptions::default()
         };
+        if options.shared_port.is_some() {
+            // All that comes in during one turn of the worker, from everybody, waits in one socket.
+            (io_options.socket_receive_bytes, io_options.socket_send_bytes) =
+                (SHARED_SOCKET_BYTES, SHARED_SOCKET_BYTES);
+        }
         let open = move || {
             // Before the ring is made, so that its memory follows.
             binding.bind_memory()?;

@@ -134,6 +134,7 @@ impl State {
             routes.extend(routes_here.map(|(_, route)| route.id.0));
         }
         WorkerIds {
+            shared: Vec::new(),
             legs: IdPool::with_taken(&legs),
             streams: IdPool::with_taken(&streams),
             routes: IdPool::with_taken(&routes),

@@ -76,7 +76,8 @@ impl State {
     pub(crate) fn load(&self, rate: Rate) -> wire::Load {
         let mut load = wire::Load {
             conferences: self.conferences.len() as u32,
-            ports_used: self.pools.iter().map(|pool| 2 * pool.used() as u32).sum(),
+            ports_used: self.pools.iter().map(|pool| 2 * pool.used() as u32).sum::<u32>()
+                + self.ids.iter().map(|ids| ids.shared.len() as u32).sum::<u32>(),
             busy_share: rate.busy_share,
             packets_per_second: rate.packets_per_second,
             ..wire::Load::default()

@@ -17,7 +17,7 @@ fn claim(sequence: u16, continues: bool) -> Claim {
 /// What a source gets for `count` packets in sequence, sent at once.
 fn send(latch: &mut Latching, ms: u64, source: SocketAddr, count: u16, continues: bool) -> Vec<Judgement> {
     let now = Time::from_millis(ms);
-    let one = |index| match latch.hear(now, source) {
+    let one = |index| match latch.hear(now, source) != Heard::Other {
         true => Judgement::Accept,
         false => latch.judge(now, source, claim(index, continues), AFTER),
     };

@@ -3,8 +3,9 @@
 use super::{LegSnapshot, Part, RelaySnapshot, RouteSnapshot, StreamSnapshot, reason};
 use crate::change::{check_payload_types, free, put};
 use crate::latch::Latching;
-use crate::leg::{Leg, PortUse, Transport};
-use crate::limits::{LEGS_MAX, PORTS_MAX, ROUTES_MAX, STREAMS_MAX, TRANSPORTS_PER_LEG_MAX};
+use crate::leg::{Leg, Transport};
+use crate::limits::{LEGS_MAX, ROUTES_MAX, STREAMS_MAX, TRANSPORTS_PER_LEG_MAX};
+use crate::port::{Port, PortUse};
 use crate::relay::{Relay, RelayConfig, Timer};
 use crate::route::Route;
 use crate::sink::SinkId;
@@ -53,11 +54,9 @@ impl Relay {
                 transport.sink = self.sinks.add(transport.rtp, transport.latch.destination());
             }
             for (index, transport) in leg.transports.iter().enumerate() {
-                let used = |rtcp_only| PortUse { leg: id, transport: index as u8, rtcp_only };
-                put(&mut self.ports, transport.rtp.0, used(false));
-                if let Some(rtcp) = transport.rtcp {
-                    put(&mut self.ports, rtcp.0, used(true));
-                }
+                let used = |rtcp_only| Port::Own(PortUse { leg: id, transport: index as u8, rtcp_only });
+                self.set_port(transport.rtp, used(false));
+                transport.rtcp.into_iter().for_each(|rtcp| self.set_port(rtcp, used(true)));
             }
             self.timers.insert((leg.tick_at, Timer::Leg(id)));
             put(&mut self.legs, id.0, leg);
@@ -158,8 +157,8 @@ impl<'a> Import<'a> {
         let mut transports = Vec::new();
         for (place, index) in from.transports.iter().zip(0u8..) {
             for port in [Some(place.rtp), place.rtcp].into_iter().flatten() {
-                let taken = self.relay.ports.get(port.0 as usize).is_some_and(Option::is_some);
-                if taken || port.0 as usize >= PORTS_MAX || !self.ports_taken.insert(port) {
+                let free = self.relay.check_port_is_free(port).is_ok();
+                if !free || !self.ports_taken.insert(port) {
                     return Err(wrong("its port is in use or its number too high"));
                 }
             }
@@ -196,6 +195,7 @@ impl<'a> Import<'a> {
             tick_at: from.tick_at,
             clock_offset: from.clock_offset,
             fir_command: from.fir_command,
+            addresses: Vec::new(),
         })
     }
 

@@ -12,6 +12,7 @@ mod manager;
 mod numa;
 mod observing;
 mod reach;
+mod shared_port;
 mod upgrade;
 mod workers;
 mod world;

@@ -64,6 +64,7 @@ impl Model {
             }
             Command::SetRemote { leg, .. } => here(leg),
             Command::RequestKeyFrame(stream) => assert!(self.streams.contains_key(&stream.0)),
+            Command::SharePort(_) => panic!("ports are shared when a node starts"),
         }
     }
 
