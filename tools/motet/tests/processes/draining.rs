@@ -1,6 +1,7 @@
 //! Nodes that drain: by a command, by a signal, to a deadline, and not after all.
 
 use crate::world::{Call, Css, Process, eventually, free_port, http, local};
+use rustix::process::Signal;
 
 /// State of each node, in the order of their names.
 fn states(css: &Css) -> Option<Vec<String>> {
@@ -82,13 +83,13 @@ fn a_signal_drains_and_can_be_taken_back() {
     let css = Css::new();
     let _control = css.start("embedded");
     let (mut node, mut call) = busy_node(&css, "8431", &["--drain-deadline", "1h"]);
-    node.signal("TERM");
+    node.signal(Signal::TERM);
     wait_for_states(&css, &["draining"]);
     assert!(call.carries(), "media flows on");
     css.json(&["nodes", "undrain", "n1"]);
     wait_for_states(&css, &["ready"]);
 
-    node.signal("TERM");
+    node.signal(Signal::TERM);
     wait_for_states(&css, &["draining"]);
     assert!(call.carries(), "media flows on");
     css.json(&["conf", "end", "8431"]);
@@ -100,9 +101,9 @@ fn a_second_signal_ends_a_node_at_once() {
     let css = Css::new();
     let _control = css.start("embedded");
     let (mut node, _call) = busy_node(&css, "8441", &["--drain-deadline", "1h"]);
-    node.signal("TERM");
+    node.signal(Signal::TERM);
     wait_for_states(&css, &["draining"]);
-    node.signal("INT");
+    node.signal(Signal::INT);
     assert_eq!(node.ends().0, Some(0));
     css.wait_for_state("8441", "pending-restore");
 }
@@ -112,6 +113,6 @@ fn a_signal_drains_to_its_deadline() {
     let css = Css::new();
     let _control = css.start("embedded");
     let (mut node, _call) = busy_node(&css, "8451", &["--drain-deadline", "300ms"]);
-    node.signal("TERM");
+    node.signal(Signal::TERM);
     assert_eq!(node.ends().0, Some(0));
 }

@@ -2,6 +2,7 @@
 //! what they print.
 
 use crate::world::{Css, Process, eventually, media_ports, text};
+use rustix::process::Signal;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
@@ -79,16 +80,16 @@ fn a_watcher_says_that_control_is_lost() {
     let folder = tempfile::tempdir().expect("a folder");
     let css = Css::new();
     // Killed, asked to end, and stopped: the connection breaks, ends, or stays and is silent.
-    for signal in ["KILL", "TERM", "STOP"] {
+    for signal in [Signal::KILL, Signal::TERM, Signal::STOP] {
         let control = css.start("embedded");
         let _node = css.start_node("n1");
         css.wait_for_nodes(1);
         let mut watch = watch_to_file(&css, &folder);
         control.signal(signal);
         let (code, error) = watch.ends();
-        assert_eq!(code, Some(3), "after {signal}: {error}");
-        assert!(error.contains("lost control at"), "after {signal}: {error}");
-        assert_eq!(error.lines().count(), 1, "after {signal}: {error}");
+        assert_eq!(code, Some(3), "after {signal:?}: {error}");
+        assert!(error.contains("lost control at"), "after {signal:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "after {signal:?}: {error}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Real processes on free ports, ended with the test.
 
+use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Output, Stdio};
@@ -56,10 +57,9 @@ impl Process {
         (status.code(), error)
     }
 
-    /// Sends a signal: "STOP", "TERM".
-    pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
-        assert!(sent.expect("kill is installed").success(), "signal {name} can be sent");
+    /// Sends a signal.
+    pub fn signal(&self, which: Signal) {
+        signal(self.id(), which);
     }
 
     pub fn id(&self) -> u32 {
@@ -85,7 +85,7 @@ impl Drop for Process {
 
 /// Sends a signal to a process that this test started.
 #[track_caller]
-pub fn signal(process: u32, signal: rustix::process::Signal) {
+pub fn signal(process: u32, signal: Signal) {
     let pid = rustix::process::Pid::from_raw(process as i32).expect("a process");
     rustix::process::kill_process(pid, signal).expect("it runs");
 }
