@@ -10,7 +10,7 @@ use motet_proto::node::{
     PutConferenceRequest, RoutePolicy, Transport,
 };
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -31,6 +31,12 @@ pub struct Node {
     listen: SocketAddr,
     metrics: SocketAddr,
     process: Pinned,
+    binary: PathBuf,
+    /// How it was started, without the program.
+    arguments: Vec<String>,
+    core: usize,
+    /// Where the socket for take-overs is; goes with the node.
+    _handover: tempfile::TempDir,
     epoch: u64,
     conferences: usize,
 }
@@ -46,17 +52,48 @@ impl Node {
         core: usize,
     ) -> anyhow::Result<Node> {
         let (listen, metrics) = (free_address()?, free_address()?);
-        let mut command = Command::new(binary);
-        command
-            .args(["node", "--node-id", "bench", "--listen", &listen.to_string(), "--exit-with-stdin"])
-            .args(["--media-ip", &ip.to_string(), "--port-range", PORT_RANGE, "--io", io])
-            .args(["--metrics", &metrics.to_string()])
-            .args(["--workers", "1", "--worker-cores", &core.to_string()])
-            .env("MOTET_LOG", "error");
-        let mut process = Pinned::start(command, core)?;
+        let handover = tempfile::tempdir()?;
+        let socket = handover.path().join("handover");
+        let arguments = [
+            ["--node-id", "bench"],
+            ["--listen", &listen.to_string()],
+            ["--metrics", &metrics.to_string()],
+            ["--media-ip", &ip.to_string()],
+            ["--port-range", PORT_RANGE],
+            ["--io", io],
+            ["--workers", "1"],
+            ["--worker-cores", &core.to_string()],
+            ["--handover-socket", &socket.to_string_lossy()],
+        ];
+        let arguments: Vec<String> = arguments.concat().into_iter().map(str::to_owned).collect();
+        let mut process = Pinned::start(command(binary, &arguments), core)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(answers(listen, &mut process))?;
-        Ok(Node { name, runtime, listen, metrics, process, epoch: 0, conferences: 0 })
+        let (epoch, conferences) = (0, 0);
+        let binary = binary.to_owned();
+        Ok(Node {
+            name,
+            runtime,
+            listen,
+            metrics,
+            process,
+            binary,
+            arguments,
+            core,
+            _handover: handover,
+            epoch,
+            conferences,
+        })
+    }
+
+    /// Lets a new process take the node over, and waits until it has.
+    pub fn take_over(&mut self) -> anyhow::Result<()> {
+        let mut command = command(&self.binary, &self.arguments);
+        command.arg("--take-over");
+        let successor = Pinned::start(command, self.core)?;
+        self.process.wait(START_MAX).context("the node that was taken over did not end")?;
+        self.process = successor;
+        self.runtime.block_on(answers(self.listen, &mut self.process)).context("the successor")
     }
 
     /// Creates a conference for each room, one after another.
@@ -135,6 +172,12 @@ impl Subject for Node {
     fn finish(&mut self) -> anyhow::Result<()> {
         self.end()
     }
+}
+
+fn command(binary: &Path, arguments: &[String]) -> Command {
+    let mut command = Command::new(binary);
+    command.args(["node", "--exit-with-stdin"]).args(arguments).env("MOTET_LOG", "error");
+    command
 }
 
 fn name(conference: usize) -> String {

@@ -51,6 +51,19 @@ impl Pinned {
         Ok(line)
     }
 
+    /// Waits until it has ended by itself, and well.
+    pub fn wait(&mut self, at_most: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + at_most;
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("the process failed: {status}"),
+                None if Instant::now() > deadline => bail!("the process runs on after {at_most:?}"),
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+
     /// Fails when the process has ended.
     pub fn check_running(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {

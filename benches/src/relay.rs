@@ -11,11 +11,12 @@ pub mod memory;
 pub mod residence;
 pub mod results;
 pub mod rows;
+pub mod takeover;
 pub mod turns;
 
 pub use residence::Residence;
 pub use results::{flatness, row_table};
-pub use rows::{HALF_LOAD, ROWS, Row, Shape, Work};
+pub use rows::{HALF_LOAD, ROWS, Row, Shape, TAKE_OVERS, Work};
 pub use turns::{Results, Settings, measure_row};
 
 use std::net::{IpAddr, SocketAddr};

@@ -12,7 +12,10 @@ use motet_benches::node::Node;
 use motet_benches::process::{pin, prefer};
 use motet_benches::relay::memory::{self, SPREADS, footprint_table};
 use motet_benches::relay::rows::PORTS_MAX;
-use motet_benches::relay::{HALF_LOAD, Ports, ROWS, Settings, Subject, flatness, measure_row, row_table};
+use motet_benches::relay::takeover::{self, TakeOvers, take_over_table};
+use motet_benches::relay::{
+    HALF_LOAD, Ports, ROWS, Settings, Subject, TAKE_OVERS, flatness, measure_row, row_table,
+};
 use motet_benches::rtpengine::Rtpengine;
 use motet_benches::{Figure, machine};
 use motet_rtpgen::run::Wait;
@@ -113,6 +116,7 @@ fn bench(options: &Options) -> anyhow::Result<ExitCode> {
         Report { tables: format!("{machine}{}", how(options, &settings, preferred)), figures: Vec::new() };
     measure_memory(options, &mut report)?;
     measure_half_load(options, &settings, &mut report)?;
+    measure_take_overs(options, &settings, &mut report)?;
     let skipped = measure_rows(options, &settings, &mut report)?;
     ensure!(!report.figures.is_empty(), "--row {}: no row has this in its name", options.row);
     skipped.iter().for_each(|line| report.add(line, Vec::new()));
@@ -167,6 +171,19 @@ fn measure_half_load(options: &Options, settings: &Settings, report: &mut Report
     let results = measure_row(&HALF_LOAD, &mut nodes, &free_ports()?, &settings)?;
     let figures = results.iter().flat_map(|result| result.figures(&results)).collect();
     report.add(&row_table(&HALF_LOAD, &results), figures);
+    Ok(())
+}
+
+fn measure_take_overs(options: &Options, settings: &Settings, report: &mut Report) -> anyhow::Result<()> {
+    let mut all = Vec::new();
+    for row in TAKE_OVERS.iter().filter(|row| row.name.contains(&options.row)) {
+        for (name, io, ip) in NODES.into_iter().filter(|(name, ..)| options.wants(name)) {
+            let mut node = Node::start(name, io, &options.motet()?, ip, options.subject_core)?;
+            all.push(takeover::measure(row, &mut node, &free_ports()?, settings)?);
+        }
+    }
+    let figures = all.iter().flat_map(TakeOvers::figures).collect();
+    report.add(&take_over_table(&all), figures);
     Ok(())
 }
 

@@ -127,6 +127,13 @@ pub const ROWS: [Row; 15] = [
 /// time: how long they stay in it is what is measured.
 pub const HALF_LOAD: Row = row("half load", Shape::Audio, Work::Rooms(100), 5_000);
 
+/// Calls of two under which nodes are taken over: 50,000 packets a second, every millisecond one in each of
+/// fifty streams, or every 20 ms one in each of a thousand.
+pub const TAKE_OVERS: [Row; 2] = [
+    row("take-over, 25 calls", Shape::Audio, Work::Calls(25), 1_000),
+    row("take-over, 500 calls", Shape::Audio, Work::Calls(500), 20_000),
+];
+
 /// Ports that the generator needs at most.
 pub const PORTS_MAX: u16 = 10_001;
 
