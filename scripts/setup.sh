@@ -19,6 +19,7 @@ needs=(
     "protoc protobuf-compiler compiles_proto/*.proto"
     "c++ g++ links_the_binaries_and_builds_the_fuzzers"
     "ffmpeg ffmpeg sends_and_decodes_the_demo's_media"
+    "cmake cmake builds_libopus"
     "redis-server redis-server the_store_that_tests_start_for_themselves"
     "valgrind valgrind counts_instructions_for_the_budgets"
     "strace strace counts_system_calls_for_the_budgets"

@@ -1,9 +1,14 @@
 //! Encoders and decoders: slices in, slices out, behind small traits.
 //!
 //! A leaf: no sockets, no clocks, no threads, and no allocation once a codec is made. A caller owns all
-//! buffers. One codec per file; what needs a foreign library is opened in one place and nowhere else.
+//! buffers. One codec per file; what needs a foreign library is opened in `ffi` and nowhere else.
 #![deny(unsafe_code)]
 
 pub mod audio;
+#[allow(unsafe_code)]
+mod ffi;
 
-pub use audio::{AudioDecoder, AudioEncoder, AudioError, AudioFormat};
+pub use audio::{
+    AudioCodec, AudioCodecName, AudioDecoder, AudioEncoder, AudioError, AudioFormat, CodecError,
+    EncoderSettings,
+};

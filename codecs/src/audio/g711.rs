@@ -4,7 +4,7 @@
 //! Both laws are stateless, so that one codec serves any number of streams and a lost packet harms
 //! nothing after it. Not here: concealment of losses (appendix I), silence (appendix II).
 
-use super::{AudioDecoder, AudioEncoder, AudioError, AudioFormat};
+use super::{AudioDecoder, AudioEncoder, AudioError, AudioFormat, prefix};
 
 /// Which of the two laws of G.711.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +48,10 @@ impl AudioEncoder for G711 {
         }
         Ok(payload.len())
     }
+
+    fn fork(&self) -> Box<dyn AudioEncoder> {
+        Box::new(*self)
+    }
 }
 
 impl AudioDecoder for G711 {
@@ -64,12 +68,12 @@ impl AudioDecoder for G711 {
         samples.iter_mut().zip(payload).for_each(|(sample, code)| *sample = table[usize::from(*code)]);
         Ok(samples.len())
     }
-}
 
-/// The part of `buffer` that the result takes.
-fn prefix<T>(buffer: &mut [T], needed: usize) -> Result<&mut [T], AudioError> {
-    let available = buffer.len();
-    buffer.get_mut(..needed).ok_or(AudioError::BufferTooShort { needed, available })
+    fn samples_in(&self, payload: &[u8]) -> Result<usize, AudioError> {
+        Ok(payload.len())
+    }
+
+    fn reset(&mut self) {}
 }
 
 /// The code of one sample (ITU-T G.711 table 1).

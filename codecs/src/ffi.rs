@@ -1,0 +1,3 @@
+//! Foreign libraries, each behind safe types. The only unsafe code of the crate.
+
+pub(crate) mod opus;
