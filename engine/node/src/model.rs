@@ -9,8 +9,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-mod check;
+mod audio;
+pub(crate) mod check;
 mod wire_form;
+
+pub(crate) use audio::gain;
+pub use audio::{AudioMode, LegAudio, MixSettings};
 
 /// A checked conference specification.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +29,10 @@ pub struct Spec {
     pub routes: BTreeMap<RouteKey, Option<u32>>,
     /// Kept for control.
     pub metadata: Vec<u8>,
+    /// What becomes of sound.
+    pub audio: AudioMode,
+    /// How the first leg of a pair is heard by the second, in decibels; none: not at all.
+    pub pair_gains: BTreeMap<(String, String), Option<f32>>,
 }
 
 /// Route policy.
@@ -49,6 +57,8 @@ pub struct Leg {
     pub media: Vec<Medium>,
     /// Nothing that it publishes is forwarded.
     pub muted: bool,
+    /// What becomes of its sound.
+    pub audio: LegAudio,
 }
 
 /// One port of a leg.
@@ -89,6 +99,8 @@ pub struct Medium {
     pub ssrc: Option<u32>,
     /// The only leg to receive from.
     pub receive_from: Option<String>,
+    /// Number of the header extension that tells how loud it is (RFC 6464).
+    pub audio_level_id: Option<u8>,
 }
 
 /// Kind of a medium.

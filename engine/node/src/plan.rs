@@ -17,8 +17,10 @@ use std::net::SocketAddr;
 
 mod compare;
 mod legs;
+mod mix;
 mod trunks;
 
+pub use mix::{HeldMix, HeldOutput, HeldSource, MixForm, MixStep, MixTrunk, OutputForm, SourceForm};
 pub(crate) use trunks::OTHER_END;
 pub use trunks::{Crossing, HeldTrunk, TrunkEnd, TrunkKey};
 
@@ -35,6 +37,8 @@ pub struct Holdings {
     pub trunks: BTreeMap<TrunkKey, HeldTrunk>,
     /// Routes that could not be made.
     pub refused: BTreeMap<RouteKey, String>,
+    /// What is mixed; none: nothing is.
+    pub mix: Option<HeldMix>,
 }
 
 /// A leg on its worker.
@@ -90,8 +94,10 @@ pub trait Resources {
     fn route(&mut self, worker: usize) -> Result<RouteId, NodeError>;
     /// Ports of a worker for a transport, of the family of IPv6 or of IPv4.
     fn ports(&mut self, worker: usize, ipv6: bool, rtcp_mux: bool) -> Result<HeldPorts, NodeError>;
-    /// A port number of a worker for the end of a trunk, which has no socket.
+    /// A port number of a worker or a mixing thread for the end of a trunk, which has no socket.
     fn trunk_port(&mut self, worker: usize) -> PortId;
+    /// The mixing thread for another mix, by its place in the exchange.
+    fn mixer(&mut self) -> Result<usize, NodeError>;
     /// A random number.
     fn random(&mut self) -> u32;
 }
@@ -105,6 +111,8 @@ pub struct Plan {
     pub next: Holdings,
     /// No longer used when all is done.
     pub released: Released,
+    /// What a mixing thread is to do.
+    pub mix: Option<MixStep>,
 }
 
 /// What one worker is to do.
@@ -159,7 +167,9 @@ pub fn plan(
     planner.add_legs()?;
     planner.add_streams()?;
     planner.change_trunks(&routes)?;
-    planner.add_routes(&routes)?;
+    let mut ssrcs = planner.ssrcs_in_use(&routes)?;
+    planner.change_mix(&routes, &mut ssrcs)?;
+    planner.add_routes(&routes, ssrcs)?;
     planner.plan.next.refused = routes.refused;
     Ok(planner.plan)
 }
@@ -175,12 +185,18 @@ pub fn plan_end(held: &Holdings) -> Plan {
     for (key, trunk) in &held.trunks {
         plan.close_trunk(key, trunk);
     }
+    if let Some(mix) = &held.mix {
+        plan.end_mix(held, mix);
+    }
     let streams = held.streams.iter().map(|((leg, _), stream)| (held.legs[leg].worker, *stream));
     plan.released.streams.extend(streams);
     let routes = held.routes.iter().map(|(key, route)| (held.legs[&key.to_leg].worker, route.id));
     plan.released.routes.extend(routes);
     plan
 }
+
+/// SSRCs in use by receiving leg.
+type Ssrcs = BTreeMap<String, BTreeSet<u32>>;
 
 struct Planner<'a> {
     old: Option<&'a Spec>,
@@ -301,8 +317,7 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn add_routes(&mut self, routes: &Routes) -> Result<(), NodeError> {
-        let mut ssrcs = self.ssrcs_in_use(routes)?;
+    fn add_routes(&mut self, routes: &Routes, mut ssrcs: Ssrcs) -> Result<(), NodeError> {
         let mut common = self.common_ssrcs();
         for (key, wanted) in &routes.wanted {
             let stream = self.stream_for(key);
@@ -340,13 +355,15 @@ impl<'a> Planner<'a> {
             .expect("random numbers do not end")
     }
 
-    /// SSRCs by receiving leg: those of the participant itself, of our reports, and of routes that have one.
-    fn ssrcs_in_use(&self, routes: &Routes) -> Result<BTreeMap<String, BTreeSet<u32>>, NodeError> {
-        let mut used: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+    /// SSRCs by receiving leg: those of the participant itself, of our reports, of the mix that it has, and of
+    /// routes that have one.
+    fn ssrcs_in_use(&self, routes: &Routes) -> Result<Ssrcs, NodeError> {
+        let mut used = Ssrcs::new();
         for (id, leg) in &self.new.legs {
             let own = leg.media.iter().filter_map(|medium| medium.ssrc);
             let ours = [self.plan.next.legs[id].report_ssrc];
-            used.insert(id.clone(), own.chain(ours).collect());
+            let mix = self.held.mix.as_ref().and_then(|mix| mix.outputs.get(id));
+            used.insert(id.clone(), own.chain(ours).chain(mix.map(|output| output.ssrc)).collect());
         }
         for (key, wanted) in &routes.wanted {
             let before = self.held.routes.get(key).map(|held| held.ssrc);

@@ -1,8 +1,12 @@
 //! Which routes a specification wants, and with which payload types. Pure.
 
-use crate::model::{Codec, Leg, Medium, Policy, RouteKey, Spec};
+use crate::model::{Codec, Leg, MediaKind, Medium, Policy, RouteKey, Spec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+mod mixed;
+
+pub use mixed::{Mixed, Participation};
 
 /// A route that the specification wants.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,24 +28,24 @@ pub struct Routes {
     pub wanted: BTreeMap<RouteKey, Wanted>,
     /// Cannot be made, with the reason for people.
     pub refused: BTreeMap<RouteKey, String>,
+    /// What is mixed; none: nothing is.
+    pub mixed: Option<Mixed>,
 }
 
 impl Routes {
     /// Named routes first, then those of the policy that are not named.
     pub fn of(spec: &Spec) -> Routes {
-        let mut routes = Routes::default();
+        let mut routes = Routes { mixed: Mixed::of(spec), ..Routes::default() };
         for (key, ssrc) in &spec.routes {
-            let from = &spec.legs[&key.from_leg];
-            let to = &spec.legs[&key.to_leg];
-            let source = medium(from, &key.from_medium);
-            let sink = medium(to, &key.to_medium);
-            routes.add(key.clone(), from, source, sink, *ssrc);
+            let source = medium(&spec.legs[&key.from_leg], &key.from_medium);
+            let sink = medium(&spec.legs[&key.to_leg], &key.to_medium);
+            routes.add(spec, key.clone(), source, sink, *ssrc);
         }
         if spec.policy == Policy::All {
             for from in spec.legs.values() {
                 for source in from.media.iter().filter(|medium| medium.sends) {
                     for to in spec.legs.values().filter(|to| to.id != from.id) {
-                        routes.add_by_policy(from, source, to);
+                        routes.add_by_policy(spec, from, source, to);
                     }
                 }
             }
@@ -50,10 +54,11 @@ impl Routes {
     }
 
     /// A receiver that names this publisher comes before one that takes all.
-    fn add_by_policy(&mut self, from: &Leg, source: &Medium, to: &Leg) {
+    fn add_by_policy(&mut self, spec: &Spec, from: &Leg, source: &Medium, to: &Leg) {
         let takes = |medium: &&Medium| medium.receives && medium.kind == source.kind;
         let named = |medium: &&Medium| medium.receive_from.as_deref() == Some(from.id.as_str());
-        let open = |medium: &&Medium| medium.receive_from.is_none();
+        let mixed = source.kind == MediaKind::Audio && self.mixed.is_some();
+        let open = |medium: &&Medium| medium.receive_from.is_none() && !mixed;
         let sinks = || to.media.iter().filter(takes);
         let Some(sink) = sinks().find(named).or_else(|| sinks().find(open)) else {
             return;
@@ -65,11 +70,11 @@ impl Routes {
             to_medium: sink.id.clone(),
         };
         if !self.wanted.contains_key(&key) && !self.refused.contains_key(&key) {
-            self.add(key, from, source, sink, None);
+            self.add(spec, key, source, sink, None);
         }
     }
 
-    fn add(&mut self, key: RouteKey, from: &Leg, source: &Medium, sink: &Medium, ssrc: Option<u32>) {
+    fn add(&mut self, spec: &Spec, key: RouteKey, source: &Medium, sink: &Medium, ssrc: Option<u32>) {
         let pairs: Vec<(&Arc<Codec>, &Arc<Codec>)> = source
             .codecs
             .iter()
@@ -92,10 +97,20 @@ impl Routes {
             payload_map: pairs.iter().map(|(from, to)| (from.payload_type, to.payload_type)).collect(),
             codecs: pairs.iter().map(|(_, to)| Arc::clone(to)).collect(),
             ssrc,
-            active: !from.muted,
+            active: is_heard(spec, &key, source.kind),
         };
         self.wanted.insert(key, wanted);
     }
+}
+
+/// Whether the receiver is to get what the publisher sends.
+fn is_heard(spec: &Spec, key: &RouteKey, kind: MediaKind) -> bool {
+    let (from, to) = (&spec.legs[&key.from_leg], &spec.legs[&key.to_leg]);
+    let silent = || {
+        let pair = (from.id.clone(), to.id.clone());
+        from.audio.muted || to.audio.deaf || spec.pair_gains.get(&pair) == Some(&None)
+    };
+    !from.muted && (kind != MediaKind::Audio || !silent())
 }
 
 fn medium<'a>(leg: &'a Leg, id: &str) -> &'a Medium {

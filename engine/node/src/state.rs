@@ -7,7 +7,7 @@ use crate::claims::Claims;
 use crate::ending::Ending;
 use crate::error::NodeError;
 use crate::events::Events;
-use crate::model::Spec;
+use crate::model::{AudioMode, Spec};
 use crate::placement::{Limits, WorkerLoad};
 use crate::plan::{HeldPorts, Holdings, Plan, Step, plan, plan_end};
 use crate::ports::PortPool;
@@ -195,11 +195,16 @@ impl State {
         if let Some(claims) = &self.claims {
             claims.check(&spec)?;
         }
+        if let AudioMode::Loudest(_) = spec.audio {
+            let why = "LOUDEST is not there yet in this version; use RELAY or MIX";
+            return Err(NodeError::invalid("spec.audio.mode", why));
+        }
         let id = spec.id.clone();
         let nothing = Holdings::default();
         let running = self.conferences.get(&id);
         let (old, held) = running.map_or((None, &nothing), |running| (Some(&running.spec), &running.held));
-        let mut taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits);
+        let mixers = Vec::new();
+        let mut taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, mixers);
         let planned = match plan(old, held, &spec, &mut taker) {
             Ok(planned) => planned,
             Err(error) => {

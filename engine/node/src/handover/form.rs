@@ -112,8 +112,8 @@ pub(crate) fn message<M: Message + Default>(what: &str, bytes: &[u8]) -> Result<
 
 impl ConferenceForm {
     pub(crate) fn new(spec: &wire::ConferenceSpec, (epoch, revision): (u64, u64), held: &Holdings) -> Self {
-        // A node with trunks is not taken over.
-        let Holdings { legs, streams, routes, trunks: _, refused } = held;
+        // A node with trunks, to other workers or to a mixing thread, is not taken over.
+        let Holdings { legs, streams, routes, trunks: _, refused, mix: _ } = held;
         ConferenceForm {
             spec: spec.encode_to_vec(),
             epoch,

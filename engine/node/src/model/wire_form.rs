@@ -1,7 +1,10 @@
 //! From the wire's specification to the checked one. Each error names the field it is about.
 
 use super::check::{Path, address, identifier};
-use super::{Codec, Leg, METADATA_BYTES_MAX, MediaKind, Medium, Policy, RouteKey, Spec, Transport};
+use super::{
+    AudioMode, Codec, Leg, LegAudio, METADATA_BYTES_MAX, MediaKind, Medium, Policy, RouteKey, Spec,
+    Transport, gain,
+};
 use crate::error::NodeError;
 use motet_proto::{media as wire_media, node as wire};
 use motet_relay::Latch;
@@ -39,8 +42,56 @@ impl Spec {
             let why = format!("{} bytes; at most {METADATA_BYTES_MAX}", spec.metadata.len());
             return Err(path.field("metadata").error(why));
         }
-        Ok(Spec { id: spec.id.clone(), legs, policy, routes, metadata: spec.metadata.clone() })
+        let audio = AudioMode::from_wire(&path.field("audio"), spec.audio.as_ref())?;
+        if audio != AudioMode::Relay && policy != Policy::All {
+            let why = "needs the route policy ALL; named routes are relayed as they are";
+            return Err(path.field("audio").field("mode").error(why));
+        }
+        if audio.mix().is_some() {
+            for (index, leg) in spec.legs.iter().enumerate() {
+                check_mixed(&path.index("legs", index), &legs[&leg.id])?;
+            }
+        }
+        let pair_gains = pair_gains(&path, spec, &legs)?;
+        let metadata = spec.metadata.clone();
+        Ok(Spec { id: spec.id.clone(), legs, policy, routes, metadata, audio, pair_gains })
     }
+}
+
+/// Whom a leg hears in a mix is told by leg, so that it must be clear which of its media that is.
+fn check_mixed(at: &Path, leg: &Leg) -> Result<(), NodeError> {
+    let audio = || leg.media.iter().filter(|medium| medium.kind == MediaKind::Audio);
+    let hears = audio().filter(|medium| medium.receives && medium.receive_from.is_none()).count();
+    if audio().filter(|medium| medium.sends).count() > 1 || hears > 1 {
+        let why = "in a mixed conference a leg sends one audio medium and receives one; use a leg for each";
+        return Err(at.field("media").error(why));
+    }
+    Ok(())
+}
+
+fn pair_gains(
+    path: &Path,
+    spec: &wire::ConferenceSpec,
+    legs: &BTreeMap<String, Leg>,
+) -> Result<BTreeMap<(String, String), Option<f32>>, NodeError> {
+    let mut gains = BTreeMap::new();
+    for (index, pair) in spec.pair_gains.iter().enumerate() {
+        let at = path.index("pair_gains", index);
+        for (field, leg) in [("from", &pair.from), ("to", &pair.to)] {
+            if !legs.contains_key(leg) {
+                return Err(at.field(field).error(format!("no leg has the id '{leg}'")));
+            }
+        }
+        if pair.from == pair.to {
+            return Err(at.field("to").error("nobody hears itself in a mix"));
+        }
+        let gain_db = gain(&at.field("gain_db"), pair.gain_db)?;
+        let value = (!pair.silent).then_some(gain_db);
+        if gains.insert((pair.from.clone(), pair.to.clone()), value).is_some() {
+            return Err(at.error("this pair is named twice"));
+        }
+    }
+    Ok(gains)
 }
 
 fn named_routes(
@@ -125,7 +176,8 @@ impl Leg {
             transports.push(Transport::from_wire(&at, transport, ipv6_default)?);
         }
         let media = media_from_wire(at, leg, &transports)?;
-        Ok(Leg { id: leg.id.clone(), cname, transports, media, muted: leg.muted })
+        let audio = LegAudio::from_wire(&at.field("audio"), leg.audio.as_ref())?;
+        Ok(Leg { id: leg.id.clone(), cname, transports, media, muted: leg.muted, audio })
     }
 }
 
@@ -263,7 +315,19 @@ impl Medium {
             codecs,
             ssrc: (medium.ssrc != 0).then_some(medium.ssrc),
             receive_from: (!medium.receive_from.is_empty()).then(|| medium.receive_from.clone()),
+            audio_level_id: audio_level_id(at, medium.audio_level_id, kind)?,
         })
+    }
+}
+
+/// RFC 8285 section 4.2: one-byte headers have the numbers 1 to 14.
+fn audio_level_id(at: &Path, number: u32, kind: MediaKind) -> Result<Option<u8>, NodeError> {
+    let at = at.field("audio_level_id");
+    match number {
+        0 => Ok(None),
+        _ if kind != MediaKind::Audio => Err(at.error("is for audio only")),
+        1..=14 => Ok(Some(number as u8)),
+        _ => Err(at.error(format!("{number}; must be 1 to 14"))),
     }
 }
 

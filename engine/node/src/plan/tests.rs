@@ -3,6 +3,9 @@ use crate::testing::{caller, conference};
 use motet_proto::node as wire;
 use proptest::prelude::*;
 
+/// The place of the only mixing thread.
+const MIXING_THREAD: usize = 1_000;
+
 /// Counts upwards; ports are numbers only.
 #[derive(Default)]
 struct Counting {
@@ -45,6 +48,9 @@ impl Resources for Counting {
         let rtp = (PortId(self.count()), address(base));
         let rtcp = (!rtcp_mux).then(|| (PortId(self.count()), address(base + 1)));
         Ok(HeldPorts { pool: 0, base, rtp, rtcp, shared: false })
+    }
+    fn mixer(&mut self) -> Result<usize, NodeError> {
+        Ok(MIXING_THREAD)
     }
     fn random(&mut self) -> u32 {
         self.count().wrapping_mul(2_654_435_761)
@@ -205,4 +211,5 @@ fn running_out_of_ports_is_an_error() {
     assert!(matches!(error, NodeError::Exhausted { .. }));
 }
 
+mod mix;
 mod model;

@@ -19,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 pub(crate) const OTHER_END: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// SSRC of both ends' own reports, which nobody else sees.
-const REPORT_SSRC: u32 = 1;
+pub(super) const REPORT_SSRC: u32 = 1;
 
 /// A publisher, and the worker that its streams are brought to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -238,6 +238,6 @@ impl Plan {
 }
 
 /// All payload types of a medium, each as it is.
-fn identity(medium: &Medium) -> Vec<(u8, u8)> {
+pub(super) fn identity(medium: &Medium) -> Vec<(u8, u8)> {
     medium.codecs.iter().map(|codec| (codec.payload_type, codec.payload_type)).collect()
 }

@@ -14,14 +14,18 @@ use std::collections::BTreeSet;
 impl State {
     /// Why another process cannot take all this over now; none: it can.
     pub(crate) fn check_movable(&self) -> Result<(), String> {
-        match self.conferences.values().find(|conference| !conference.held.trunks.is_empty()) {
-            None => Ok(()),
-            Some(conference) => Err(format!(
-                "conference '{}' is spread over workers, and what is between them cannot be handed over yet; \
-                 drain the node instead (docs/upgrade.md)",
-                conference.spec.id
-            )),
+        for Conference { spec, held, .. } in self.conferences.values() {
+            let why = match (&held.mix, held.trunks.is_empty()) {
+                (Some(_), _) => "is mixed, and what is between workers and mixing threads",
+                (None, false) => "is spread over workers, and what is between them",
+                (None, true) => continue,
+            };
+            return Err(format!(
+                "conference '{}' {why} cannot be handed over yet; drain the node instead (docs/upgrade.md)",
+                spec.id
+            ));
         }
+        Ok(())
     }
 
     /// Writes down what the node holds; the rest of the form is the caller's.

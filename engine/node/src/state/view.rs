@@ -4,9 +4,13 @@ use super::{Conference, State};
 use crate::error::NodeError;
 use crate::metrics::{io_drops, trunk_drops};
 use crate::model::{MediaKind, RouteKey};
+use crate::plan::HeldMix;
 use crate::rates::Rate;
 use motet_proto::{media, node as wire};
 use std::collections::{BTreeSet, HashMap};
+
+/// What the mix is called where a medium is.
+const MIX: &str = "mix";
 
 impl Conference {
     /// What the conference was given.
@@ -34,13 +38,14 @@ impl Conference {
             .refused
             .iter()
             .map(|(key, reason)| wire::RouteRefusal { route: Some(key.to_wire(0)), reason: reason.clone() });
+        let (from_mix, refused_by_mix) = self.held.mix.as_ref().map(mixed).unwrap_or_default();
         wire::ConferenceAllocation {
             id: self.spec.id.clone(),
             epoch: self.epoch,
             revision: self.revision,
             legs: legs.collect(),
-            routes: routes.collect(),
-            refused: refused.collect(),
+            routes: routes.chain(from_mix).collect(),
+            refused: refused.chain(refused_by_mix).collect(),
         }
     }
 
@@ -64,6 +69,34 @@ impl Conference {
             allocation: full.then(|| self.allocation()),
         }
     }
+}
+
+/// What comes from a mix, and what cannot.
+fn mixed(mix: &HeldMix) -> (Vec<wire::RouteAllocation>, Vec<wire::RouteRefusal>) {
+    let outputs = mix.outputs.iter().map(|(leg, output)| wire::RouteAllocation {
+        route: Some(from_mix(leg, &output.part.medium, output.ssrc)),
+        codecs: output.part.codecs.iter().map(|codec| codec.wire.clone()).collect(),
+        kind: media::MediaKind::Audio.into(),
+    });
+    let unserved = mix.unserved.iter().map(|(leg, (medium, reason))| wire::RouteRefusal {
+        route: Some(from_mix(leg, medium, 0)),
+        reason: reason.clone(),
+    });
+    let unheard = mix.unheard.iter().map(|(leg, (medium, reason))| wire::RouteRefusal {
+        route: Some(wire::Route {
+            from_leg: leg.clone(),
+            from_medium: medium.clone(),
+            to_medium: MIX.to_owned(),
+            ..wire::Route::default()
+        }),
+        reason: reason.clone(),
+    });
+    (outputs.collect(), unserved.chain(unheard).collect())
+}
+
+fn from_mix(leg: &str, medium: &str, ssrc: u32) -> wire::Route {
+    let (from_medium, to_leg, to_medium) = (MIX.to_owned(), leg.to_owned(), medium.to_owned());
+    wire::Route { from_leg: String::new(), from_medium, to_leg, to_medium, ssrc }
 }
 
 impl State {
