@@ -8,7 +8,7 @@
 //! ports changes is made anew, on the ports that it still has.
 
 use crate::error::NodeError;
-use crate::model::{Leg, Medium, RouteKey, Spec};
+use crate::model::{Id, Leg, Medium, RouteKey, Spec};
 use crate::routing::{Routes, Wanted};
 use compare::{same_port, same_ports, same_stream, stream_spec};
 use motet_relay::{Command, LegId, PortId, RouteId, RouteSpec, StreamId};
@@ -28,9 +28,9 @@ pub use trunks::{Crossing, HeldTrunk, TrunkEnd, TrunkKey};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Holdings {
     /// Legs by id.
-    pub legs: BTreeMap<String, HeldLeg>,
+    pub legs: BTreeMap<Id, HeldLeg>,
     /// Streams by leg and medium.
-    pub streams: BTreeMap<(String, String), StreamId>,
+    pub streams: BTreeMap<(Id, Id), StreamId>,
     /// Routes by their ends.
     pub routes: BTreeMap<RouteKey, HeldRoute>,
     /// What brings streams to other workers.
@@ -196,7 +196,7 @@ pub fn plan_end(held: &Holdings) -> Plan {
 }
 
 /// SSRCs in use by receiving leg.
-type Ssrcs = BTreeMap<String, BTreeSet<u32>>;
+type Ssrcs = BTreeMap<Id, BTreeSet<u32>>;
 
 struct Planner<'a> {
     old: Option<&'a Spec>,
@@ -268,7 +268,7 @@ impl<'a> Planner<'a> {
 
     fn stream_stays(&self, leg: &str, medium: &str) -> bool {
         let published =
-            |leg: Option<&'a Leg>| leg.and_then(|leg| leg.media.iter().find(|m| m.id == medium && m.sends));
+            |leg: Option<&'a Leg>| leg.and_then(|leg| leg.media.iter().find(|m| m.id == *medium && m.sends));
         let (old, new) = (published(self.old_leg(leg)), published(self.new.legs.get(leg)));
         self.kept.contains(leg) && matches!((old, new), (Some(old), Some(new)) if same_stream(old, new))
     }
@@ -340,7 +340,7 @@ impl<'a> Planner<'a> {
 
     /// The SSRC under which a stream is known already. Those who know it under one SSRC get the same packets,
     /// which the relay then rewrites only once.
-    fn common_ssrcs(&self) -> BTreeMap<(String, String), u32> {
+    fn common_ssrcs(&self) -> BTreeMap<(Id, Id), u32> {
         let chosen = self.held.routes.iter().filter(|(_, held)| held.wanted.ssrc.is_none());
         chosen.rev().map(|(key, held)| (key.source(), held.ssrc)).collect()
     }
@@ -396,8 +396,8 @@ impl<'a> Planner<'a> {
         wanted: &Wanted,
     ) -> HeldRoute {
         let worker = self.plan.next.legs[&key.to_leg].worker;
-        let payload_map = wanted.payload_map.clone();
-        if held.stream != stream || held.wanted.payload_map != payload_map {
+        let payload_map = wanted.mapping.payload_types.clone();
+        if held.stream != stream || held.wanted.mapping.payload_types != payload_map {
             self.plan.command(worker, Command::SwitchRoute { route: held.id, stream, payload_map });
         }
         if held.wanted.active != wanted.active {
@@ -423,7 +423,7 @@ impl<'a> Planner<'a> {
             leg,
             transport: sink.transport as u8,
             ssrc,
-            payload_map: wanted.payload_map.clone(),
+            payload_map: wanted.mapping.payload_types.clone(),
             first_sequence: self.resources.random() as u16,
             first_timestamp: self.resources.random(),
             active: wanted.active,

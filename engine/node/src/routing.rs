@@ -11,14 +11,21 @@ pub use mixed::{Mixed, Participation};
 /// A route that the specification wants.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
-    /// Payload types from publisher to receiver.
-    pub payload_map: Vec<(u8, u8)>,
-    /// What the receiver gets, in the publisher's order.
-    pub codecs: Vec<Arc<Codec>>,
+    /// What of the publisher's the receiver gets, and as what; many routes share one.
+    pub mapping: Arc<Mapping>,
     /// SSRC that the specification asks for.
     pub ssrc: Option<u32>,
     /// False while the publisher is muted.
     pub active: bool,
+}
+
+/// Payload types that a route carries.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mapping {
+    /// From publisher to receiver.
+    pub payload_types: Vec<(u8, u8)>,
+    /// What the receiver gets, in the publisher's order.
+    pub codecs: Vec<Arc<Codec>>,
 }
 
 /// The routes of a specification: those that can be made, and why others cannot.
@@ -30,6 +37,23 @@ pub struct Routes {
     pub refused: BTreeMap<RouteKey, String>,
     /// What is mixed; none: nothing is.
     pub mixed: Option<Mixed>,
+    mappings: Vec<Arc<Mapping>>,
+}
+
+/// Different mappings that are looked through before another copy is made. Participants of a conference mostly
+/// have the same codecs.
+const MAPPINGS_MAX: usize = 16;
+
+/// The mapping, from among those that are there if one is the same.
+pub(crate) fn shared(mappings: &mut Vec<Arc<Mapping>>, mapping: Mapping) -> Arc<Mapping> {
+    if let Some(known) = mappings.iter().find(|known| ***known == mapping) {
+        return Arc::clone(known);
+    }
+    let mapping = Arc::new(mapping);
+    if mappings.len() < MAPPINGS_MAX {
+        mappings.push(Arc::clone(&mapping));
+    }
+    mapping
 }
 
 impl Routes {
@@ -56,7 +80,7 @@ impl Routes {
     /// A receiver that names this publisher comes before one that takes all.
     fn add_by_policy(&mut self, spec: &Spec, from: &Leg, source: &Medium, to: &Leg) {
         let takes = |medium: &&Medium| medium.receives && medium.kind == source.kind;
-        let named = |medium: &&Medium| medium.receive_from.as_deref() == Some(from.id.as_str());
+        let named = |medium: &&Medium| medium.receive_from.as_ref() == Some(&from.id);
         let mixed = source.kind == MediaKind::Audio && self.mixed.is_some();
         let open = |medium: &&Medium| medium.receive_from.is_none() && !mixed;
         let sinks = || to.media.iter().filter(takes);
@@ -93,13 +117,13 @@ impl Routes {
             self.refused.insert(key, why);
             return;
         }
-        let wanted = Wanted {
-            payload_map: pairs.iter().map(|(from, to)| (from.payload_type, to.payload_type)).collect(),
+        let mapping = Mapping {
+            payload_types: pairs.iter().map(|(from, to)| (from.payload_type, to.payload_type)).collect(),
             codecs: pairs.iter().map(|(_, to)| Arc::clone(to)).collect(),
-            ssrc,
-            active: is_heard(spec, &key, source.kind),
         };
-        self.wanted.insert(key, wanted);
+        let mapping = shared(&mut self.mappings, mapping);
+        let active = is_heard(spec, &key, source.kind);
+        self.wanted.insert(key, Wanted { mapping, ssrc, active });
     }
 }
 
@@ -116,7 +140,7 @@ fn is_heard(spec: &Spec, key: &RouteKey, kind: MediaKind) -> bool {
 fn medium<'a>(leg: &'a Leg, id: &str) -> &'a Medium {
     leg.media
         .iter()
-        .find(|medium| medium.id == id)
+        .find(|medium| medium.id == *id)
         .expect("the specification was checked: routes name existing media")
 }
 

@@ -2,7 +2,7 @@
 
 use super::check::{Path, address, identifier};
 use super::{
-    AudioMode, Codec, Leg, LegAudio, METADATA_BYTES_MAX, MediaKind, Medium, Policy, RouteKey, Spec,
+    AudioMode, Codec, Id, Leg, LegAudio, METADATA_BYTES_MAX, MediaKind, Medium, Policy, RouteKey, Spec,
     Transport, gain,
 };
 use crate::error::NodeError;
@@ -22,7 +22,7 @@ impl Spec {
         for (index, leg) in spec.legs.iter().enumerate() {
             let at = path.index("legs", index);
             let leg = Leg::from_wire(&at, &spec.id, leg, ipv6_default)?;
-            let id = leg.id.clone();
+            let id = Id::clone(&leg.id);
             if legs.insert(id.clone(), leg).is_some() {
                 return Err(at.field("id").error(format!("'{id}' names two legs")));
             }
@@ -49,7 +49,7 @@ impl Spec {
         }
         if audio.mix().is_some() {
             for (index, leg) in spec.legs.iter().enumerate() {
-                check_mixed(&path.index("legs", index), &legs[&leg.id])?;
+                check_mixed(&path.index("legs", index), &legs[leg.id.as_str()])?;
             }
         }
         let pair_gains = pair_gains(&path, spec, &legs)?;
@@ -72,13 +72,13 @@ fn check_mixed(at: &Path, leg: &Leg) -> Result<(), NodeError> {
 fn pair_gains(
     path: &Path,
     spec: &wire::ConferenceSpec,
-    legs: &BTreeMap<String, Leg>,
-) -> Result<BTreeMap<(String, String), Option<f32>>, NodeError> {
+    legs: &BTreeMap<Id, Leg>,
+) -> Result<BTreeMap<(Id, Id), Option<f32>>, NodeError> {
     let mut gains = BTreeMap::new();
     for (index, pair) in spec.pair_gains.iter().enumerate() {
         let at = path.index("pair_gains", index);
         for (field, leg) in [("from", &pair.from), ("to", &pair.to)] {
-            if !legs.contains_key(leg) {
+            if !legs.contains_key(leg.as_str()) {
                 return Err(at.field(field).error(format!("no leg has the id '{leg}'")));
             }
         }
@@ -87,7 +87,7 @@ fn pair_gains(
         }
         let gain_db = gain(&at.field("gain_db"), pair.gain_db)?;
         let value = (!pair.silent).then_some(gain_db);
-        if gains.insert((pair.from.clone(), pair.to.clone()), value).is_some() {
+        if gains.insert((Id::from(&pair.from), Id::from(&pair.to)), value).is_some() {
             return Err(at.error("this pair is named twice"));
         }
     }
@@ -97,7 +97,7 @@ fn pair_gains(
 fn named_routes(
     path: &Path,
     routes: &[wire::Route],
-    legs: &BTreeMap<String, Leg>,
+    legs: &BTreeMap<Id, Leg>,
 ) -> Result<BTreeMap<RouteKey, Option<u32>>, NodeError> {
     let mut named = BTreeMap::new();
     for (index, route) in routes.iter().enumerate() {
@@ -123,7 +123,7 @@ fn named_routes(
 }
 
 fn medium<'a>(
-    legs: &'a BTreeMap<String, Leg>,
+    legs: &'a BTreeMap<Id, Leg>,
     at: &Path,
     leg_field: &'static str,
     leg_id: &str,
@@ -135,7 +135,7 @@ fn medium<'a>(
     };
     leg.media
         .iter()
-        .find(|medium| medium.id == medium_id)
+        .find(|medium| medium.id == *medium_id)
         .ok_or_else(|| at.field(medium_field).error(format!("leg '{leg_id}' has no medium '{medium_id}'")))
 }
 
@@ -177,7 +177,7 @@ impl Leg {
         }
         let media = media_from_wire(at, leg, &transports)?;
         let audio = LegAudio::from_wire(&at.field("audio"), leg.audio.as_ref())?;
-        Ok(Leg { id: leg.id.clone(), cname, transports, media, muted: leg.muted, audio })
+        Ok(Leg { id: Id::from(&leg.id), cname, transports, media, muted: leg.muted, audio })
     }
 }
 
@@ -307,14 +307,14 @@ impl Medium {
             codecs.push(Arc::new(codec));
         }
         Ok(Medium {
-            id: medium.id.clone(),
+            id: Id::from(&medium.id),
             kind,
             sends,
             receives,
             transport,
             codecs,
             ssrc: (medium.ssrc != 0).then_some(medium.ssrc),
-            receive_from: (!medium.receive_from.is_empty()).then(|| medium.receive_from.clone()),
+            receive_from: (!medium.receive_from.is_empty()).then(|| Id::from(&medium.receive_from)),
             audio_level_id: audio_level_id(at, medium.audio_level_id, kind)?,
         })
     }

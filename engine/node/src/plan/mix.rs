@@ -11,7 +11,7 @@ use super::compare::payload_types;
 use super::trunks::{OTHER_END, REPORT_SSRC, identity};
 use super::{Holdings, Plan, Planner, Ssrcs, TrunkEnd};
 use crate::error::NodeError;
-use crate::model::Medium;
+use crate::model::{Id, Medium};
 use crate::routing::{Mixed, Participation, Routes};
 use motet_relay::{Command, Kind, Latch, LegSpec, RouteSpec, StreamSpec, TransportSpec};
 use std::collections::btree_map::Entry;
@@ -131,34 +131,34 @@ impl Planner<'_> {
         }
     }
 
-    fn source_stays(&self, mixed: &Mixed, leg: &str) -> bool {
-        self.kept.contains(leg) && mixed.sources.contains_key(leg)
+    fn source_stays(&self, mixed: &Mixed, leg: &Id) -> bool {
+        self.kept.contains(leg.as_str()) && mixed.sources.contains_key(leg)
     }
 
     /// Whether what a leg gets goes on, at the same port.
-    fn output_stays(&self, leg: &str, output: &HeldOutput, part: Option<&Participation>) -> bool {
-        let Some(part) = part.filter(|_| self.kept.contains(leg)) else { return false };
+    fn output_stays(&self, leg: &Id, output: &HeldOutput, part: Option<&Participation>) -> bool {
+        let Some(part) = part.filter(|_| self.kept.contains(leg.as_str())) else { return false };
         let old = self.old_leg(leg).and_then(|leg| leg.media.iter().find(|m| m.id == output.part.medium));
         old.is_some_and(|old| old.transport == self.medium_of(leg, &part.medium).transport)
     }
 
-    fn medium_of(&self, leg: &str, medium: &str) -> &Medium {
+    fn medium_of(&self, leg: &Id, medium: &Id) -> &Medium {
         let media = &self.new.legs[leg].media;
-        media.iter().find(|known| known.id == medium).expect("who takes part has the medium")
+        media.iter().find(|known| known.id == *medium).expect("who takes part has the medium")
     }
 
     fn change_source(
         &mut self,
         mix: &HeldMix,
-        leg: &str,
+        leg: &Id,
         part: &Participation,
     ) -> Result<HeldSource, NodeError> {
         let worker = self.plan.next.legs[leg].worker;
-        let stream = self.plan.next.streams[&(leg.to_owned(), part.medium.clone())];
+        let stream = self.plan.next.streams[&(leg.clone(), part.medium.clone())];
         let active = !self.new.legs[leg].muted;
         let payload_map = identity(self.medium_of(leg, &part.medium));
         let held = self.held.mix.as_ref().and_then(|held| held.sources.get(leg));
-        if let Some(held) = held.filter(|_| self.kept.contains(leg)) {
+        if let Some(held) = held.filter(|_| self.kept.contains(leg.as_str())) {
             if held.stream != stream {
                 self.plan.command(worker, Command::SwitchRoute { route: held.route, stream, payload_map });
             }
@@ -190,7 +190,7 @@ impl Planner<'_> {
     fn change_output(
         &mut self,
         mix: &HeldMix,
-        leg: &str,
+        leg: &Id,
         part: &Participation,
         ssrcs: &mut Ssrcs,
     ) -> Result<HeldOutput, NodeError> {
@@ -223,7 +223,7 @@ impl Planner<'_> {
         }
         let ssrc = match held {
             Some(held) => held.ssrc,
-            None => self.fresh_ssrc(None, ssrcs.entry(leg.to_owned()).or_default()),
+            None => self.fresh_ssrc(None, ssrcs.entry(leg.clone()).or_default()),
         };
         let route = self.resources.route(worker)?;
         let route_spec = RouteSpec {

@@ -98,7 +98,7 @@ fn the_same_again_changes_nothing() {
 fn ssrcs_of(world: &World, from: &str, medium: &str) -> BTreeMap<String, u32> {
     let of_stream = |key: &&RouteKey| (key.from_leg.as_str(), key.from_medium.as_str()) == (from, medium);
     let routes = world.held.routes.iter().filter(|(key, _)| of_stream(key));
-    routes.map(|(key, held)| (key.to_leg.clone(), held.ssrc)).collect()
+    routes.map(|(key, held)| (key.to_leg.to_string(), held.ssrc)).collect()
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_changed_codec_switches_the_routes_that_stay() {
     let mut world = World::new();
     let mut spec = conference(vec![caller("a"), caller("b")]);
     world.go(&spec);
-    let old = world.held.streams[&("a".to_owned(), "audio".to_owned())];
+    let old = world.held.streams[&("a".into(), "audio".into())];
     spec.legs[0].media[0].codecs[0].payload_type = 120;
     let plan = world.go(&spec);
     let switched =

@@ -1,7 +1,7 @@
 //! Who takes part in a mix, and with which codecs. Pure.
 
 use super::{is_auxiliary, names};
-use crate::model::{Codec, MediaKind, Medium, Spec};
+use crate::model::{Codec, Id, MediaKind, Medium, Spec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,20 +9,20 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Mixed {
     /// Legs that are heard, and how.
-    pub sources: BTreeMap<String, Participation>,
+    pub sources: BTreeMap<Id, Participation>,
     /// Legs that hear, and how.
-    pub outputs: BTreeMap<String, Participation>,
+    pub outputs: BTreeMap<Id, Participation>,
     /// Legs that cannot be heard, with the medium and the reason for people.
-    pub unheard: BTreeMap<String, (String, String)>,
+    pub unheard: BTreeMap<Id, (Id, String)>,
     /// Legs that cannot hear, with the medium and the reason for people.
-    pub unserved: BTreeMap<String, (String, String)>,
+    pub unserved: BTreeMap<Id, (Id, String)>,
 }
 
 /// A leg's part in a mix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Participation {
     /// The leg's medium.
-    pub medium: String,
+    pub medium: Id,
     /// Of a source all that it may send; of an output the one that it gets, and what goes with it.
     pub codecs: Vec<Arc<Codec>>,
 }
@@ -45,28 +45,28 @@ impl Mixed {
         Some(mixed)
     }
 
-    fn add_source(&mut self, leg: &str, medium: &Medium) {
+    fn add_source(&mut self, leg: &Id, medium: &Medium) {
         let name = medium.id.clone();
         if medium.codecs.iter().any(|codec| !is_auxiliary(codec) && is_mixable(codec)) {
             let part = Participation { medium: name, codecs: medium.codecs.clone() };
-            self.sources.insert(leg.to_owned(), part);
+            self.sources.insert(leg.clone(), part);
         } else {
             let why = format!("the mixer decodes none of the codecs of {leg}: {}", names(&medium.codecs));
-            self.unheard.insert(leg.to_owned(), (name, why));
+            self.unheard.insert(leg.clone(), (name, why));
         }
     }
 
     /// The receiver gets the first codec of its list that the mixer has.
-    fn add_output(&mut self, leg: &str, medium: &Medium) {
+    fn add_output(&mut self, leg: &Id, medium: &Medium) {
         let name = medium.id.clone();
         let Some(codec) = medium.codecs.iter().find(|codec| !is_auxiliary(codec) && is_mixable(codec)) else {
             let why = format!("the mixer encodes none of the codecs of {leg}: {}", names(&medium.codecs));
-            self.unserved.insert(leg.to_owned(), (name, why));
+            self.unserved.insert(leg.clone(), (name, why));
             return;
         };
         let beside = medium.codecs.iter().filter(|other| is_auxiliary(other));
         let codecs = std::iter::once(codec).chain(beside).cloned().collect();
-        self.outputs.insert(leg.to_owned(), Participation { medium: name, codecs });
+        self.outputs.insert(leg.clone(), Participation { medium: name, codecs });
     }
 }
 

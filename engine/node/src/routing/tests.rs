@@ -41,7 +41,7 @@ fn payload_types_are_those_of_each_side() {
     );
     let routes = routes(&conference(vec![a, b]));
     let map = |from: &str| {
-        &routes.wanted.iter().find(|(key, _)| key.from_leg == from).expect("a route").1.payload_map
+        &routes.wanted.iter().find(|(key, _)| key.from_leg == from).expect("a route").1.mapping.payload_types
     };
     assert_eq!(map("a"), &[(111, 97), (101, 100)]);
     assert_eq!(map("b"), &[(97, 111), (100, 101)]);

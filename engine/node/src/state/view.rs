@@ -3,7 +3,7 @@
 use super::{Conference, State};
 use crate::error::NodeError;
 use crate::metrics::{io_drops, trunk_drops};
-use crate::model::{MediaKind, RouteKey};
+use crate::model::{Id, MediaKind, RouteKey};
 use crate::plan::HeldMix;
 use crate::rates::Rate;
 use motet_proto::{media, node as wire};
@@ -18,7 +18,7 @@ impl Conference {
         let legs = self.held.legs.iter().map(|(id, held)| {
             let transports = self.spec.legs[id].transports.iter().zip(&held.ports);
             wire::LegAllocation {
-                leg: id.clone(),
+                leg: id.to_string(),
                 transports: transports
                     .map(|(transport, ports)| wire::TransportAllocation {
                         transport: transport.id.clone(),
@@ -30,7 +30,7 @@ impl Conference {
         });
         let routes = self.held.routes.iter().map(|(key, held)| wire::RouteAllocation {
             route: Some(key.to_wire(held.ssrc)),
-            codecs: held.wanted.codecs.iter().map(|codec| codec.wire.clone()).collect(),
+            codecs: held.wanted.mapping.codecs.iter().map(|codec| codec.wire.clone()).collect(),
             kind: self.kind(key).into(),
         });
         let refused = self
@@ -63,9 +63,9 @@ impl Conference {
             id: self.spec.id.clone(),
             epoch: self.epoch,
             revision: self.revision,
-            legs: self.spec.legs.keys().cloned().collect(),
+            legs: self.spec.legs.keys().map(|id| id.to_string()).collect(),
             metadata: self.spec.metadata.clone(),
-            spec: full.then(|| self.wire.clone()),
+            spec: full.then(|| self.wire.spec()),
             allocation: full.then(|| self.allocation()),
         }
     }
@@ -84,8 +84,8 @@ fn mixed(mix: &HeldMix) -> (Vec<wire::RouteAllocation>, Vec<wire::RouteRefusal>)
     });
     let unheard = mix.unheard.iter().map(|(leg, (medium, reason))| wire::RouteRefusal {
         route: Some(wire::Route {
-            from_leg: leg.clone(),
-            from_medium: medium.clone(),
+            from_leg: leg.to_string(),
+            from_medium: medium.to_string(),
             to_medium: MIX.to_owned(),
             ..wire::Route::default()
         }),
@@ -146,7 +146,7 @@ impl State {
         let mut streams = Vec::new();
         let mut routes = Vec::new();
         for worker in held.legs.values().map(|leg| leg.worker).collect::<BTreeSet<_>>() {
-            let on_worker = |leg: &String| held.legs[leg].worker == worker;
+            let on_worker = |leg: &Id| held.legs[leg].worker == worker;
             let streams_here: Vec<_> = held.streams.iter().filter(|((leg, _), _)| on_worker(leg)).collect();
             let routes_here: Vec<_> = held.routes.iter().filter(|(key, _)| on_worker(&key.to_leg)).collect();
             let ids = streams_here.iter().map(|(_, stream)| **stream).collect();
@@ -159,8 +159,8 @@ impl State {
         let streams = streams.into_iter().filter_map(|((leg, medium), stats)| {
             let stats = stats?;
             Some(wire::StreamStats {
-                leg: leg.clone(),
-                medium: medium.clone(),
+                leg: leg.to_string(),
+                medium: medium.to_string(),
                 ssrc: stats.ssrc.unwrap_or(0),
                 packets: stats.packets,
                 bytes: stats.bytes,

@@ -1,6 +1,6 @@
 //! What is held of a mix, and what a mixing thread is told of it.
 
-use crate::model::{Codec, MixSettings, Spec};
+use crate::model::{Codec, Id, MixSettings, Spec};
 use crate::plan::{Holdings, TrunkEnd};
 use crate::routing::Participation;
 use motet_relay::{LegId, PortId, RouteId, StreamId};
@@ -15,13 +15,13 @@ pub struct HeldMix {
     /// By worker.
     pub trunks: BTreeMap<usize, MixTrunk>,
     /// Who is heard, by leg.
-    pub sources: BTreeMap<String, HeldSource>,
+    pub sources: BTreeMap<Id, HeldSource>,
     /// Who hears, by leg.
-    pub outputs: BTreeMap<String, HeldOutput>,
+    pub outputs: BTreeMap<Id, HeldOutput>,
     /// As in [`Mixed::unheard`].
-    pub unheard: BTreeMap<String, (String, String)>,
+    pub unheard: BTreeMap<Id, (Id, String)>,
     /// As in [`Mixed::unserved`].
-    pub unserved: BTreeMap<String, (String, String)>,
+    pub unserved: BTreeMap<Id, (Id, String)>,
     /// What the mixing thread was told.
     pub form: Arc<MixForm>,
 }
@@ -75,11 +75,11 @@ pub struct MixForm {
     /// The mixing thread's ends of the trunks.
     pub ends: Vec<TrunkEnd>,
     /// Who is heard, by leg.
-    pub sources: BTreeMap<String, SourceForm>,
+    pub sources: BTreeMap<Id, SourceForm>,
     /// Who hears, by leg.
-    pub outputs: BTreeMap<String, OutputForm>,
+    pub outputs: BTreeMap<Id, OutputForm>,
     /// How the first leg is heard by the second, in decibels; none: not at all.
-    pub pair_gains: BTreeMap<(String, String), Option<f32>>,
+    pub pair_gains: BTreeMap<(Id, Id), Option<f32>>,
 }
 
 /// Somebody who is heard, as a mixing thread knows it.
@@ -134,7 +134,7 @@ impl MixForm {
     /// What a mixing thread has to know of a mix that is held. `spec` is mixed.
     pub fn new(spec: &Spec, held: &Holdings, mix: &HeldMix) -> MixForm {
         let mut form = MixForm::empty(*spec.audio.mix().expect("it is mixed"));
-        let far = |leg: &String| mix.trunks[&held.legs[leg].worker].far;
+        let far = |leg: &Id| mix.trunks[&held.legs[leg].worker].far;
         for (worker, trunk) in &mix.trunks {
             form.ends.push(TrunkEnd { port: trunk.far, worker: *worker, peer: trunk.near });
         }
@@ -157,8 +157,7 @@ impl MixForm {
             form.outputs
                 .insert(id.clone(), OutputForm { port, ssrc, codecs, deaf: spec.legs[id].audio.deaf });
         }
-        let known =
-            |(from, to): &(String, String)| form.sources.contains_key(from) && form.outputs.contains_key(to);
+        let known = |(from, to): &(Id, Id)| form.sources.contains_key(from) && form.outputs.contains_key(to);
         form.pair_gains = spec
             .pair_gains
             .iter()

@@ -118,7 +118,7 @@ fn what_only_the_mixer_needs_to_know_is_no_command() {
     assert_eq!(commands(&plan), []);
     let form = plan.mix.and_then(|step| step.last).expect("the mixing thread is told");
     assert!(form.sources["a"].muted && form.outputs["b"].deaf);
-    assert_eq!(form.pair_gains[&("a".to_owned(), "b".to_owned())], None);
+    assert_eq!(form.pair_gains[&("a".into(), "b".into())], None);
 }
 
 #[test]

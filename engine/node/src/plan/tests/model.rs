@@ -1,6 +1,7 @@
 //! Plans against a naive model of the workers' relays.
 
 use super::*;
+use crate::model::Id;
 use motet_proto::media::{AudioMode, AudioSettings, Direction, MediaKind};
 use std::sync::Arc;
 
@@ -131,7 +132,7 @@ impl Model {
     }
 
     fn take_mix(&mut self, held: &Holdings, mix: &HeldMix) {
-        let trunk = |leg: &String| mix.trunks[&held.legs[leg].worker];
+        let trunk = |leg: &Id| mix.trunks[&held.legs[leg].worker];
         for (worker, trunk) in &mix.trunks {
             self.legs.insert(trunk.leg.0, *worker);
             self.trunks.insert((*worker, trunk.near.0), (MIXING_THREAD, trunk.far.0));
@@ -148,7 +149,7 @@ impl Model {
     }
 
     /// Legs that the mixer hears, by what really reaches it.
-    fn heard(&self, held: &Holdings) -> BTreeSet<String> {
+    fn heard(&self, held: &Holdings) -> BTreeSet<Id> {
         let Some(mix) = &held.mix else { return BTreeSet::new() };
         let form = self.mix.as_ref().expect("the mixing thread was told");
         let known = form.sources.iter().filter(|(leg, source)| {
@@ -162,7 +163,7 @@ impl Model {
     }
 
     /// Legs that get something of the mixer, by what really reaches them: exactly one stream.
-    fn served(&self, held: &Holdings) -> BTreeSet<String> {
+    fn served(&self, held: &Holdings) -> BTreeSet<Id> {
         let Some(mix) = &held.mix else { return BTreeSet::new() };
         let trunks: BTreeSet<u32> = mix.trunks.values().map(|trunk| trunk.leg.0).collect();
         let served = held.legs.iter().filter(|(id, leg)| {
@@ -226,7 +227,7 @@ fn any_spec() -> impl Strategy<Value = wire::ConferenceSpec> {
 }
 
 /// Streams of others that a leg is to get from the relay alone: leg and medium.
-fn naive(spec: &wire::ConferenceSpec, to: &str) -> Vec<(String, String)> {
+fn naive(spec: &wire::ConferenceSpec, to: &str) -> Vec<(Id, Id)> {
     let mut streams = Vec::new();
     let receiver = spec.legs.iter().find(|leg| leg.id == to).expect("a leg");
     for from in spec.legs.iter().filter(|from| from.id != to) {
@@ -235,7 +236,7 @@ fn naive(spec: &wire::ConferenceSpec, to: &str) -> Vec<(String, String)> {
             let takes = received.direction() != Direction::SendOnly;
             if takes && sent.codecs[0].name == received.codecs[0].name && !(is_audio && spec.audio.is_some())
             {
-                streams.push((from.id.clone(), sent.id.clone()));
+                streams.push((Id::from(&from.id), Id::from(&sent.id)));
             }
         }
     }
@@ -262,9 +263,9 @@ proptest! {
                 prop_assert_eq!(model.reaches(&world.held, leg), wanted);
             }
             let mixed = spec.audio.is_some();
-            let audio = |test: fn(&wire::Medium) -> bool| -> BTreeSet<String> {
+            let audio = |test: fn(&wire::Medium) -> bool| -> BTreeSet<Id> {
                 let able = spec.legs.iter().filter(|leg| mixed && leg.media[0].codecs[0].name == "opus");
-                able.filter(|leg| test(&leg.media[0])).map(|leg| leg.id.clone()).collect()
+                able.filter(|leg| test(&leg.media[0])).map(|leg| Id::from(&leg.id)).collect()
             };
             prop_assert_eq!(model.heard(&world.held), audio(|_| true), "each publisher is heard by the mixer");
             let receives = |medium: &wire::Medium| medium.direction != i32::from(Direction::SendOnly);
