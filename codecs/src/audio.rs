@@ -5,6 +5,8 @@
 pub mod aac;
 mod bits;
 mod codec;
+pub mod comfort_noise;
+pub mod events;
 pub mod fmtp;
 pub mod g711;
 pub mod g722;

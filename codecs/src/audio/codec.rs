@@ -27,9 +27,18 @@ pub enum AudioCodecName {
     AacLd,
     /// AAC of enhanced low delay; decoded only.
     AacEld,
+    /// Comfort noise beside a codec; see [`comfort_noise`](super::comfort_noise).
+    ComfortNoise,
+    /// Telephone events beside a codec; see [`events`](super::events).
+    TelephoneEvent,
 }
 
 impl AudioCodecName {
+    /// Whether it is sound, and not what goes beside it: comfort noise and telephone events.
+    pub const fn is_sound(self) -> bool {
+        !matches!(self, AudioCodecName::ComfortNoise | AudioCodecName::TelephoneEvent)
+    }
+
     /// The name in SDP's `a=rtpmap`.
     pub const fn encoding_name(self) -> &'static str {
         match self {
@@ -39,6 +48,8 @@ impl AudioCodecName {
             AudioCodecName::Opus => "opus",
             AudioCodecName::L16 => "L16",
             AudioCodecName::AacLc | AudioCodecName::AacLd | AudioCodecName::AacEld => "MPEG4-GENERIC",
+            AudioCodecName::ComfortNoise => "CN",
+            AudioCodecName::TelephoneEvent => "telephone-event",
         }
     }
 }
@@ -136,6 +147,12 @@ pub enum CodecError {
         /// What it may be.
         takes: &'static str,
     },
+    /// What goes beside a codec has neither encoder nor decoder.
+    #[error("{codec} goes beside a codec and is none itself")]
+    NoSound {
+        /// Its name.
+        codec: &'static str,
+    },
     /// A setting is out of its range.
     #[error("{setting} is {value}: it may be {takes}")]
     Setting {
@@ -149,13 +166,15 @@ pub enum CodecError {
 }
 
 /// One for each name of SDP.
-const NAMES: [AudioCodecName; 6] = [
+const NAMES: [AudioCodecName; 8] = [
     AudioCodecName::Pcmu,
     AudioCodecName::Pcma,
     AudioCodecName::G722,
     AudioCodecName::Opus,
     AudioCodecName::L16,
     AudioCodecName::AacLc,
+    AudioCodecName::ComfortNoise,
+    AudioCodecName::TelephoneEvent,
 ];
 
 fn known() -> String {
@@ -200,6 +219,10 @@ impl AudioCodec {
                 };
                 // What the codec itself says goes before what SDP says of it.
                 codec.channels = config.format.channels;
+            }
+            AudioCodecName::ComfortNoise | AudioCodecName::TelephoneEvent => {
+                codec.check_clock((8000..=192_000).contains(&clock_hz), "8000 to 192000")?;
+                codec.check_channels(channels == 1, "1 channel")?;
             }
         }
         Ok(codec)
@@ -284,6 +307,9 @@ impl AudioCodec {
             AudioCodecName::AacLc | AudioCodecName::AacLd | AudioCodecName::AacEld => {
                 Box::new(AacDecoder::new(&self.fmtp)?)
             }
+            AudioCodecName::ComfortNoise | AudioCodecName::TelephoneEvent => {
+                return Err(CodecError::NoSound { codec: self.name.encoding_name() });
+            }
         })
     }
 
@@ -313,6 +339,9 @@ impl AudioCodec {
             AudioCodecName::L16 => Box::new(L16::new(format)),
             AudioCodecName::AacLc | AudioCodecName::AacLd | AudioCodecName::AacEld => {
                 Box::new(AacEncoder::new(&self.fmtp, settings)?)
+            }
+            AudioCodecName::ComfortNoise | AudioCodecName::TelephoneEvent => {
+                return Err(CodecError::NoSound { codec: self.name.encoding_name() });
             }
         })
     }
