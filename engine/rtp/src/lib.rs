@@ -6,11 +6,12 @@
 //!
 //! A datagram's way: [`classify`] says what it is; [`FixedHeader`] or [`RtpView`] reads RTP and
 //! [`rtcp::Compound`] reads RTCP; [`Reception`] keeps a source's statistics; [`rewrite_header`] makes the
-//! header under which a payload goes on.
+//! header under which a payload goes on; [`JitterBuffer`] puts packets in order and says when they are due.
 #![forbid(unsafe_code)]
 
 pub mod demux;
 pub mod ext;
+pub mod jitter;
 pub mod reception;
 pub mod rtcp;
 pub mod rtp;
@@ -21,6 +22,7 @@ pub mod timestamp;
 
 pub use demux::{PacketClass, classify};
 pub use ext::Extension;
+pub use jitter::{JitterBuffer, JitterConfig, JitterPacket, JitterVerdict};
 pub use reception::{Reception, ReceptionSnapshot, Verdict};
 pub use rtp::{FixedHeader, RtpBuilder, RtpError, RtpView, rewrite_header};
 pub use seq::{SeqExtender, SeqNo, WireSeq};
