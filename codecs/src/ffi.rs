@@ -1,4 +1,3 @@
 //! Foreign libraries, each behind safe types. The only unsafe code of the crate.
 
-pub(crate) mod avcodec;
 pub(crate) mod opus;

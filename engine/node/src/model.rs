@@ -9,14 +9,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-mod audio;
-pub(crate) mod check;
-mod id;
+mod check;
 mod wire_form;
-
-pub(crate) use audio::gain;
-pub use audio::{AudioMode, LegAudio, MixSettings};
-pub use id::Id;
 
 /// A checked conference specification.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,17 +18,13 @@ pub struct Spec {
     /// Conference id.
     pub id: String,
     /// Legs by id.
-    pub legs: BTreeMap<Id, Leg>,
+    pub legs: BTreeMap<String, Leg>,
     /// Which routes exist without being named.
     pub policy: Policy,
     /// Named routes and their wanted SSRC.
     pub routes: BTreeMap<RouteKey, Option<u32>>,
     /// Kept for control.
     pub metadata: Vec<u8>,
-    /// What becomes of sound.
-    pub audio: AudioMode,
-    /// How the first leg of a pair is heard by the second, in decibels; none: not at all.
-    pub pair_gains: BTreeMap<(Id, Id), Option<f32>>,
 }
 
 /// Route policy.
@@ -50,7 +40,7 @@ pub enum Policy {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leg {
     /// Id in the conference.
-    pub id: Id,
+    pub id: String,
     /// RTCP canonical name.
     pub cname: String,
     /// At least one.
@@ -59,8 +49,6 @@ pub struct Leg {
     pub media: Vec<Medium>,
     /// Nothing that it publishes is forwarded.
     pub muted: bool,
-    /// What becomes of its sound.
-    pub audio: LegAudio,
 }
 
 /// One port of a leg.
@@ -86,7 +74,7 @@ pub struct Transport {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Medium {
     /// Id in the leg.
-    pub id: Id,
+    pub id: String,
     /// What it carries.
     pub kind: MediaKind,
     /// The participant sends it.
@@ -100,9 +88,7 @@ pub struct Medium {
     /// Fixed SSRC of the participant.
     pub ssrc: Option<u32>,
     /// The only leg to receive from.
-    pub receive_from: Option<Id>,
-    /// Number of the header extension that tells how loud it is (RFC 6464).
-    pub audio_level_id: Option<u8>,
+    pub receive_from: Option<String>,
 }
 
 /// Kind of a medium.
@@ -137,28 +123,28 @@ pub struct Codec {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteKey {
     /// Publishing leg.
-    pub from_leg: Id,
+    pub from_leg: String,
     /// Its medium.
-    pub from_medium: Id,
+    pub from_medium: String,
     /// Receiving leg.
-    pub to_leg: Id,
+    pub to_leg: String,
     /// Its medium.
-    pub to_medium: Id,
+    pub to_medium: String,
 }
 
 impl RouteKey {
     /// Leg and medium that it comes from.
-    pub(crate) fn source(&self) -> (Id, Id) {
+    pub(crate) fn source(&self) -> (String, String) {
         (self.from_leg.clone(), self.from_medium.clone())
     }
 
     /// As on the wire.
     pub fn to_wire(&self, ssrc: u32) -> wire::Route {
         wire::Route {
-            from_leg: self.from_leg.to_string(),
-            from_medium: self.from_medium.to_string(),
-            to_leg: self.to_leg.to_string(),
-            to_medium: self.to_medium.to_string(),
+            from_leg: self.from_leg.clone(),
+            from_medium: self.from_medium.clone(),
+            to_leg: self.to_leg.clone(),
+            to_medium: self.to_medium.clone(),
             ssrc,
         }
     }
@@ -167,10 +153,10 @@ impl RouteKey {
 impl From<&wire::Route> for RouteKey {
     fn from(route: &wire::Route) -> Self {
         RouteKey {
-            from_leg: route.from_leg.as_str().into(),
-            from_medium: route.from_medium.as_str().into(),
-            to_leg: route.to_leg.as_str().into(),
-            to_medium: route.to_medium.as_str().into(),
+            from_leg: route.from_leg.clone(),
+            from_medium: route.from_medium.clone(),
+            to_leg: route.to_leg.clone(),
+            to_medium: route.to_medium.clone(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What goes into a playout and what comes out.
 
 use motet_codecs::AudioDecoder;
+use motet_codecs::audio::{AudioCodec, CodecError};
 use motet_rtp::{WireSeq, WireTimestamp};
 use std::fmt;
 
@@ -33,10 +34,21 @@ pub struct PayloadSetting {
     pub carries: Carries,
 }
 
+impl PayloadSetting {
+    /// A payload type that carries sound of `codec`. A codec that can, decodes at the rate of the mix.
+    ///
+    /// # Errors
+    /// When the codec is not to be had like that.
+    pub fn sound(payload_type: u8, codec: &AudioCodec, mix_rate_hz: u32) -> Result<Self, CodecError> {
+        let decoder = codec.decoder_at(mix_rate_hz)?;
+        Ok(PayloadSetting { payload_type, clock_hz: codec.clock_hz, carries: Carries::Sound(decoder) })
+    }
+}
+
 /// What payloads hold.
 pub enum Carries {
     /// Sound for this decoder.
-    Sound(Box<dyn AudioDecoder + Send>),
+    Sound(Box<dyn AudioDecoder>),
     /// Telephone events (RFC 4733). [`Inserted::Event`] hands them back at once.
     Events,
     /// Comfort noise (RFC 3389).

@@ -1,0 +1,109 @@
+//! Playout, heard: tones through codecs, clocks that drift, networks that lose and delay. Virtual time.
+
+mod support;
+
+use motet_codecs::audio::{AudioCodec, EncoderSettings};
+use motet_mixer::playout::{PayloadSetting, Playout, PlayoutConfig, Pulled};
+use support::*;
+
+/// A playout at `mix_rate_hz` for one codec, and the path to it.
+fn path(codec: (&str, u32), mix_rate_hz: u32, config: PathConfig) -> Path {
+    let codec =
+        AudioCodec::parse(codec.0, codec.1, if codec.0 == "opus" { 2 } else { 1 }, "").expect("a codec");
+    let codec = AudioCodec { channels: 1, ..codec };
+    let settings = EncoderSettings { fec: true, loss_percent: 10, ..EncoderSettings::default() };
+    let encoder = codec.encoder(&settings).expect("an encoder");
+    let payload = PayloadSetting::sound(config.payload_type, &codec, mix_rate_hz).expect("a decoder");
+    let config_of_playout = PlayoutConfig { mix_rate_hz, ..PlayoutConfig::default() };
+    let playout = Playout::new(config_of_playout, vec![payload]).expect("a configuration");
+    Path::new(playout, encoder, PathConfig { clock_hz: codec.clock_hz, ..config })
+}
+
+#[test]
+fn a_tone_comes_through_every_codec_at_every_rate() {
+    for codec in
+        [("PCMU", 8000), ("PCMA", 8000), ("G722", 8000), ("opus", 48_000), ("L16", 44_100), ("L16", 24_000)]
+    {
+        for mix_rate_hz in [8000, 16_000, 32_000, 48_000] {
+            let mut path = path(codec, mix_rate_hz, PathConfig::default());
+            let rate_hz = path.source_rate_hz();
+            let mut sound = Vec::new();
+            let mut silent = 0;
+            for _ in 0..100 {
+                match path.pull(tone(440.0, rate_hz)) {
+                    Pulled::Sound => sound.extend_from_slice(&path.tick),
+                    Pulled::Concealed => panic!("{codec:?} at {mix_rate_hz}: nothing was lost"),
+                    Pulled::Silence => silent += 1,
+                }
+            }
+            let name = format!("{codec:?} at {mix_rate_hz}");
+            assert!(silent <= 2, "{name}: {silent} silent ticks");
+            let level = tone_level(&sound[sound.len() / 5..], 440.0, mix_rate_hz);
+            assert!((20.0 * (level / 0.5).log10()).abs() < 0.5, "{name}: the tone has level {level}");
+            let stats = path.playout.stats(path.now());
+            assert_eq!((stats.lost, stats.late, stats.concealed_ms), (0, 0, 0), "{name}");
+        }
+    }
+}
+
+#[test]
+fn without_jitter_a_packet_that_comes_a_millisecond_before_the_tick_is_played_in_it() {
+    for phase_us in [1_100_u64, 2_000, 5_000, 13_000, 19_500] {
+        let config = PathConfig { phase_us: 20_000 - phase_us, ..PathConfig::default() };
+        let mut path = path(("PCMU", 8000), 8000, config);
+        // A pulse at sample 8000, the first of its packet.
+        let mut heard_at = None;
+        for tick in 0..100 {
+            let pulled = path.pull(|n| if n / 160 == 50 { 0.5 } else { 0.0 });
+            if pulled == Pulled::Sound && heard_at.is_none() && path.tick.iter().any(|sample| *sample > 0.4) {
+                heard_at = Some(tick);
+            }
+        }
+        // Packet 50 is complete at 20 ms + 20 ms * 50 + 20 ms less the phase; the next tick is number 51.
+        assert_eq!(heard_at, Some(51), "{phase_us} us before the tick");
+        assert!(path.playout.stats(path.now()).delay_ms <= 20);
+    }
+}
+
+#[test]
+fn a_clock_that_drifts_for_an_hour_neither_clicks_nor_delays() {
+    for ppm in [200.0, -200.0] {
+        let config = PathConfig { ppm, phase_us: 12_345, ..PathConfig::default() };
+        let mut path = path(("PCMU", 8000), 8000, config);
+        let mut meter = ClickMeter::new(440.0, 8000, 0.5);
+        let mut delay_ms_max = 0;
+        for tick in 0..180_000 {
+            let pulled = path.pull(tone(440.0, 8000));
+            if tick > 10 {
+                assert_eq!(pulled, Pulled::Sound, "{ppm} ppm, tick {tick}");
+                meter.hear(&path.tick);
+            }
+            delay_ms_max = delay_ms_max.max(path.playout.stats(path.now()).delay_ms);
+        }
+        let stats = path.playout.stats(path.now());
+        println!("{ppm}: {stats:?} worst {} at {}, delay max {delay_ms_max}", meter.worst, meter.worst_at);
+        assert!(delay_ms_max <= 45, "{ppm} ppm: {delay_ms_max} ms");
+        assert!(meter.worst < 1.6, "{ppm} ppm: {} at {}", meter.worst, meter.worst_at);
+        assert_eq!((stats.lost, stats.late, stats.concealed_ms, stats.overflow), (0, 0, 0, 0));
+    }
+}
+
+#[test]
+fn with_loss_and_jitter_no_gap_is_longer_than_60_ms() {
+    let network = Network { transit_us: 1000, jitter_us: 40_000, loss_percent: 5.0 };
+    let config = PathConfig { payload_type: 111, network, ..PathConfig::default() };
+    let mut path = path(("opus", 48_000), 48_000, config);
+    let (mut gap, mut gap_max) = (0, 0);
+    for tick in 0..15_000 {
+        let pulled = path.pull(tone(300.0, 48_000));
+        if tick > 20 {
+            gap = if pulled == Pulled::Sound { 0 } else { gap + 20 };
+            gap_max = gap_max.max(gap);
+        }
+    }
+    let stats = path.playout.stats(path.now());
+    println!("{stats:?} gap {gap_max}");
+    assert!(gap_max <= 60, "{gap_max} ms");
+    assert!(stats.fec_recovered > stats.lost / 2, "{stats:?}");
+    assert!(stats.delay_ms < 80);
+}

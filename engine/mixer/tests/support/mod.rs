@@ -1,0 +1,260 @@
+//! A sender with a clock of its own, a network that loses and delays, and a playout that is pulled each 20 ms
+//! of virtual time.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use motet_codecs::AudioEncoder;
+use motet_mixer::playout::{Playout, Pulled, SourcePacket};
+use motet_rtp::{Time, WireSeq, WireTimestamp};
+use std::collections::BTreeMap;
+use std::f64::consts::TAU;
+
+/// A small generator of numbers that look random (SplitMix64).
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 to 1.
+    pub fn share(&mut self) -> f64 {
+        (self.roll() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// What happens on the way.
+#[derive(Clone, Copy)]
+pub struct Network {
+    pub transit_us: u64,
+    /// On top of the transit time, evenly distributed.
+    pub jitter_us: u64,
+    pub loss_percent: f64,
+}
+
+pub const LOOPBACK: Network = Network { transit_us: 50, jitter_us: 0, loss_percent: 0.0 };
+
+/// A packet on its way.
+pub struct Sent {
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub marker: bool,
+    pub payload: Vec<u8>,
+}
+
+/// One source from its microphone to the mix.
+pub struct Path {
+    pub playout: Playout,
+    encoder: Box<dyn AudioEncoder>,
+    payload_type: u8,
+    clock_hz: u32,
+    packet_ms: u32,
+    /// How much faster the sender's clock is.
+    ppm: f64,
+    /// When the sender's first packet is complete, by the mixer's clock.
+    begin_us: f64,
+    network: Network,
+    dice: Dice,
+    packets: u64,
+    sent_samples: u64,
+    on_the_way: BTreeMap<(u64, u64), Sent>,
+    ticks: u64,
+    pub ssrc: u32,
+    pub sequence_offset: u16,
+    pub timestamp_offset: u32,
+    pub tick: Vec<f32>,
+}
+
+pub struct PathConfig {
+    pub payload_type: u8,
+    pub clock_hz: u32,
+    pub packet_ms: u32,
+    pub ppm: f64,
+    pub phase_us: u64,
+    pub network: Network,
+    pub seed: u64,
+}
+
+impl Default for PathConfig {
+    fn default() -> Self {
+        PathConfig {
+            payload_type: 0,
+            clock_hz: 8000,
+            packet_ms: 20,
+            ppm: 0.0,
+            phase_us: 10_000,
+            network: LOOPBACK,
+            seed: 1,
+        }
+    }
+}
+
+impl Path {
+    pub fn new(playout: Playout, encoder: Box<dyn AudioEncoder>, config: PathConfig) -> Path {
+        let tick = vec![0.0; playout.tick_samples()];
+        Path {
+            playout,
+            encoder,
+            payload_type: config.payload_type,
+            clock_hz: config.clock_hz,
+            packet_ms: config.packet_ms,
+            ppm: config.ppm,
+            begin_us: (20_000 + config.phase_us) as f64,
+            network: config.network,
+            dice: Dice(config.seed),
+            packets: 0,
+            sent_samples: 0,
+            on_the_way: BTreeMap::new(),
+            ticks: 0,
+            ssrc: 7,
+            sequence_offset: 65_000,
+            timestamp_offset: u32::MAX - 50_000,
+            tick,
+        }
+    }
+
+    /// Samples a second of what goes into the encoder.
+    pub fn source_rate_hz(&self) -> u32 {
+        self.encoder.format().sample_rate_hz
+    }
+
+    pub fn set_network(&mut self, network: Network) {
+        self.network = network;
+    }
+
+    /// The time of the next tick.
+    pub fn now(&self) -> Time {
+        Time::from_millis((self.ticks + 1) * 20)
+    }
+
+    /// Everything that arrives before the next tick; `sound` gives the sender's sample of a number.
+    pub fn arrive(&mut self, mut sound: impl FnMut(u64) -> f64) {
+        let now_us = (self.now().as_nanos() / 1000) as f64;
+        loop {
+            let period_us = f64::from(self.packet_ms) * 1000.0 / (1.0 + self.ppm * 1e-6);
+            let at_us = self.begin_us + self.packets as f64 * period_us;
+            if at_us > now_us {
+                break;
+            }
+            let sent = self.send(&mut sound);
+            let index = self.packets;
+            self.packets += 1;
+            let jitter_us = (self.dice.share() * self.network.jitter_us as f64) as u64;
+            let lost = self.dice.share() * 100.0 < self.network.loss_percent;
+            if let Some(sent) = sent.filter(|_| !lost) {
+                let arrival_us = at_us as u64 + self.network.transit_us + jitter_us;
+                self.on_the_way.insert((arrival_us, index), sent);
+            }
+        }
+        while let Some(entry) = self.on_the_way.first_entry() {
+            if entry.key().0 as f64 > now_us {
+                break;
+            }
+            let ((arrival_us, _), sent) = entry.remove_entry();
+            self.insert(Time::from_nanos(arrival_us * 1000), &sent);
+        }
+    }
+
+    fn insert(&mut self, at: Time, sent: &Sent) {
+        let packet = SourcePacket {
+            ssrc: self.ssrc,
+            sequence: WireSeq(sent.sequence),
+            timestamp: WireTimestamp(sent.timestamp),
+            marker: sent.marker,
+            payload_type: self.payload_type,
+            level: None,
+            payload: &sent.payload,
+        };
+        self.playout.insert(at, &packet);
+    }
+
+    fn send(&mut self, sound: &mut impl FnMut(u64) -> f64) -> Option<Sent> {
+        let format = self.encoder.format();
+        let channels = usize::from(format.channels);
+        let mut samples = Vec::new();
+        for _ in 0..format.samples_in_ms(self.packet_ms) / channels {
+            let sample = (sound(self.sent_samples) * 32_767.0).round().clamp(-32_768.0, 32_767.0) as i16;
+            samples.extend(std::iter::repeat_n(sample, channels));
+            self.sent_samples += 1;
+        }
+        let mut payload = vec![0; 4000];
+        let bytes = self.encoder.encode(&samples, &mut payload).expect("a frame of the codec");
+        payload.truncate(bytes);
+        let ticks = u64::from(self.packet_ms) * u64::from(self.clock_hz) / 1000;
+        (bytes > 0).then(|| Sent {
+            sequence: (self.packets as u16).wrapping_add(self.sequence_offset),
+            timestamp: ((self.packets * ticks) as u32).wrapping_add(self.timestamp_offset),
+            marker: self.packets == 0,
+            payload,
+        })
+    }
+
+    /// One tick.
+    pub fn pull(&mut self, sound: impl FnMut(u64) -> f64) -> Pulled {
+        self.arrive(sound);
+        let now = self.now();
+        self.ticks += 1;
+        self.playout.pull(now, &mut self.tick)
+    }
+
+    /// One tick that nobody listens to.
+    pub fn skip(&mut self, sound: impl FnMut(u64) -> f64) {
+        self.arrive(sound);
+        let now = self.now();
+        self.ticks += 1;
+        self.playout.skip(now);
+    }
+}
+
+/// A tone of amplitude 0.5.
+pub fn tone(tone_hz: f64, rate_hz: u32) -> impl Fn(u64) -> f64 {
+    move |n| 0.5 * (TAU * tone_hz * n as f64 / f64::from(rate_hz)).sin()
+}
+
+/// Looks for clicks in what should be one tone: the largest second difference, against the tone's own.
+pub struct ClickMeter {
+    own: f64,
+    last: [f64; 2],
+    seen: u64,
+    pub worst: f64,
+    pub worst_at: u64,
+}
+
+impl ClickMeter {
+    pub fn new(tone_hz: f64, rate_hz: u32, amplitude: f64) -> ClickMeter {
+        let half = TAU * tone_hz / f64::from(rate_hz) / 2.0;
+        ClickMeter {
+            own: amplitude * 4.0 * half.sin().powi(2),
+            last: [0.0; 2],
+            seen: 0,
+            worst: 0.0,
+            worst_at: 0,
+        }
+    }
+
+    pub fn hear(&mut self, sound: &[f32]) {
+        for sample in sound {
+            let sample = f64::from(*sample);
+            let second = (sample - 2.0 * self.last[1] + self.last[0]).abs() / self.own;
+            if self.seen >= 2 && second > self.worst {
+                (self.worst, self.worst_at) = (second, self.seen);
+            }
+            self.last = [self.last[1], sample];
+            self.seen += 1;
+        }
+    }
+}
+
+/// Level of a tone in sound, as an amplitude (Goertzel's algorithm).
+pub fn tone_level(sound: &[f32], tone_hz: f64, rate_hz: u32) -> f64 {
+    let (mut re, mut im) = (0.0, 0.0);
+    for (at, sample) in sound.iter().enumerate() {
+        let angle = TAU * tone_hz * at as f64 / f64::from(rate_hz);
+        re += f64::from(*sample) * angle.cos();
+        im += f64::from(*sample) * angle.sin();
+    }
+    2.0 * re.hypot(im) / sound.len() as f64
+}
