@@ -2,7 +2,11 @@
 //!
 //! [`AudioCodec`] says in SDP's words what a payload type carries, and makes its encoder and decoder.
 
+pub mod aac;
+mod bits;
 mod codec;
+pub mod comfort_noise;
+pub mod events;
 pub mod fmtp;
 pub mod g711;
 pub mod g722;
@@ -32,6 +36,13 @@ pub trait AudioEncoder: Send {
     /// What [`encode`](Self::encode) takes.
     fn format(&self) -> AudioFormat;
 
+    /// None: each payload holds the samples of its [`encode`](Self::encode). Otherwise every payload holds this
+    /// many samples, all channels together, whatever is passed: the encoder collects them, and the RTP
+    /// timestamp of each payload is by this much later than the one before.
+    fn frame_samples(&self) -> Option<usize> {
+        None
+    }
+
     /// Encodes `samples` (all channels) as one payload at the start of `payload`, and returns its bytes. 0
     /// bytes: there is nothing to send (discontinuous transmission), though the time of `samples` has passed.
     ///
@@ -41,8 +52,8 @@ pub trait AudioEncoder: Send {
     /// are then as they were. [`Library`](AudioError::Library) when the codec's library fails.
     fn encode(&mut self, samples: &[i16], payload: &mut [u8]) -> Result<usize, AudioError>;
 
-    /// Another encoder in exactly this state: fed the same samples, both give the same payloads. A receiver
-    /// can be switched from one to the other between two payloads without a click.
+    /// Another encoder in this state: fed the same samples, both give the same payloads (AAC: but for some
+    /// bits). A receiver can be switched from one to the other between two payloads without a click.
     fn fork(&self) -> Box<dyn AudioEncoder>;
 
     /// The next payload shall decode well with a decoder that has followed another encoder of much the same

@@ -1,3 +1,4 @@
 //! Foreign libraries, each behind safe types. The only unsafe code of the crate.
 
+pub(crate) mod avcodec;
 pub(crate) mod opus;

@@ -18,7 +18,7 @@ const LEG_BYTES_MAX: f64 = 8192.0;
 /// Most seconds that creating all legs may take: "a few".
 const CREATE_SECONDS_MAX: f64 = 5.0;
 /// Time in which a node gives back what it needed only for creating.
-const SETTLE: Duration = Duration::from_millis(500);
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// How the legs are spread over conferences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

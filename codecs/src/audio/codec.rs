@@ -1,5 +1,6 @@
 //! What a payload type carries, in SDP's words, and what encodes and decodes it.
 
+use super::aac::{self, AacDecoder, AacEncoder, AacKind};
 use super::g711::{G711, Law};
 use super::g722::{G722Decoder, G722Encoder};
 use super::l16::L16;
@@ -20,9 +21,24 @@ pub enum AudioCodecName {
     Opus,
     /// Samples as they are.
     L16,
+    /// AAC of low complexity.
+    AacLc,
+    /// AAC of low delay; decoded only.
+    AacLd,
+    /// AAC of enhanced low delay; decoded only.
+    AacEld,
+    /// Comfort noise beside a codec; see [`comfort_noise`](super::comfort_noise).
+    ComfortNoise,
+    /// Telephone events beside a codec; see [`events`](super::events).
+    TelephoneEvent,
 }
 
 impl AudioCodecName {
+    /// Whether it is sound, and not what goes beside it: comfort noise and telephone events.
+    pub const fn is_sound(self) -> bool {
+        !matches!(self, AudioCodecName::ComfortNoise | AudioCodecName::TelephoneEvent)
+    }
+
     /// The name in SDP's `a=rtpmap`.
     pub const fn encoding_name(self) -> &'static str {
         match self {
@@ -31,6 +47,9 @@ impl AudioCodecName {
             AudioCodecName::G722 => "G722",
             AudioCodecName::Opus => "opus",
             AudioCodecName::L16 => "L16",
+            AudioCodecName::AacLc | AudioCodecName::AacLd | AudioCodecName::AacEld => "MPEG4-GENERIC",
+            AudioCodecName::ComfortNoise => "CN",
+            AudioCodecName::TelephoneEvent => "telephone-event",
         }
     }
 }
@@ -128,6 +147,12 @@ pub enum CodecError {
         /// What it may be.
         takes: &'static str,
     },
+    /// What goes beside a codec has neither encoder nor decoder.
+    #[error("{codec} goes beside a codec and is none itself")]
+    NoSound {
+        /// Its name.
+        codec: &'static str,
+    },
     /// A setting is out of its range.
     #[error("{setting} is {value}: it may be {takes}")]
     Setting {
@@ -140,12 +165,16 @@ pub enum CodecError {
     },
 }
 
-const NAMES: [AudioCodecName; 5] = [
+/// One for each name of SDP.
+const NAMES: [AudioCodecName; 8] = [
     AudioCodecName::Pcmu,
     AudioCodecName::Pcma,
     AudioCodecName::G722,
     AudioCodecName::Opus,
     AudioCodecName::L16,
+    AudioCodecName::AacLc,
+    AudioCodecName::ComfortNoise,
+    AudioCodecName::TelephoneEvent,
 ];
 
 fn known() -> String {
@@ -179,6 +208,21 @@ impl AudioCodec {
             AudioCodecName::L16 => {
                 codec.check_clock((8000..=192_000).contains(&clock_hz), "8000 to 192000")?;
                 codec.check_channels(channels <= 8, "1 to 8 channels")?;
+            }
+            AudioCodecName::AacLc | AudioCodecName::AacLd | AudioCodecName::AacEld => {
+                codec.check_clock((1000..=192_000).contains(&clock_hz), "1000 to 192000")?;
+                let config = aac::parse_fmtp(fmtp)?;
+                codec.name = match config.kind {
+                    AacKind::Lc => AudioCodecName::AacLc,
+                    AacKind::Ld => AudioCodecName::AacLd,
+                    AacKind::Eld => AudioCodecName::AacEld,
+                };
+                // What the codec itself says goes before what SDP says of it.
+                codec.channels = config.format.channels;
+            }
+            AudioCodecName::ComfortNoise | AudioCodecName::TelephoneEvent => {
+                codec.check_clock((8000..=192_000).contains(&clock_hz), "8000 to 192000")?;
+                codec.check_channels(channels == 1, "1 channel")?;
             }
         }
         Ok(codec)
@@ -222,6 +266,9 @@ impl AudioCodec {
     pub fn format(&self) -> AudioFormat {
         let sample_rate_hz = match self.name {
             AudioCodecName::G722 => 16_000,
+            AudioCodecName::AacLc | AudioCodecName::AacLd | AudioCodecName::AacEld => {
+                aac::parse_fmtp(&self.fmtp).map_or(self.clock_hz, |config| config.format.sample_rate_hz)
+            }
             _ => self.clock_hz,
         };
         AudioFormat { sample_rate_hz, channels: self.channels }
@@ -257,6 +304,12 @@ impl AudioCodec {
             AudioCodecName::G722 => Box::new(G722Decoder::new()),
             AudioCodecName::Opus => Box::new(OpusDecoder::new(format)?),
             AudioCodecName::L16 => Box::new(L16::new(format)),
+            AudioCodecName::AacLc | AudioCodecName::AacLd | AudioCodecName::AacEld => {
+                Box::new(AacDecoder::new(&self.fmtp)?)
+            }
+            AudioCodecName::ComfortNoise | AudioCodecName::TelephoneEvent => {
+                return Err(CodecError::NoSound { codec: self.name.encoding_name() });
+            }
         })
     }
 
@@ -284,6 +337,12 @@ impl AudioCodec {
             AudioCodecName::G722 => Box::new(G722Encoder::new()),
             AudioCodecName::Opus => Box::new(OpusEncoder::new(format, settings, &self.opus_limits()?)?),
             AudioCodecName::L16 => Box::new(L16::new(format)),
+            AudioCodecName::AacLc | AudioCodecName::AacLd | AudioCodecName::AacEld => {
+                Box::new(AacEncoder::new(&self.fmtp, settings)?)
+            }
+            AudioCodecName::ComfortNoise | AudioCodecName::TelephoneEvent => {
+                return Err(CodecError::NoSound { codec: self.name.encoding_name() });
+            }
         })
     }
 

@@ -132,6 +132,7 @@ pub(super) fn leg(participant: &str, media: &[Medium]) -> node::Leg {
         codecs: medium.codecs.iter().map(Codec::to_wire).collect(),
         ssrc: medium.ssrc,
         receive_from: medium.receive_from.clone(),
+        audio_level_id: 0,
     });
     node::Leg {
         id: participant.into(),
@@ -139,6 +140,7 @@ pub(super) fn leg(participant: &str, media: &[Medium]) -> node::Leg {
         transports,
         media: media.collect(),
         muted: false,
+        audio: None,
     }
 }
 

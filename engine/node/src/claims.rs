@@ -34,7 +34,7 @@ impl Claims {
             for transport in &leg.transports {
                 check_transport(leg, transport)?;
                 let Some(remote) = transport.remote else { continue };
-                let within = own.addresses.get(&remote).filter(|owner| owner.leg != leg.id);
+                let within = own.addresses.get(&remote).filter(|owner| leg.id != *owner.leg);
                 if let Some(owner) = within.or(self.addresses.get(&remote).filter(others)) {
                     return Err(taken(REMOTE, leg, &remote.to_string(), owner));
                 }
@@ -75,12 +75,12 @@ impl Claims {
 
     fn claim_addresses(&mut self, spec: &Spec, leg: &Leg) {
         for remote in leg.transports.iter().filter_map(|transport| transport.remote) {
-            self.addresses.insert(remote, Owner { conference: spec.id.clone(), leg: leg.id.clone() });
+            self.addresses.insert(remote, Owner { conference: spec.id.clone(), leg: leg.id.to_string() });
         }
     }
 
     fn claim_ssrc(&mut self, spec: &Spec, leg: &Leg, ssrc: u32) {
-        self.ssrcs.insert(ssrc, Owner { conference: spec.id.clone(), leg: leg.id.clone() });
+        self.ssrcs.insert(ssrc, Owner { conference: spec.id.clone(), leg: leg.id.to_string() });
     }
 }
 

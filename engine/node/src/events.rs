@@ -87,13 +87,16 @@ impl Events {
 /// A worker's event by the names that control knows. None: what it is about has just ended.
 pub(crate) fn by_name(state: &State, worker: usize, event: &Event) -> Option<(String, u64, Kind)> {
     let names = &state.names[worker];
-    let leg = |id| names.legs.get(&id).cloned();
-    let stream = |id| names.streams.get(&id).cloned();
+    let leg = |id| names.legs.get(&id).map(|(conference, leg)| (conference.to_string(), leg.to_string()));
+    let stream = |id| {
+        let (conference, leg, medium) = names.streams.get(&id)?;
+        Some((conference.to_string(), leg.to_string(), medium.to_string()))
+    };
     let (conference, kind) = match *event {
         Event::LegAlive { leg: id, transport, source } => {
             let (conference, leg) = leg(id)?;
             let spec = &state.conferences.get(&conference)?.spec;
-            let transport = spec.legs.get(&leg)?.transports.get(usize::from(transport))?.id.clone();
+            let transport = spec.legs.get(leg.as_str())?.transports.get(usize::from(transport))?.id.clone();
             (conference, Kind::LegAlive(wire::LegAlive { leg, transport, source: source.to_string() }))
         }
         Event::LegSilent { leg: id, silent } => {

@@ -9,8 +9,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-mod check;
+mod audio;
+pub(crate) mod check;
+mod id;
 mod wire_form;
+
+pub(crate) use audio::gain;
+pub use audio::{AudioMode, LegAudio, MixSettings};
+pub use id::Id;
 
 /// A checked conference specification.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,13 +24,17 @@ pub struct Spec {
     /// Conference id.
     pub id: String,
     /// Legs by id.
-    pub legs: BTreeMap<String, Leg>,
+    pub legs: BTreeMap<Id, Leg>,
     /// Which routes exist without being named.
     pub policy: Policy,
     /// Named routes and their wanted SSRC.
     pub routes: BTreeMap<RouteKey, Option<u32>>,
     /// Kept for control.
     pub metadata: Vec<u8>,
+    /// What becomes of sound.
+    pub audio: AudioMode,
+    /// How the first leg of a pair is heard by the second, in decibels; none: not at all.
+    pub pair_gains: BTreeMap<(Id, Id), Option<f32>>,
 }
 
 /// Route policy.
@@ -40,7 +50,7 @@ pub enum Policy {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leg {
     /// Id in the conference.
-    pub id: String,
+    pub id: Id,
     /// RTCP canonical name.
     pub cname: String,
     /// At least one.
@@ -49,6 +59,8 @@ pub struct Leg {
     pub media: Vec<Medium>,
     /// Nothing that it publishes is forwarded.
     pub muted: bool,
+    /// What becomes of its sound.
+    pub audio: LegAudio,
 }
 
 /// One port of a leg.
@@ -74,7 +86,7 @@ pub struct Transport {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Medium {
     /// Id in the leg.
-    pub id: String,
+    pub id: Id,
     /// What it carries.
     pub kind: MediaKind,
     /// The participant sends it.
@@ -88,7 +100,9 @@ pub struct Medium {
     /// Fixed SSRC of the participant.
     pub ssrc: Option<u32>,
     /// The only leg to receive from.
-    pub receive_from: Option<String>,
+    pub receive_from: Option<Id>,
+    /// Number of the header extension that tells how loud it is (RFC 6464).
+    pub audio_level_id: Option<u8>,
 }
 
 /// Kind of a medium.
@@ -123,28 +137,28 @@ pub struct Codec {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteKey {
     /// Publishing leg.
-    pub from_leg: String,
+    pub from_leg: Id,
     /// Its medium.
-    pub from_medium: String,
+    pub from_medium: Id,
     /// Receiving leg.
-    pub to_leg: String,
+    pub to_leg: Id,
     /// Its medium.
-    pub to_medium: String,
+    pub to_medium: Id,
 }
 
 impl RouteKey {
     /// Leg and medium that it comes from.
-    pub(crate) fn source(&self) -> (String, String) {
+    pub(crate) fn source(&self) -> (Id, Id) {
         (self.from_leg.clone(), self.from_medium.clone())
     }
 
     /// As on the wire.
     pub fn to_wire(&self, ssrc: u32) -> wire::Route {
         wire::Route {
-            from_leg: self.from_leg.clone(),
-            from_medium: self.from_medium.clone(),
-            to_leg: self.to_leg.clone(),
-            to_medium: self.to_medium.clone(),
+            from_leg: self.from_leg.to_string(),
+            from_medium: self.from_medium.to_string(),
+            to_leg: self.to_leg.to_string(),
+            to_medium: self.to_medium.to_string(),
             ssrc,
         }
     }
@@ -153,10 +167,10 @@ impl RouteKey {
 impl From<&wire::Route> for RouteKey {
     fn from(route: &wire::Route) -> Self {
         RouteKey {
-            from_leg: route.from_leg.clone(),
-            from_medium: route.from_medium.clone(),
-            to_leg: route.to_leg.clone(),
-            to_medium: route.to_medium.clone(),
+            from_leg: route.from_leg.as_str().into(),
+            from_medium: route.from_medium.as_str().into(),
+            to_leg: route.to_leg.as_str().into(),
+            to_medium: route.to_medium.as_str().into(),
         }
     }
 }

@@ -8,7 +8,7 @@
 //! ports changes is made anew, on the ports that it still has.
 
 use crate::error::NodeError;
-use crate::model::{Leg, Medium, RouteKey, Spec};
+use crate::model::{Id, Leg, Medium, RouteKey, Spec};
 use crate::routing::{Routes, Wanted};
 use compare::{same_port, same_ports, same_stream, stream_spec};
 use motet_relay::{Command, LegId, PortId, RouteId, RouteSpec, StreamId};
@@ -17,8 +17,10 @@ use std::net::SocketAddr;
 
 mod compare;
 mod legs;
+mod mix;
 mod trunks;
 
+pub use mix::{HeldMix, HeldOutput, HeldSource, MixForm, MixStep, MixTrunk, OutputForm, SourceForm};
 pub(crate) use trunks::OTHER_END;
 pub use trunks::{Crossing, HeldTrunk, TrunkEnd, TrunkKey};
 
@@ -26,15 +28,17 @@ pub use trunks::{Crossing, HeldTrunk, TrunkEnd, TrunkKey};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Holdings {
     /// Legs by id.
-    pub legs: BTreeMap<String, HeldLeg>,
+    pub legs: BTreeMap<Id, HeldLeg>,
     /// Streams by leg and medium.
-    pub streams: BTreeMap<(String, String), StreamId>,
+    pub streams: BTreeMap<(Id, Id), StreamId>,
     /// Routes by their ends.
     pub routes: BTreeMap<RouteKey, HeldRoute>,
     /// What brings streams to other workers.
     pub trunks: BTreeMap<TrunkKey, HeldTrunk>,
     /// Routes that could not be made.
     pub refused: BTreeMap<RouteKey, String>,
+    /// What is mixed; none: nothing is.
+    pub mix: Option<HeldMix>,
 }
 
 /// A leg on its worker.
@@ -90,8 +94,10 @@ pub trait Resources {
     fn route(&mut self, worker: usize) -> Result<RouteId, NodeError>;
     /// Ports of a worker for a transport, of the family of IPv6 or of IPv4.
     fn ports(&mut self, worker: usize, ipv6: bool, rtcp_mux: bool) -> Result<HeldPorts, NodeError>;
-    /// A port number of a worker for the end of a trunk, which has no socket.
+    /// A port number of a worker or a mixing thread for the end of a trunk, which has no socket.
     fn trunk_port(&mut self, worker: usize) -> PortId;
+    /// The mixing thread for another mix, by its place in the exchange.
+    fn mixer(&mut self) -> Result<usize, NodeError>;
     /// A random number.
     fn random(&mut self) -> u32;
 }
@@ -105,6 +111,8 @@ pub struct Plan {
     pub next: Holdings,
     /// No longer used when all is done.
     pub released: Released,
+    /// What a mixing thread is to do.
+    pub mix: Option<MixStep>,
 }
 
 /// What one worker is to do.
@@ -159,7 +167,9 @@ pub fn plan(
     planner.add_legs()?;
     planner.add_streams()?;
     planner.change_trunks(&routes)?;
-    planner.add_routes(&routes)?;
+    let mut ssrcs = planner.ssrcs_in_use(&routes)?;
+    planner.change_mix(&routes, &mut ssrcs)?;
+    planner.add_routes(&routes, ssrcs)?;
     planner.plan.next.refused = routes.refused;
     Ok(planner.plan)
 }
@@ -175,12 +185,18 @@ pub fn plan_end(held: &Holdings) -> Plan {
     for (key, trunk) in &held.trunks {
         plan.close_trunk(key, trunk);
     }
+    if let Some(mix) = &held.mix {
+        plan.end_mix(held, mix);
+    }
     let streams = held.streams.iter().map(|((leg, _), stream)| (held.legs[leg].worker, *stream));
     plan.released.streams.extend(streams);
     let routes = held.routes.iter().map(|(key, route)| (held.legs[&key.to_leg].worker, route.id));
     plan.released.routes.extend(routes);
     plan
 }
+
+/// SSRCs in use by receiving leg.
+type Ssrcs = BTreeMap<Id, BTreeSet<u32>>;
 
 struct Planner<'a> {
     old: Option<&'a Spec>,
@@ -252,7 +268,7 @@ impl<'a> Planner<'a> {
 
     fn stream_stays(&self, leg: &str, medium: &str) -> bool {
         let published =
-            |leg: Option<&'a Leg>| leg.and_then(|leg| leg.media.iter().find(|m| m.id == medium && m.sends));
+            |leg: Option<&'a Leg>| leg.and_then(|leg| leg.media.iter().find(|m| m.id == *medium && m.sends));
         let (old, new) = (published(self.old_leg(leg)), published(self.new.legs.get(leg)));
         self.kept.contains(leg) && matches!((old, new), (Some(old), Some(new)) if same_stream(old, new))
     }
@@ -301,8 +317,7 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn add_routes(&mut self, routes: &Routes) -> Result<(), NodeError> {
-        let mut ssrcs = self.ssrcs_in_use(routes)?;
+    fn add_routes(&mut self, routes: &Routes, mut ssrcs: Ssrcs) -> Result<(), NodeError> {
         let mut common = self.common_ssrcs();
         for (key, wanted) in &routes.wanted {
             let stream = self.stream_for(key);
@@ -325,7 +340,7 @@ impl<'a> Planner<'a> {
 
     /// The SSRC under which a stream is known already. Those who know it under one SSRC get the same packets,
     /// which the relay then rewrites only once.
-    fn common_ssrcs(&self) -> BTreeMap<(String, String), u32> {
+    fn common_ssrcs(&self) -> BTreeMap<(Id, Id), u32> {
         let chosen = self.held.routes.iter().filter(|(_, held)| held.wanted.ssrc.is_none());
         chosen.rev().map(|(key, held)| (key.source(), held.ssrc)).collect()
     }
@@ -340,13 +355,15 @@ impl<'a> Planner<'a> {
             .expect("random numbers do not end")
     }
 
-    /// SSRCs by receiving leg: those of the participant itself, of our reports, and of routes that have one.
-    fn ssrcs_in_use(&self, routes: &Routes) -> Result<BTreeMap<String, BTreeSet<u32>>, NodeError> {
-        let mut used: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+    /// SSRCs by receiving leg: those of the participant itself, of our reports, of the mix that it has, and of
+    /// routes that have one.
+    fn ssrcs_in_use(&self, routes: &Routes) -> Result<Ssrcs, NodeError> {
+        let mut used = Ssrcs::new();
         for (id, leg) in &self.new.legs {
             let own = leg.media.iter().filter_map(|medium| medium.ssrc);
             let ours = [self.plan.next.legs[id].report_ssrc];
-            used.insert(id.clone(), own.chain(ours).collect());
+            let mix = self.held.mix.as_ref().and_then(|mix| mix.outputs.get(id));
+            used.insert(id.clone(), own.chain(ours).chain(mix.map(|output| output.ssrc)).collect());
         }
         for (key, wanted) in &routes.wanted {
             let before = self.held.routes.get(key).map(|held| held.ssrc);
@@ -379,8 +396,8 @@ impl<'a> Planner<'a> {
         wanted: &Wanted,
     ) -> HeldRoute {
         let worker = self.plan.next.legs[&key.to_leg].worker;
-        let payload_map = wanted.payload_map.clone();
-        if held.stream != stream || held.wanted.payload_map != payload_map {
+        let payload_map = wanted.mapping.payload_types.clone();
+        if held.stream != stream || held.wanted.mapping.payload_types != payload_map {
             self.plan.command(worker, Command::SwitchRoute { route: held.id, stream, payload_map });
         }
         if held.wanted.active != wanted.active {
@@ -406,7 +423,7 @@ impl<'a> Planner<'a> {
             leg,
             transport: sink.transport as u8,
             ssrc,
-            payload_map: wanted.payload_map.clone(),
+            payload_map: wanted.mapping.payload_types.clone(),
             first_sequence: self.resources.random() as u16,
             first_timestamp: self.resources.random(),
             active: wanted.active,

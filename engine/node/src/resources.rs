@@ -30,6 +30,8 @@ pub(crate) struct Taker<'a> {
     /// With what this plan has placed so far.
     loads: Vec<WorkerLoad>,
     limits: Limits,
+    /// How many take part in mixes, and mixes, of each mixing thread, which come after the workers.
+    mixers: Vec<(usize, usize)>,
     taken: Released,
     /// Sockets of the taken ports, by worker.
     pub(crate) opened: BTreeMap<usize, Vec<(SocketId, UdpSocket)>>,
@@ -41,9 +43,10 @@ impl<'a> Taker<'a> {
         pools: &'a mut [PortPool],
         loads: &[WorkerLoad],
         limits: Limits,
+        mixers: Vec<(usize, usize)>,
     ) -> Taker<'a> {
         let (loads, taken) = (loads.to_vec(), Released::default());
-        Taker { ids, pools, loads, limits, taken, opened: BTreeMap::new() }
+        Taker { ids, pools, loads, limits, mixers, taken, opened: BTreeMap::new() }
     }
 
     /// Gives back all that was taken.
@@ -151,6 +154,14 @@ impl Resources for Taker<'_> {
         let held = HeldPorts { pool, base: pair.base, rtp: (rtp, pair.rtp_address), rtcp, shared: false };
         self.taken.ports.push((worker, held.clone()));
         Ok(held)
+    }
+
+    fn mixer(&mut self) -> Result<usize, NodeError> {
+        let least = (0..self.mixers.len()).min_by_key(|mixer| self.mixers[*mixer]);
+        let why = "this node has no mixing threads (--mixing-threads)";
+        let least =
+            least.ok_or_else(|| NodeError::Exhausted { field: "spec.audio.mode".into(), why: why.into() })?;
+        Ok(self.loads.len() + least)
     }
 
     fn random(&mut self) -> u32 {

@@ -1,20 +1,31 @@
 //! Which routes a specification wants, and with which payload types. Pure.
 
-use crate::model::{Codec, Leg, Medium, Policy, RouteKey, Spec};
+use crate::model::{Codec, Leg, MediaKind, Medium, Policy, RouteKey, Spec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+mod mixed;
+
+pub use mixed::{Mixed, Participation};
 
 /// A route that the specification wants.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
-    /// Payload types from publisher to receiver.
-    pub payload_map: Vec<(u8, u8)>,
-    /// What the receiver gets, in the publisher's order.
-    pub codecs: Vec<Arc<Codec>>,
+    /// What of the publisher's the receiver gets, and as what; many routes share one.
+    pub mapping: Arc<Mapping>,
     /// SSRC that the specification asks for.
     pub ssrc: Option<u32>,
     /// False while the publisher is muted.
     pub active: bool,
+}
+
+/// Payload types that a route carries.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mapping {
+    /// From publisher to receiver.
+    pub payload_types: Vec<(u8, u8)>,
+    /// What the receiver gets, in the publisher's order.
+    pub codecs: Vec<Arc<Codec>>,
 }
 
 /// The routes of a specification: those that can be made, and why others cannot.
@@ -24,24 +35,41 @@ pub struct Routes {
     pub wanted: BTreeMap<RouteKey, Wanted>,
     /// Cannot be made, with the reason for people.
     pub refused: BTreeMap<RouteKey, String>,
+    /// What is mixed; none: nothing is.
+    pub mixed: Option<Mixed>,
+    mappings: Vec<Arc<Mapping>>,
+}
+
+/// Different mappings that are looked through before another copy is made. Participants of a conference mostly
+/// have the same codecs.
+const MAPPINGS_MAX: usize = 16;
+
+/// The mapping, from among those that are there if one is the same.
+pub(crate) fn shared(mappings: &mut Vec<Arc<Mapping>>, mapping: Mapping) -> Arc<Mapping> {
+    if let Some(known) = mappings.iter().find(|known| ***known == mapping) {
+        return Arc::clone(known);
+    }
+    let mapping = Arc::new(mapping);
+    if mappings.len() < MAPPINGS_MAX {
+        mappings.push(Arc::clone(&mapping));
+    }
+    mapping
 }
 
 impl Routes {
     /// Named routes first, then those of the policy that are not named.
     pub fn of(spec: &Spec) -> Routes {
-        let mut routes = Routes::default();
+        let mut routes = Routes { mixed: Mixed::of(spec), ..Routes::default() };
         for (key, ssrc) in &spec.routes {
-            let from = &spec.legs[&key.from_leg];
-            let to = &spec.legs[&key.to_leg];
-            let source = medium(from, &key.from_medium);
-            let sink = medium(to, &key.to_medium);
-            routes.add(key.clone(), from, source, sink, *ssrc);
+            let source = medium(&spec.legs[&key.from_leg], &key.from_medium);
+            let sink = medium(&spec.legs[&key.to_leg], &key.to_medium);
+            routes.add(spec, key.clone(), source, sink, *ssrc);
         }
         if spec.policy == Policy::All {
             for from in spec.legs.values() {
                 for source in from.media.iter().filter(|medium| medium.sends) {
                     for to in spec.legs.values().filter(|to| to.id != from.id) {
-                        routes.add_by_policy(from, source, to);
+                        routes.add_by_policy(spec, from, source, to);
                     }
                 }
             }
@@ -50,10 +78,11 @@ impl Routes {
     }
 
     /// A receiver that names this publisher comes before one that takes all.
-    fn add_by_policy(&mut self, from: &Leg, source: &Medium, to: &Leg) {
+    fn add_by_policy(&mut self, spec: &Spec, from: &Leg, source: &Medium, to: &Leg) {
         let takes = |medium: &&Medium| medium.receives && medium.kind == source.kind;
-        let named = |medium: &&Medium| medium.receive_from.as_deref() == Some(from.id.as_str());
-        let open = |medium: &&Medium| medium.receive_from.is_none();
+        let named = |medium: &&Medium| medium.receive_from.as_ref() == Some(&from.id);
+        let mixed = source.kind == MediaKind::Audio && self.mixed.is_some();
+        let open = |medium: &&Medium| medium.receive_from.is_none() && !mixed;
         let sinks = || to.media.iter().filter(takes);
         let Some(sink) = sinks().find(named).or_else(|| sinks().find(open)) else {
             return;
@@ -65,11 +94,11 @@ impl Routes {
             to_medium: sink.id.clone(),
         };
         if !self.wanted.contains_key(&key) && !self.refused.contains_key(&key) {
-            self.add(key, from, source, sink, None);
+            self.add(spec, key, source, sink, None);
         }
     }
 
-    fn add(&mut self, key: RouteKey, from: &Leg, source: &Medium, sink: &Medium, ssrc: Option<u32>) {
+    fn add(&mut self, spec: &Spec, key: RouteKey, source: &Medium, sink: &Medium, ssrc: Option<u32>) {
         let pairs: Vec<(&Arc<Codec>, &Arc<Codec>)> = source
             .codecs
             .iter()
@@ -88,20 +117,30 @@ impl Routes {
             self.refused.insert(key, why);
             return;
         }
-        let wanted = Wanted {
-            payload_map: pairs.iter().map(|(from, to)| (from.payload_type, to.payload_type)).collect(),
+        let mapping = Mapping {
+            payload_types: pairs.iter().map(|(from, to)| (from.payload_type, to.payload_type)).collect(),
             codecs: pairs.iter().map(|(_, to)| Arc::clone(to)).collect(),
-            ssrc,
-            active: !from.muted,
         };
-        self.wanted.insert(key, wanted);
+        let mapping = shared(&mut self.mappings, mapping);
+        let active = is_heard(spec, &key, source.kind);
+        self.wanted.insert(key, Wanted { mapping, ssrc, active });
     }
+}
+
+/// Whether the receiver is to get what the publisher sends.
+fn is_heard(spec: &Spec, key: &RouteKey, kind: MediaKind) -> bool {
+    let (from, to) = (&spec.legs[&key.from_leg], &spec.legs[&key.to_leg]);
+    let silent = || {
+        let pair = (from.id.clone(), to.id.clone());
+        from.audio.muted || to.audio.deaf || spec.pair_gains.get(&pair) == Some(&None)
+    };
+    !from.muted && (kind != MediaKind::Audio || !silent())
 }
 
 fn medium<'a>(leg: &'a Leg, id: &str) -> &'a Medium {
     leg.media
         .iter()
-        .find(|medium| medium.id == id)
+        .find(|medium| medium.id == *id)
         .expect("the specification was checked: routes name existing media")
 }
 

@@ -84,6 +84,7 @@ impl Shared {
                 packets_per_second: measured.map_or(0, |measured| measured.packets_per_second as u32),
                 units: measured.map_or(0, |measured| measured.units(self.gauges.len() as u32)),
                 calibration: measured.map(Calibration::to_wire),
+                mixing_threads: 0,
             }),
             load: status.load,
             draining: status.draining,

@@ -7,7 +7,7 @@ use crate::claims::Claims;
 use crate::ending::Ending;
 use crate::error::NodeError;
 use crate::events::Events;
-use crate::model::Spec;
+use crate::model::{AudioMode, Id, Spec};
 use crate::placement::{Limits, WorkerLoad};
 use crate::plan::{HeldPorts, Holdings, Plan, Step, plan, plan_end};
 use crate::ports::PortPool;
@@ -21,24 +21,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod inherit;
+mod kept;
 mod patch;
 mod shared;
 mod view;
 
+use kept::KeptSpec;
+
 /// A conference that runs here.
 pub(crate) struct Conference {
-    pub(crate) wire: wire::ConferenceSpec,
+    pub(crate) wire: KeptSpec,
     pub(crate) spec: Spec,
     pub(crate) epoch: u64,
     pub(crate) revision: u64,
     pub(crate) held: Holdings,
 }
 
-/// Names of what a worker reports about.
+/// Names of what a worker reports about: conference, leg and medium.
 #[derive(Default)]
 pub(crate) struct Names {
-    pub(crate) legs: HashMap<LegId, (String, String)>,
-    pub(crate) streams: HashMap<StreamId, (String, String, String)>,
+    pub(crate) legs: HashMap<LegId, (Id, Id)>,
+    pub(crate) streams: HashMap<StreamId, (Id, Id, Id)>,
 }
 
 /// All that the node knows.
@@ -114,7 +117,7 @@ impl State {
                 return Err(stale_revision(&id, revision, running.revision, "is older than what runs"));
             }
             if epoch == running.epoch && revision == running.revision {
-                if spec == running.wire {
+                if running.wire.is(&spec) {
                     return Ok(running.allocation());
                 }
                 let why = "runs with another specification; raise the revision";
@@ -148,7 +151,7 @@ impl State {
             let (given, known) = (request.base_revision, running.revision);
             return Err(NodeError::Conflict { id: request.id, given, known });
         }
-        let spec = patch::apply(&running.wire, &request.changes)?;
+        let spec = patch::apply(&running.wire.spec(), &request.changes)?;
         let checked = Spec::from_wire(&spec, self.pools[0].ip().is_ipv6())?;
         self.install(spec, checked, request.epoch, request.base_revision + 1).await
     }
@@ -195,11 +198,16 @@ impl State {
         if let Some(claims) = &self.claims {
             claims.check(&spec)?;
         }
+        if let AudioMode::Loudest(_) = spec.audio {
+            let why = "LOUDEST is not there yet in this version; use RELAY or MIX";
+            return Err(NodeError::invalid("spec.audio.mode", why));
+        }
         let id = spec.id.clone();
         let nothing = Holdings::default();
         let running = self.conferences.get(&id);
         let (old, held) = running.map_or((None, &nothing), |running| (Some(&running.spec), &running.held));
-        let mut taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits);
+        let mixers = Vec::new();
+        let mut taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, mixers);
         let planned = match plan(old, held, &spec, &mut taker) {
             Ok(planned) => planned,
             Err(error) => {
@@ -222,7 +230,7 @@ impl State {
                 self.events.leg_gone(&id, epoch, leg);
             }
         }
-        let conference = Conference { wire, spec, epoch, revision, held: next };
+        let conference = Conference { wire: KeptSpec::new(&wire), spec, epoch, revision, held: next };
         self.remember_names(&conference);
         let allocation = conference.allocation();
         self.conferences.insert(id.clone(), conference);
@@ -309,7 +317,7 @@ impl State {
     }
 
     fn remember_names(&mut self, conference: &Conference) {
-        let id = &conference.spec.id;
+        let id = Id::from(&conference.spec.id);
         for (leg, held) in &conference.held.legs {
             self.names[held.worker].legs.insert(held.id, (id.clone(), leg.clone()));
         }

@@ -122,6 +122,9 @@ impl Resources for OnePort {
         let rtp = (PortId(0), SocketAddr::from(([127, 0, 0, 1], 5000)));
         Ok(HeldPorts { pool: 0, base: 5000, rtp, rtcp: None, shared: true })
     }
+    fn mixer(&mut self) -> Result<usize, NodeError> {
+        unreachable!("nothing is mixed")
+    }
     fn random(&mut self) -> u32 {
         self.random += 1;
         0x8000_0000 | self.random

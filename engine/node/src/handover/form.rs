@@ -6,7 +6,7 @@
 use crate::error::NodeError;
 use crate::model::{Codec, RouteKey};
 use crate::plan::{HeldLeg, HeldPorts, HeldRoute, Holdings};
-use crate::routing::Wanted;
+use crate::routing::{Mapping, Wanted, shared};
 use motet_proto::{media, node as wire};
 use motet_relay::snapshot::Address;
 use motet_relay::{LegId, PortId, RouteId, StreamId};
@@ -98,8 +98,13 @@ form! {
     }
 }
 
-/// Codecs by how they are written down: the routes of a conference share them.
-type Codecs = HashMap<Vec<u8>, Arc<Codec>>;
+/// What the routes of a conference share.
+#[derive(Default)]
+struct Known {
+    /// Codecs by how they are written down.
+    codecs: HashMap<Vec<u8>, Arc<Codec>>,
+    mappings: Vec<Arc<Mapping>>,
+}
 
 /// A message of the wire, refused when it holds what is not known here.
 pub(crate) fn message<M: Message + Default>(what: &str, bytes: &[u8]) -> Result<M, String> {
@@ -112,14 +117,17 @@ pub(crate) fn message<M: Message + Default>(what: &str, bytes: &[u8]) -> Result<
 
 impl ConferenceForm {
     pub(crate) fn new(spec: &wire::ConferenceSpec, (epoch, revision): (u64, u64), held: &Holdings) -> Self {
-        // A node with trunks is not taken over.
-        let Holdings { legs, streams, routes, trunks: _, refused } = held;
+        // A node with trunks, to other workers or to a mixing thread, is not taken over.
+        let Holdings { legs, streams, routes, trunks: _, refused, mix: _ } = held;
         ConferenceForm {
             spec: spec.encode_to_vec(),
             epoch,
             revision,
             legs: legs.iter().map(|(name, held)| LegForm::new(name, held)).collect(),
-            streams: streams.iter().map(|((leg, medium), id)| (leg.clone(), medium.clone(), *id)).collect(),
+            streams: streams
+                .iter()
+                .map(|((leg, medium), id)| (leg.to_string(), medium.to_string(), *id))
+                .collect(),
             routes: routes.iter().map(|(key, held)| RouteForm::new(key, held)).collect(),
             refused: refused.iter().map(|(key, why)| (key.into(), why.clone())).collect(),
         }
@@ -130,12 +138,13 @@ impl ConferenceForm {
         let mut held = Holdings::default();
         for leg in self.legs {
             let (name, leg) = leg.held(pool_of)?;
-            held.legs.insert(name, leg);
+            held.legs.insert(name.into(), leg);
         }
-        held.streams = self.streams.into_iter().map(|(leg, medium, id)| ((leg, medium), id)).collect();
-        let mut codecs = Codecs::new();
+        held.streams =
+            self.streams.into_iter().map(|(leg, medium, id)| ((leg.into(), medium.into()), id)).collect();
+        let mut known = Known::default();
         for route in self.routes {
-            let (key, route) = route.held(&mut codecs)?;
+            let (key, route) = route.held(&mut known)?;
             held.routes.insert(key, route);
         }
         held.refused = self.refused.into_iter().map(|(key, why)| (key.into(), why)).collect();
@@ -171,7 +180,8 @@ impl LegForm {
 impl RouteForm {
     fn new(key: &RouteKey, held: &HeldRoute) -> RouteForm {
         let HeldRoute { id, ssrc, stream, wanted } = held;
-        let Wanted { payload_map, codecs, ssrc: ssrc_wanted, active } = wanted;
+        let Wanted { mapping, ssrc: ssrc_wanted, active } = wanted;
+        let Mapping { payload_types: payload_map, codecs } = &**mapping;
         RouteForm {
             key: key.into(),
             id: *id,
@@ -184,34 +194,44 @@ impl RouteForm {
         }
     }
 
-    fn held(self, known: &mut Codecs) -> Result<(RouteKey, HeldRoute), String> {
+    fn held(self, known: &mut Known) -> Result<(RouteKey, HeldRoute), String> {
         let mut codecs = Vec::new();
         for bytes in &self.codecs {
-            if let Some(codec) = known.get(bytes) {
+            if let Some(codec) = known.codecs.get(bytes) {
                 codecs.push(Arc::clone(codec));
                 continue;
             }
             let codec: media::Codec = message("a codec of a route", bytes)?;
             let codec = Arc::new(Codec::read(&codec).map_err(|error: NodeError| error.to_string())?);
-            known.insert(bytes.clone(), Arc::clone(&codec));
+            known.codecs.insert(bytes.clone(), Arc::clone(&codec));
             codecs.push(codec);
         }
-        let wanted =
-            Wanted { payload_map: self.payload_map, codecs, ssrc: self.ssrc_wanted, active: self.active };
+        let mapping = shared(&mut known.mappings, Mapping { payload_types: self.payload_map, codecs });
+        let wanted = Wanted { mapping, ssrc: self.ssrc_wanted, active: self.active };
         Ok((self.key.into(), HeldRoute { id: self.id, ssrc: self.ssrc, stream: self.stream, wanted }))
     }
 }
 
 impl From<&RouteKey> for KeyForm {
     fn from(key: &RouteKey) -> KeyForm {
-        let RouteKey { from_leg, from_medium, to_leg, to_medium } = key.clone();
-        KeyForm { from_leg, from_medium, to_leg, to_medium }
+        let RouteKey { from_leg, from_medium, to_leg, to_medium } = key;
+        KeyForm {
+            from_leg: from_leg.to_string(),
+            from_medium: from_medium.to_string(),
+            to_leg: to_leg.to_string(),
+            to_medium: to_medium.to_string(),
+        }
     }
 }
 
 impl From<KeyForm> for RouteKey {
     fn from(key: KeyForm) -> RouteKey {
         let KeyForm { from_leg, from_medium, to_leg, to_medium } = key;
-        RouteKey { from_leg, from_medium, to_leg, to_medium }
+        RouteKey {
+            from_leg: from_leg.into(),
+            from_medium: from_medium.into(),
+            to_leg: to_leg.into(),
+            to_medium: to_medium.into(),
+        }
     }
 }

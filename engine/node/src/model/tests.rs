@@ -22,10 +22,67 @@ fn a_good_specification_is_taken() {
     assert_eq!((alice.media[1].transport, alice.media[1].codecs[0].name.as_str()), (1, "h264"));
 }
 
+type Change = Box<dyn FnOnce(&mut wire::ConferenceSpec)>;
+
+/// A mix as it usually is.
+fn mix() -> wire_media::AudioSettings {
+    let mix = Some(wire_media::MixSettings::default());
+    wire_media::AudioSettings { mode: wire_media::AudioMode::Mix.into(), loudest: 0, mix }
+}
+
+fn audio(change: fn(&mut wire_media::AudioSettings)) -> Change {
+    Box::new(move |spec| change(spec.audio.insert(mix())))
+}
+
+fn with_mix(change: fn(&mut wire_media::MixSettings)) -> Change {
+    Box::new(move |spec| change(spec.audio.insert(mix()).mix.get_or_insert_default()))
+}
+
+fn louder(gain_db: f64) -> wire_media::ParticipantAudio {
+    wire_media::ParticipantAudio { gain_db, ..wire_media::ParticipantAudio::default() }
+}
+
+fn pair(from: &str, to: &str) -> wire_media::PairGain {
+    wire_media::PairGain { from: from.into(), to: to.into(), ..wire_media::PairGain::default() }
+}
+
+#[test]
+fn what_is_left_open_of_a_mix_is_usual() {
+    let mut spec = conference(vec![caller("alice")]);
+    assert_eq!(Spec::from_wire(&spec, false).expect("good").audio, AudioMode::Relay);
+    spec.audio = Some(wire_media::AudioSettings { mix: None, ..mix() });
+    let usual = MixSettings { rate_hz: 48_000, speakers_max: 3, hold_ms: 500, strip_dtmf: false };
+    assert_eq!(Spec::from_wire(&spec, false).expect("good").audio, AudioMode::Mix(usual));
+}
+
 #[test]
 fn every_refusal_names_its_field() {
-    type Change = Box<dyn FnOnce(&mut wire::ConferenceSpec)>;
     let cases: Vec<(&str, Change)> = vec![
+        ("spec.audio.mode", audio(|audio| audio.mode = 9)),
+        ("spec.audio.mode", Box::new(|s| (s.audio, s.route_policy) = (Some(mix()), 2))),
+        ("spec.audio.mix", audio(|audio| audio.mode = 1)),
+        ("spec.audio.loudest", audio(|audio| audio.loudest = 2)),
+        ("spec.audio.loudest", audio(|audio| (audio.mode, audio.mix, audio.loudest) = (2, None, 0))),
+        ("spec.audio.loudest", audio(|audio| (audio.mode, audio.mix, audio.loudest) = (2, None, 33))),
+        ("spec.audio.mix.rate_hz", with_mix(|mix| mix.rate_hz = 44_100)),
+        ("spec.audio.mix.speakers_max", with_mix(|mix| mix.speakers_max = 33)),
+        ("spec.audio.mix.hold_ms", with_mix(|mix| mix.hold_ms = 10_001)),
+        (
+            "spec.legs[0].media",
+            Box::new(|s| {
+                s.audio = Some(mix());
+                s.legs[0].media[1] = medium("audio2", wire_media::MediaKind::Audio, vec![opus(96)]);
+                s.legs[0].media[1].transport = "video".into();
+            }),
+        ),
+        ("spec.legs[1].audio.gain_db", Box::new(|s| s.legs[1].audio = Some(louder(30.5)))),
+        ("spec.legs[1].audio.gain_db", Box::new(|s| s.legs[1].audio = Some(louder(f64::NAN)))),
+        ("spec.legs[0].media[0].audio_level_id", Box::new(|s| s.legs[0].media[0].audio_level_id = 15)),
+        ("spec.legs[0].media[1].audio_level_id", Box::new(|s| s.legs[0].media[1].audio_level_id = 1)),
+        ("spec.pair_gains[0].from", Box::new(|s| s.pair_gains = vec![pair("x", "bob")])),
+        ("spec.pair_gains[0].to", Box::new(|s| s.pair_gains = vec![pair("bob", "x")])),
+        ("spec.pair_gains[0].to", Box::new(|s| s.pair_gains = vec![pair("bob", "bob")])),
+        ("spec.pair_gains[1]", Box::new(|s| s.pair_gains = vec![pair("alice", "bob"), pair("alice", "bob")])),
         ("spec.id", Box::new(|s| s.id = "a b".into())),
         ("spec.id", Box::new(|s| s.id.clear())),
         ("spec.legs[1].id", Box::new(|s| s.legs[1].id = "alice".into())),

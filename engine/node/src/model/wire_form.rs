@@ -1,7 +1,10 @@
 //! From the wire's specification to the checked one. Each error names the field it is about.
 
 use super::check::{Path, address, identifier};
-use super::{Codec, Leg, METADATA_BYTES_MAX, MediaKind, Medium, Policy, RouteKey, Spec, Transport};
+use super::{
+    AudioMode, Codec, Id, Leg, LegAudio, METADATA_BYTES_MAX, MediaKind, Medium, Policy, RouteKey, Spec,
+    Transport, gain,
+};
 use crate::error::NodeError;
 use motet_proto::{media as wire_media, node as wire};
 use motet_relay::Latch;
@@ -19,7 +22,7 @@ impl Spec {
         for (index, leg) in spec.legs.iter().enumerate() {
             let at = path.index("legs", index);
             let leg = Leg::from_wire(&at, &spec.id, leg, ipv6_default)?;
-            let id = leg.id.clone();
+            let id = Id::clone(&leg.id);
             if legs.insert(id.clone(), leg).is_some() {
                 return Err(at.field("id").error(format!("'{id}' names two legs")));
             }
@@ -39,14 +42,62 @@ impl Spec {
             let why = format!("{} bytes; at most {METADATA_BYTES_MAX}", spec.metadata.len());
             return Err(path.field("metadata").error(why));
         }
-        Ok(Spec { id: spec.id.clone(), legs, policy, routes, metadata: spec.metadata.clone() })
+        let audio = AudioMode::from_wire(&path.field("audio"), spec.audio.as_ref())?;
+        if audio != AudioMode::Relay && policy != Policy::All {
+            let why = "needs the route policy ALL; named routes are relayed as they are";
+            return Err(path.field("audio").field("mode").error(why));
+        }
+        if audio.mix().is_some() {
+            for (index, leg) in spec.legs.iter().enumerate() {
+                check_mixed(&path.index("legs", index), &legs[leg.id.as_str()])?;
+            }
+        }
+        let pair_gains = pair_gains(&path, spec, &legs)?;
+        let metadata = spec.metadata.clone();
+        Ok(Spec { id: spec.id.clone(), legs, policy, routes, metadata, audio, pair_gains })
     }
+}
+
+/// Whom a leg hears in a mix is told by leg, so that it must be clear which of its media that is.
+fn check_mixed(at: &Path, leg: &Leg) -> Result<(), NodeError> {
+    let audio = || leg.media.iter().filter(|medium| medium.kind == MediaKind::Audio);
+    let hears = audio().filter(|medium| medium.receives && medium.receive_from.is_none()).count();
+    if audio().filter(|medium| medium.sends).count() > 1 || hears > 1 {
+        let why = "in a mixed conference a leg sends one audio medium and receives one; use a leg for each";
+        return Err(at.field("media").error(why));
+    }
+    Ok(())
+}
+
+fn pair_gains(
+    path: &Path,
+    spec: &wire::ConferenceSpec,
+    legs: &BTreeMap<Id, Leg>,
+) -> Result<BTreeMap<(Id, Id), Option<f32>>, NodeError> {
+    let mut gains = BTreeMap::new();
+    for (index, pair) in spec.pair_gains.iter().enumerate() {
+        let at = path.index("pair_gains", index);
+        for (field, leg) in [("from", &pair.from), ("to", &pair.to)] {
+            if !legs.contains_key(leg.as_str()) {
+                return Err(at.field(field).error(format!("no leg has the id '{leg}'")));
+            }
+        }
+        if pair.from == pair.to {
+            return Err(at.field("to").error("nobody hears itself in a mix"));
+        }
+        let gain_db = gain(&at.field("gain_db"), pair.gain_db)?;
+        let value = (!pair.silent).then_some(gain_db);
+        if gains.insert((Id::from(&pair.from), Id::from(&pair.to)), value).is_some() {
+            return Err(at.error("this pair is named twice"));
+        }
+    }
+    Ok(gains)
 }
 
 fn named_routes(
     path: &Path,
     routes: &[wire::Route],
-    legs: &BTreeMap<String, Leg>,
+    legs: &BTreeMap<Id, Leg>,
 ) -> Result<BTreeMap<RouteKey, Option<u32>>, NodeError> {
     let mut named = BTreeMap::new();
     for (index, route) in routes.iter().enumerate() {
@@ -72,7 +123,7 @@ fn named_routes(
 }
 
 fn medium<'a>(
-    legs: &'a BTreeMap<String, Leg>,
+    legs: &'a BTreeMap<Id, Leg>,
     at: &Path,
     leg_field: &'static str,
     leg_id: &str,
@@ -84,7 +135,7 @@ fn medium<'a>(
     };
     leg.media
         .iter()
-        .find(|medium| medium.id == medium_id)
+        .find(|medium| medium.id == *medium_id)
         .ok_or_else(|| at.field(medium_field).error(format!("leg '{leg_id}' has no medium '{medium_id}'")))
 }
 
@@ -125,7 +176,8 @@ impl Leg {
             transports.push(Transport::from_wire(&at, transport, ipv6_default)?);
         }
         let media = media_from_wire(at, leg, &transports)?;
-        Ok(Leg { id: leg.id.clone(), cname, transports, media, muted: leg.muted })
+        let audio = LegAudio::from_wire(&at.field("audio"), leg.audio.as_ref())?;
+        Ok(Leg { id: Id::from(&leg.id), cname, transports, media, muted: leg.muted, audio })
     }
 }
 
@@ -255,15 +307,27 @@ impl Medium {
             codecs.push(Arc::new(codec));
         }
         Ok(Medium {
-            id: medium.id.clone(),
+            id: Id::from(&medium.id),
             kind,
             sends,
             receives,
             transport,
             codecs,
             ssrc: (medium.ssrc != 0).then_some(medium.ssrc),
-            receive_from: (!medium.receive_from.is_empty()).then(|| medium.receive_from.clone()),
+            receive_from: (!medium.receive_from.is_empty()).then(|| Id::from(&medium.receive_from)),
+            audio_level_id: audio_level_id(at, medium.audio_level_id, kind)?,
         })
+    }
+}
+
+/// RFC 8285 section 4.2: one-byte headers have the numbers 1 to 14.
+fn audio_level_id(at: &Path, number: u32, kind: MediaKind) -> Result<Option<u8>, NodeError> {
+    let at = at.field("audio_level_id");
+    match number {
+        0 => Ok(None),
+        _ if kind != MediaKind::Audio => Err(at.error("is for audio only")),
+        1..=14 => Ok(Some(number as u8)),
+        _ => Err(at.error(format!("{number}; must be 1 to 14"))),
     }
 }
 

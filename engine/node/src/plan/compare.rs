@@ -1,7 +1,8 @@
 //! What two specifications have in common, and a stream's form for the relay.
 
-use crate::model::{Leg, MediaKind, Medium, Transport};
+use crate::model::{Codec, Leg, MediaKind, Medium, Transport};
 use motet_relay::{Kind, LegId, PayloadType, StreamSpec};
+use std::sync::Arc;
 
 /// The relay's state of the leg can stay: same name to others, same ports.
 pub(super) fn same_ports(old: &Leg, new: &Leg) -> bool {
@@ -31,10 +32,10 @@ pub(super) fn stream_spec(leg: LegId, transport: u8, ssrc: Option<u32>, medium: 
             MediaKind::Video | MediaKind::Content => Kind::Video,
         },
         ssrc,
-        payload_types: medium
-            .codecs
-            .iter()
-            .map(|codec| PayloadType { number: codec.payload_type, clock_hz: codec.clock_hz })
-            .collect(),
+        payload_types: payload_types(&medium.codecs),
     }
+}
+
+pub(super) fn payload_types(codecs: &[Arc<Codec>]) -> Vec<PayloadType> {
+    codecs.iter().map(|codec| PayloadType { number: codec.payload_type, clock_hz: codec.clock_hz }).collect()
 }

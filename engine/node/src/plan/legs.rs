@@ -11,7 +11,7 @@ impl Planner<'_> {
     /// not let two legs have one address for a while, so that the leg has to go first and come back.
     pub(super) fn changes_places(&self, id: &str, leg: &Leg) -> bool {
         let (Some(old), Some(held)) = (self.old, self.held.legs.get(id)) else { return false };
-        let others = || old.legs.values().filter(|other| other.id != id).flat_map(|other| &other.transports);
+        let others = || old.legs.values().filter(|other| other.id != *id).flat_map(|other| &other.transports);
         let before = old.legs[id].transports.iter().zip(&leg.transports).zip(&held.ports);
         let mut changed = before.filter(|((old, new), ports)| ports.shared && old.remote != new.remote);
         changed.any(|((_, new), _)| new.remote.is_none() || others().any(|other| other.remote == new.remote))

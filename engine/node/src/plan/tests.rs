@@ -3,6 +3,9 @@ use crate::testing::{caller, conference};
 use motet_proto::node as wire;
 use proptest::prelude::*;
 
+/// The place of the only mixing thread.
+const MIXING_THREAD: usize = 1_000;
+
 /// Counts upwards; ports are numbers only.
 #[derive(Default)]
 struct Counting {
@@ -45,6 +48,9 @@ impl Resources for Counting {
         let rtp = (PortId(self.count()), address(base));
         let rtcp = (!rtcp_mux).then(|| (PortId(self.count()), address(base + 1)));
         Ok(HeldPorts { pool: 0, base, rtp, rtcp, shared: false })
+    }
+    fn mixer(&mut self) -> Result<usize, NodeError> {
+        Ok(MIXING_THREAD)
     }
     fn random(&mut self) -> u32 {
         self.count().wrapping_mul(2_654_435_761)
@@ -92,7 +98,7 @@ fn the_same_again_changes_nothing() {
 fn ssrcs_of(world: &World, from: &str, medium: &str) -> BTreeMap<String, u32> {
     let of_stream = |key: &&RouteKey| (key.from_leg.as_str(), key.from_medium.as_str()) == (from, medium);
     let routes = world.held.routes.iter().filter(|(key, _)| of_stream(key));
-    routes.map(|(key, held)| (key.to_leg.clone(), held.ssrc)).collect()
+    routes.map(|(key, held)| (key.to_leg.to_string(), held.ssrc)).collect()
 }
 
 #[test]
@@ -157,7 +163,7 @@ fn a_changed_codec_switches_the_routes_that_stay() {
     let mut world = World::new();
     let mut spec = conference(vec![caller("a"), caller("b")]);
     world.go(&spec);
-    let old = world.held.streams[&("a".to_owned(), "audio".to_owned())];
+    let old = world.held.streams[&("a".into(), "audio".into())];
     spec.legs[0].media[0].codecs[0].payload_type = 120;
     let plan = world.go(&spec);
     let switched =
@@ -205,4 +211,5 @@ fn running_out_of_ports_is_an_error() {
     assert!(matches!(error, NodeError::Exhausted { .. }));
 }
 
+mod mix;
 mod model;

@@ -7,7 +7,7 @@
 use super::compare::stream_spec;
 use super::{Plan, Planner};
 use crate::error::NodeError;
-use crate::model::Medium;
+use crate::model::{Id, Medium};
 use crate::routing::Routes;
 use motet_relay::{
     Command, Latch, LegId, LegSpec, PortId, RouteId, RouteSpec, StreamId, StreamSpec, TransportSpec,
@@ -19,13 +19,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 pub(crate) const OTHER_END: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// SSRC of both ends' own reports, which nobody else sees.
-const REPORT_SSRC: u32 = 1;
+pub(super) const REPORT_SSRC: u32 = 1;
 
 /// A publisher, and the worker that its streams are brought to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TrunkKey {
     /// The publishing leg.
-    pub leg: String,
+    pub leg: Id,
     /// Worker of the far end.
     pub to: usize,
 }
@@ -40,7 +40,7 @@ pub struct HeldTrunk {
     /// Leg and port of the far end.
     pub far: (LegId, PortId),
     /// What crosses, by medium.
-    pub crossings: BTreeMap<String, Crossing>,
+    pub crossings: BTreeMap<Id, Crossing>,
 }
 
 /// A stream on its way over a trunk.
@@ -70,7 +70,7 @@ pub struct TrunkEnd {
 }
 
 /// Which media of which publishers are wanted on other workers, and whether any route of them is active.
-type Needs = BTreeMap<TrunkKey, BTreeMap<String, bool>>;
+type Needs = BTreeMap<TrunkKey, BTreeMap<Id, bool>>;
 
 impl Planner<'_> {
     /// Opens, changes and closes trunks, so that all wanted routes find their streams.
@@ -105,7 +105,7 @@ impl Planner<'_> {
     fn needs(&self, routes: &Routes) -> Needs {
         let mut needs = Needs::new();
         for (key, wanted) in &routes.wanted {
-            let worker = |leg: &String| self.plan.next.legs[leg].worker;
+            let worker = |leg: &Id| self.plan.next.legs[leg].worker;
             let to = worker(&key.to_leg);
             if worker(&key.from_leg) != to {
                 let media = needs.entry(TrunkKey { leg: key.from_leg.clone(), to }).or_default();
@@ -145,11 +145,11 @@ impl Planner<'_> {
         &mut self,
         key: &TrunkKey,
         trunk: &HeldTrunk,
-        medium: &str,
+        medium: &Id,
         active: bool,
         before: Option<Crossing>,
     ) -> Result<Crossing, NodeError> {
-        let leaves = self.plan.next.streams[&(key.leg.clone(), medium.to_owned())];
+        let leaves = self.plan.next.streams[&(key.leg.clone(), medium.clone())];
         let Some(before) = before else { return self.begin_crossing(key, trunk, medium, leaves, active) };
         let mut crossing = Crossing { leaves, active, ..before };
         if before.leaves != leaves {
@@ -175,7 +175,7 @@ impl Planner<'_> {
         &mut self,
         key: &TrunkKey,
         trunk: &HeldTrunk,
-        medium: &str,
+        medium: &Id,
         leaves: StreamId,
         active: bool,
     ) -> Result<Crossing, NodeError> {
@@ -238,6 +238,6 @@ impl Plan {
 }
 
 /// All payload types of a medium, each as it is.
-fn identity(medium: &Medium) -> Vec<(u8, u8)> {
+pub(super) fn identity(medium: &Medium) -> Vec<(u8, u8)> {
     medium.codecs.iter().map(|codec| (codec.payload_type, codec.payload_type)).collect()
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::testing::{caller, codec, conference, leg, medium, opus};
-use motet_proto::{media::Direction, media::MediaKind, node as wire};
+use motet_proto::media::{Direction, MediaKind, PairGain, ParticipantAudio};
+use motet_proto::node as wire;
 
 fn routes(spec: &wire::ConferenceSpec) -> Routes {
     Routes::of(&Spec::from_wire(spec, false).expect("a good specification"))
@@ -40,7 +41,7 @@ fn payload_types_are_those_of_each_side() {
     );
     let routes = routes(&conference(vec![a, b]));
     let map = |from: &str| {
-        &routes.wanted.iter().find(|(key, _)| key.from_leg == from).expect("a route").1.payload_map
+        &routes.wanted.iter().find(|(key, _)| key.from_leg == from).expect("a route").1.mapping.payload_types
     };
     assert_eq!(map("a"), &[(111, 97), (101, 100)]);
     assert_eq!(map("b"), &[(97, 111), (100, 101)]);
@@ -110,4 +111,19 @@ fn policy_none_makes_named_routes_only_and_muting_keeps_them_silent() {
     assert_eq!(ends(&routes), ["a/audio>a/audio"]);
     let wanted = routes.wanted.values().next().expect("one route");
     assert_eq!((wanted.ssrc, wanted.active), (Some(99), false));
+}
+
+#[test]
+fn who_is_mute_or_deaf_is_so_for_sound_alone() {
+    let mut spec = conference(vec![caller("a"), caller("b"), caller("c")]);
+    spec.legs[0].audio = Some(ParticipantAudio { muted: true, ..ParticipantAudio::default() });
+    spec.legs[1].audio = Some(ParticipantAudio { deaf: true, ..ParticipantAudio::default() });
+    spec.pair_gains.push(PairGain { from: "b".into(), to: "c".into(), silent: true, gain_db: 0.0 });
+    let routes = routes(&spec);
+    let mut silent: Vec<String> = Vec::new();
+    for (key, wanted) in routes.wanted.iter().filter(|(_, wanted)| !wanted.active) {
+        assert_eq!(key.from_medium, "audio", "{wanted:?}");
+        silent.push(format!("{}>{}", key.from_leg, key.to_leg));
+    }
+    assert_eq!(silent, ["a>b", "a>c", "b>c", "c>b"]);
 }

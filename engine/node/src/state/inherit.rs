@@ -1,9 +1,10 @@
 //! The node's state, written down for the process that takes over, and taken up there.
 
+use super::kept::KeptSpec;
 use super::{Conference, State, sockets};
 use crate::handover::form::{ConferenceForm, NodeForm, PoolForm, message};
 use crate::ids::IdPool;
-use crate::model::{RouteKey, Spec};
+use crate::model::{Id, RouteKey, Spec};
 use crate::plan::Holdings;
 use crate::resources::WorkerIds;
 use motet_net::SocketId;
@@ -14,14 +15,18 @@ use std::collections::BTreeSet;
 impl State {
     /// Why another process cannot take all this over now; none: it can.
     pub(crate) fn check_movable(&self) -> Result<(), String> {
-        match self.conferences.values().find(|conference| !conference.held.trunks.is_empty()) {
-            None => Ok(()),
-            Some(conference) => Err(format!(
-                "conference '{}' is spread over workers, and what is between them cannot be handed over yet; \
-                 drain the node instead (docs/upgrade.md)",
-                conference.spec.id
-            )),
+        for Conference { spec, held, .. } in self.conferences.values() {
+            let why = match (&held.mix, held.trunks.is_empty()) {
+                (Some(_), _) => "is mixed, and what is between workers and mixing threads",
+                (None, false) => "is spread over workers, and what is between them",
+                (None, true) => continue,
+            };
+            return Err(format!(
+                "conference '{}' {why} cannot be handed over yet; drain the node instead (docs/upgrade.md)",
+                spec.id
+            ));
         }
+        Ok(())
     }
 
     /// Writes down what the node holds; the rest of the form is the caller's.
@@ -29,7 +34,7 @@ impl State {
         let pools = self.pools.iter().map(|pool| PoolForm { ip: pool.ip(), free: pool.free().collect() });
         let conferences = self.conferences.values().map(|conference| {
             let Conference { wire, spec: _, epoch, revision, held } = conference;
-            ConferenceForm::new(wire, (*epoch, *revision), held)
+            ConferenceForm::new(&wire.spec(), (*epoch, *revision), held)
         });
         let ended = self.ended_order.iter().filter_map(|id| {
             let (epoch, revision) = self.ended.get(id)?;
@@ -113,7 +118,7 @@ impl State {
             return Err(named(format!("runs on worker {}, which does not exist", leg.worker)));
         }
         check_holdings(&spec, &held).map_err(|why| named(why.to_owned()))?;
-        let conference = Conference { wire, spec, epoch, revision, held };
+        let conference = Conference { wire: KeptSpec::new(&wire), spec, epoch, revision, held };
         self.remember_names(&conference);
         self.account(&Holdings::default(), &conference.held);
         self.conferences.insert(conference.spec.id.clone(), conference);
@@ -124,7 +129,7 @@ impl State {
         let (mut legs, mut streams) = (BTreeSet::new(), BTreeSet::new());
         let (mut routes, mut ports) = (BTreeSet::new(), BTreeSet::new());
         for held in self.conferences.values().map(|conference| &conference.held) {
-            let is_here = |leg: &String| held.legs[leg].worker == worker;
+            let is_here = |leg: &Id| held.legs[leg].worker == worker;
             let legs_here = || held.legs.values().filter(|leg| leg.worker == worker);
             legs.extend(legs_here().map(|leg| leg.id.0));
             ports.extend(legs_here().flat_map(|leg| &leg.ports).flat_map(sockets).map(|socket| socket.0));
@@ -154,7 +159,7 @@ fn check_holdings(spec: &Spec, held: &Holdings) -> Result<(), &'static str> {
         })
     });
     let medium = |leg: &str, id: &str| {
-        spec.legs.get(leg).is_some_and(|leg| leg.media.iter().any(|medium| medium.id == id))
+        spec.legs.get(leg).is_some_and(|leg| leg.media.iter().any(|medium| medium.id == *id))
     };
     let streams_fit = held.streams.keys().all(|(leg, id)| medium(leg, id));
     let routes_fit = held
@@ -164,7 +169,7 @@ fn check_holdings(spec: &Spec, held: &Holdings) -> Result<(), &'static str> {
         .all(|key| medium(&key.from_leg, &key.from_medium) && medium(&key.to_leg, &key.to_medium));
     // Streams cross by trunks, which are not handed over.
     let on_one_worker = |key: &RouteKey| {
-        let worker = |leg: &String| held.legs.get(leg).map(|leg| leg.worker);
+        let worker = |leg: &Id| held.legs.get(leg).map(|leg| leg.worker);
         worker(&key.from_leg) == worker(&key.to_leg)
     };
     let none_crosses = held.routes.keys().all(on_one_worker);

@@ -3,10 +3,14 @@
 use super::{Conference, State};
 use crate::error::NodeError;
 use crate::metrics::{io_drops, trunk_drops};
-use crate::model::{MediaKind, RouteKey};
+use crate::model::{Id, MediaKind, RouteKey};
+use crate::plan::HeldMix;
 use crate::rates::Rate;
 use motet_proto::{media, node as wire};
 use std::collections::{BTreeSet, HashMap};
+
+/// What the mix is called where a medium is.
+const MIX: &str = "mix";
 
 impl Conference {
     /// What the conference was given.
@@ -14,7 +18,7 @@ impl Conference {
         let legs = self.held.legs.iter().map(|(id, held)| {
             let transports = self.spec.legs[id].transports.iter().zip(&held.ports);
             wire::LegAllocation {
-                leg: id.clone(),
+                leg: id.to_string(),
                 transports: transports
                     .map(|(transport, ports)| wire::TransportAllocation {
                         transport: transport.id.clone(),
@@ -26,7 +30,7 @@ impl Conference {
         });
         let routes = self.held.routes.iter().map(|(key, held)| wire::RouteAllocation {
             route: Some(key.to_wire(held.ssrc)),
-            codecs: held.wanted.codecs.iter().map(|codec| codec.wire.clone()).collect(),
+            codecs: held.wanted.mapping.codecs.iter().map(|codec| codec.wire.clone()).collect(),
             kind: self.kind(key).into(),
         });
         let refused = self
@@ -34,13 +38,14 @@ impl Conference {
             .refused
             .iter()
             .map(|(key, reason)| wire::RouteRefusal { route: Some(key.to_wire(0)), reason: reason.clone() });
+        let (from_mix, refused_by_mix) = self.held.mix.as_ref().map(mixed).unwrap_or_default();
         wire::ConferenceAllocation {
             id: self.spec.id.clone(),
             epoch: self.epoch,
             revision: self.revision,
             legs: legs.collect(),
-            routes: routes.collect(),
-            refused: refused.collect(),
+            routes: routes.chain(from_mix).collect(),
+            refused: refused.chain(refused_by_mix).collect(),
         }
     }
 
@@ -58,12 +63,40 @@ impl Conference {
             id: self.spec.id.clone(),
             epoch: self.epoch,
             revision: self.revision,
-            legs: self.spec.legs.keys().cloned().collect(),
+            legs: self.spec.legs.keys().map(|id| id.to_string()).collect(),
             metadata: self.spec.metadata.clone(),
-            spec: full.then(|| self.wire.clone()),
+            spec: full.then(|| self.wire.spec()),
             allocation: full.then(|| self.allocation()),
         }
     }
+}
+
+/// What comes from a mix, and what cannot.
+fn mixed(mix: &HeldMix) -> (Vec<wire::RouteAllocation>, Vec<wire::RouteRefusal>) {
+    let outputs = mix.outputs.iter().map(|(leg, output)| wire::RouteAllocation {
+        route: Some(from_mix(leg, &output.part.medium, output.ssrc)),
+        codecs: output.part.codecs.iter().map(|codec| codec.wire.clone()).collect(),
+        kind: media::MediaKind::Audio.into(),
+    });
+    let unserved = mix.unserved.iter().map(|(leg, (medium, reason))| wire::RouteRefusal {
+        route: Some(from_mix(leg, medium, 0)),
+        reason: reason.clone(),
+    });
+    let unheard = mix.unheard.iter().map(|(leg, (medium, reason))| wire::RouteRefusal {
+        route: Some(wire::Route {
+            from_leg: leg.to_string(),
+            from_medium: medium.to_string(),
+            to_medium: MIX.to_owned(),
+            ..wire::Route::default()
+        }),
+        reason: reason.clone(),
+    });
+    (outputs.collect(), unserved.chain(unheard).collect())
+}
+
+fn from_mix(leg: &str, medium: &str, ssrc: u32) -> wire::Route {
+    let (from_medium, to_leg, to_medium) = (MIX.to_owned(), leg.to_owned(), medium.to_owned());
+    wire::Route { from_leg: String::new(), from_medium, to_leg, to_medium, ssrc }
 }
 
 impl State {
@@ -113,7 +146,7 @@ impl State {
         let mut streams = Vec::new();
         let mut routes = Vec::new();
         for worker in held.legs.values().map(|leg| leg.worker).collect::<BTreeSet<_>>() {
-            let on_worker = |leg: &String| held.legs[leg].worker == worker;
+            let on_worker = |leg: &Id| held.legs[leg].worker == worker;
             let streams_here: Vec<_> = held.streams.iter().filter(|((leg, _), _)| on_worker(leg)).collect();
             let routes_here: Vec<_> = held.routes.iter().filter(|(key, _)| on_worker(&key.to_leg)).collect();
             let ids = streams_here.iter().map(|(_, stream)| **stream).collect();
@@ -126,8 +159,8 @@ impl State {
         let streams = streams.into_iter().filter_map(|((leg, medium), stats)| {
             let stats = stats?;
             Some(wire::StreamStats {
-                leg: leg.clone(),
-                medium: medium.clone(),
+                leg: leg.to_string(),
+                medium: medium.to_string(),
                 ssrc: stats.ssrc.unwrap_or(0),
                 packets: stats.packets,
                 bytes: stats.bytes,

@@ -1,6 +1,9 @@
 //! Plans against a naive model of the workers' relays.
 
 use super::*;
+use crate::model::Id;
+use motet_proto::media::{AudioMode, AudioSettings, Direction, MediaKind};
+use std::sync::Arc;
 
 /// What the relays would hold after the commands. Numbers are unique over all workers here.
 #[derive(Default, Debug, PartialEq)]
@@ -13,10 +16,18 @@ struct Model {
     routes: BTreeMap<u32, (u32, u32, bool)>,
     /// Ends of trunks: worker and port, and the other end's.
     trunks: BTreeMap<(usize, u32), (usize, u32)>,
+    /// What the mixing thread knows.
+    mix: Option<Arc<MixForm>>,
+    /// SSRCs that streams are fixed to.
+    mixed: BTreeMap<u32, u32>,
 }
 
 impl Model {
     fn take(&mut self, plan: &Plan) {
+        if let Some(first) = plan.mix.as_ref().and_then(|step| step.first.clone()) {
+            self.mix = Some(first);
+            self.check_mix();
+        }
         for (worker, step) in &plan.steps {
             for end in &step.open {
                 let other = (end.worker, end.peer.0);
@@ -27,8 +38,26 @@ impl Model {
                 assert!(self.trunks.remove(&(*worker, port.0)).is_some());
             }
         }
+        if let Some(step) = &plan.mix {
+            assert_eq!(step.station, MIXING_THREAD);
+            self.mix = step.last.clone();
+            self.check_mix();
+        }
         for (worker, step) in &plan.steps {
             step.last.iter().for_each(|command| self.apply(*worker, command));
+        }
+    }
+
+    /// Whatever the mixer sends finds its way: what it does not send any more may end, what it is to send must
+    /// be expected.
+    fn check_mix(&self) {
+        if let Some(form) = &self.mix {
+            for output in form.outputs.values() {
+                let end = form.ends.iter().find(|end| end.port == output.port).expect("an open end");
+                assert_eq!(self.trunks[&(end.worker, end.peer.0)], (MIXING_THREAD, end.port.0));
+                let stream = self.mixed.iter().find(|(_, ssrc)| **ssrc == output.ssrc).expect("a stream").0;
+                assert!(self.routes.values().any(|route| route.0 == *stream), "with a route");
+            }
         }
     }
 
@@ -42,12 +71,17 @@ impl Model {
                 let streams = self.streams.clone();
                 self.routes.retain(|_, (stream, to, _)| *to != leg.0 && streams.get(stream) != Some(&leg.0));
                 self.streams.retain(|_, owner| *owner != leg.0);
+                self.mixed.retain(|stream, _| self.streams.contains_key(stream));
             }
             Command::AddStream(stream, spec) => {
                 here(&spec.leg);
                 assert!(self.streams.insert(stream.0, spec.leg.0).is_none());
+                self.mixed.extend(spec.ssrc.map(|ssrc| (stream.0, ssrc)));
             }
-            Command::RemoveStream(stream) => assert!(self.streams.remove(&stream.0).is_some()),
+            Command::RemoveStream(stream) => {
+                assert!(self.streams.remove(&stream.0).is_some());
+                self.mixed.remove(&stream.0);
+            }
             Command::AddRoute(route, spec) => {
                 here(&spec.leg);
                 here(&LegId(self.streams[&spec.stream.0]));
@@ -86,11 +120,64 @@ impl Model {
             }
             for crossing in trunk.crossings.values() {
                 model.streams.insert(crossing.arrives.0, trunk.far.0.0);
+                model.mixed.insert(crossing.arrives.0, crossing.ssrc);
                 let route = (crossing.leaves.0, trunk.near.0.0, crossing.active);
                 model.routes.insert(crossing.route.0, route);
             }
         }
+        if let Some(mix) = &held.mix {
+            model.take_mix(held, mix);
+        }
         model
+    }
+
+    fn take_mix(&mut self, held: &Holdings, mix: &HeldMix) {
+        let trunk = |leg: &Id| mix.trunks[&held.legs[leg].worker];
+        for (worker, trunk) in &mix.trunks {
+            self.legs.insert(trunk.leg.0, *worker);
+            self.trunks.insert((*worker, trunk.near.0), (MIXING_THREAD, trunk.far.0));
+        }
+        for (leg, source) in &mix.sources {
+            self.routes.insert(source.route.0, (source.stream.0, trunk(leg).leg.0, source.active));
+        }
+        for (leg, output) in &mix.outputs {
+            self.streams.insert(output.stream.0, trunk(leg).leg.0);
+            self.mixed.insert(output.stream.0, output.crossing);
+            self.routes.insert(output.route.0, (output.stream.0, held.legs[leg].id.0, true));
+        }
+        self.mix = Some(Arc::clone(&mix.form));
+    }
+
+    /// Legs that the mixer hears, by what really reaches it.
+    fn heard(&self, held: &Holdings) -> BTreeSet<Id> {
+        let Some(mix) = &held.mix else { return BTreeSet::new() };
+        let form = self.mix.as_ref().expect("the mixing thread was told");
+        let known = form.sources.iter().filter(|(leg, source)| {
+            let (from, route) = (&mix.sources[*leg], &self.routes[&mix.sources[*leg].route.0]);
+            let trunk = mix.trunks[&held.legs[*leg].worker];
+            route.0 == held.streams[&((*leg).clone(), from.part.medium.clone())].0
+                && route.1 == trunk.leg.0
+                && (source.port, source.ssrc) == (trunk.far, from.ssrc)
+        });
+        known.map(|(leg, _)| leg.clone()).collect()
+    }
+
+    /// Legs that get something of the mixer, by what really reaches them: exactly one stream.
+    fn served(&self, held: &Holdings) -> BTreeSet<Id> {
+        let Some(mix) = &held.mix else { return BTreeSet::new() };
+        let trunks: BTreeSet<u32> = mix.trunks.values().map(|trunk| trunk.leg.0).collect();
+        let served = held.legs.iter().filter(|(id, leg)| {
+            let routes = self.routes.values().filter(|route| route.1 == leg.id.0);
+            let streams: Vec<u32> =
+                routes.map(|route| route.0).filter(|stream| trunks.contains(&self.streams[stream])).collect();
+            let form = self.mix.as_ref().expect("the mixing thread was told");
+            match (streams.as_slice(), form.outputs.get(*id)) {
+                ([stream], Some(output)) => self.mixed[stream] == output.ssrc,
+                ([], None) => false,
+                other => panic!("{id} gets {other:?}"),
+            }
+        });
+        served.map(|(id, _)| id.clone()).collect()
     }
 
     /// Streams of publishers that reach a leg, over trunks too.
@@ -103,26 +190,57 @@ impl Model {
                 .find(|crossing| crossing.arrives.0 == stream)
                 .map_or(stream, |crossing| crossing.leaves.0)
         };
-        streams.map(origin).collect()
+        let mixed = |stream: &u32| {
+            let mut outputs = held.mix.iter().flat_map(|mix| mix.outputs.values());
+            outputs.any(|output| output.stream.0 == *stream)
+        };
+        streams.filter(|stream| !mixed(stream)).map(origin).collect()
     }
 }
 
 fn any_spec() -> impl Strategy<Value = wire::ConferenceSpec> {
-    let leg = (0..5_usize, any::<bool>(), any::<bool>(), 96..99_u32, 0..3_u32);
-    proptest::collection::vec(leg, 0..5).prop_map(|legs| {
+    let leg = (0..5_usize, any::<bool>(), any::<bool>(), 97..100_u32, 0..3_u32, 0..4_u32);
+    (any::<bool>(), proptest::collection::vec(leg, 0..5)).prop_map(|(mixed, legs)| {
         let mut by_id = BTreeMap::new();
-        for (id, muted, more_ports, payload_type, generation) in legs {
+        for (id, muted, more_ports, payload_type, generation, codec) in legs {
             let mut leg = caller(["a", "b", "c", "d", "e"][id]);
             leg.muted = muted;
             leg.media[0].codecs[0].payload_type = payload_type;
+            match codec {
+                0 => leg.media[0].codecs[0].name = "exotic".into(),
+                1 => leg.media[0].direction = Direction::SendOnly.into(),
+                2 => leg.media[0].transport = "video".into(),
+                _ => {}
+            }
             leg.transports[1].latch_generation = generation;
             if more_ports {
                 leg.transports.push(wire::Transport { id: "more".into(), ..Default::default() });
             }
             by_id.insert(leg.id.clone(), leg);
         }
-        conference(by_id.into_values().collect())
+        let mut spec = conference(by_id.into_values().collect());
+        if mixed {
+            spec.audio = Some(AudioSettings { mode: AudioMode::Mix.into(), ..AudioSettings::default() });
+        }
+        spec
     })
+}
+
+/// Streams of others that a leg is to get from the relay alone: leg and medium.
+fn naive(spec: &wire::ConferenceSpec, to: &str) -> Vec<(Id, Id)> {
+    let mut streams = Vec::new();
+    let receiver = spec.legs.iter().find(|leg| leg.id == to).expect("a leg");
+    for from in spec.legs.iter().filter(|from| from.id != to) {
+        for (sent, received) in from.media.iter().zip(&receiver.media) {
+            let is_audio = sent.kind() == MediaKind::Audio;
+            let takes = received.direction() != Direction::SendOnly;
+            if takes && sent.codecs[0].name == received.codecs[0].name && !(is_audio && spec.audio.is_some())
+            {
+                streams.push((Id::from(&from.id), Id::from(&sent.id)));
+            }
+        }
+    }
+    streams
 }
 
 proptest! {
@@ -141,9 +259,17 @@ proptest! {
             model.take(&plan);
             prop_assert_eq!(&model, &Model::of(&world.held));
             for leg in world.held.legs.keys() {
-                let others = world.held.streams.iter().filter(|((from, _), _)| from != leg);
-                prop_assert_eq!(model.reaches(&world.held, leg), others.map(|(_, stream)| stream.0).collect());
+                let wanted = naive(spec, leg).into_iter().map(|key| world.held.streams[&key].0).collect();
+                prop_assert_eq!(model.reaches(&world.held, leg), wanted);
             }
+            let mixed = spec.audio.is_some();
+            let audio = |test: fn(&wire::Medium) -> bool| -> BTreeSet<Id> {
+                let able = spec.legs.iter().filter(|leg| mixed && leg.media[0].codecs[0].name == "opus");
+                able.filter(|leg| test(&leg.media[0])).map(|leg| Id::from(&leg.id)).collect()
+            };
+            prop_assert_eq!(model.heard(&world.held), audio(|_| true), "each publisher is heard by the mixer");
+            let receives = |medium: &wire::Medium| medium.direction != i32::from(Direction::SendOnly);
+            prop_assert_eq!(model.served(&world.held), audio(receives), "each receiver gets one stream of it");
             let (released, expected) = (&plan.released, Model::of(&world.held));
             prop_assert!(released.routes.iter().all(|(_, route)| !expected.routes.contains_key(&route.0)));
             prop_assert!(released.streams.iter().all(|(_, stream)| !expected.streams.contains_key(&stream.0)));

@@ -1,0 +1,134 @@
+//! What becomes of a conference's sound, checked.
+
+use super::check::Path;
+use crate::error::NodeError;
+use motet_proto::media as wire;
+
+/// How sound reaches participants.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum AudioMode {
+    /// Each to each, as it is.
+    #[default]
+    Relay,
+    /// The loudest so many, each to each, as they are.
+    Loudest(u32),
+    /// Mixed.
+    Mix(MixSettings),
+}
+
+/// How a conference is mixed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MixSettings {
+    /// Samples a second in the mix: 8,000, 16,000, 32,000 or 48,000.
+    pub rate_hz: u32,
+    /// Heard at once, 1 to 32.
+    pub speakers_max: u32,
+    /// Milliseconds that somebody stays in the mix after the last word.
+    pub hold_ms: u32,
+    /// Keys pressed are told and not heard.
+    pub strip_dtmf: bool,
+}
+
+/// What becomes of a leg's sound.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LegAudio {
+    /// Nobody hears it.
+    pub muted: bool,
+    /// It hears nobody.
+    pub deaf: bool,
+    /// For all others, in decibels.
+    pub gain_db: f32,
+    /// Brought to a common loudness.
+    pub automatic_gain: bool,
+}
+
+/// Heard at once at most.
+const SPEAKERS_MAX: u32 = 32;
+/// Heard at once unless told.
+const SPEAKERS_USUAL: u32 = 3;
+const HOLD_MS_MAX: u32 = 10_000;
+const HOLD_MS_USUAL: u32 = 500;
+const RATES_HZ: [u32; 4] = [8_000, 16_000, 32_000, 48_000];
+/// Gains that can be asked for, in decibels.
+const GAINS_DB: std::ops::RangeInclusive<f64> = -60.0..=30.0;
+
+impl AudioMode {
+    /// The settings of a mix; none: it is not mixed.
+    pub fn mix(&self) -> Option<&MixSettings> {
+        match self {
+            AudioMode::Mix(settings) => Some(settings),
+            _ => None,
+        }
+    }
+
+    pub(super) fn from_wire(at: &Path, audio: Option<&wire::AudioSettings>) -> Result<AudioMode, NodeError> {
+        let Some(audio) = audio else { return Ok(AudioMode::Relay) };
+        let mode = wire::AudioMode::try_from(audio.mode)
+            .map_err(|_| at.field("mode").error(format!("{} is not known", audio.mode)))?;
+        if audio.mix.is_some() && mode != wire::AudioMode::Mix {
+            return Err(at.field("mix").error("is given, but the mode is not MIX"));
+        }
+        if audio.loudest != 0 && mode != wire::AudioMode::Loudest {
+            return Err(at.field("loudest").error("is given, but the mode is not LOUDEST"));
+        }
+        match mode {
+            wire::AudioMode::Unspecified | wire::AudioMode::Relay => Ok(AudioMode::Relay),
+            wire::AudioMode::Loudest if (1..=SPEAKERS_MAX).contains(&audio.loudest) => {
+                Ok(AudioMode::Loudest(audio.loudest))
+            }
+            wire::AudioMode::Loudest => {
+                let why = format!("{}; must be 1 to {SPEAKERS_MAX}", audio.loudest);
+                Err(at.field("loudest").error(why))
+            }
+            wire::AudioMode::Mix => {
+                let settings = audio.mix.unwrap_or_default();
+                MixSettings::from_wire(&at.field("mix"), &settings).map(AudioMode::Mix)
+            }
+        }
+    }
+}
+
+impl MixSettings {
+    fn from_wire(at: &Path, given: &wire::MixSettings) -> Result<MixSettings, NodeError> {
+        let or = |value: u32, usual: u32| if value == 0 { usual } else { value };
+        let settings = MixSettings {
+            rate_hz: or(given.rate_hz, 48_000),
+            speakers_max: or(given.speakers_max, SPEAKERS_USUAL),
+            hold_ms: or(given.hold_ms, HOLD_MS_USUAL),
+            strip_dtmf: given.strip_dtmf,
+        };
+        if !RATES_HZ.contains(&settings.rate_hz) {
+            let why = format!("{} Hz; must be 8000, 16000, 32000 or 48000", settings.rate_hz);
+            return Err(at.field("rate_hz").error(why));
+        }
+        if settings.speakers_max > SPEAKERS_MAX {
+            let why = format!("{}; at most {SPEAKERS_MAX}", settings.speakers_max);
+            return Err(at.field("speakers_max").error(why));
+        }
+        if settings.hold_ms > HOLD_MS_MAX {
+            return Err(at.field("hold_ms").error(format!("{}; at most {HOLD_MS_MAX}", settings.hold_ms)));
+        }
+        Ok(settings)
+    }
+}
+
+impl LegAudio {
+    pub(super) fn from_wire(at: &Path, given: Option<&wire::ParticipantAudio>) -> Result<Self, NodeError> {
+        let Some(given) = given else { return Ok(LegAudio::default()) };
+        Ok(LegAudio {
+            muted: given.muted,
+            deaf: given.deaf,
+            gain_db: gain(&at.field("gain_db"), given.gain_db)?,
+            automatic_gain: given.automatic_gain,
+        })
+    }
+}
+
+/// A gain in decibels that can be asked for.
+pub(crate) fn gain(at: &Path, gain_db: f64) -> Result<f32, NodeError> {
+    // Not a number is in no range.
+    if GAINS_DB.contains(&gain_db) {
+        return Ok(gain_db as f32);
+    }
+    Err(at.error(format!("{gain_db} dB; must be {} to {}", GAINS_DB.start(), GAINS_DB.end())))
+}

@@ -1,0 +1,180 @@
+//! What is held of a mix, and what a mixing thread is told of it.
+
+use crate::model::{Codec, Id, MixSettings, Spec};
+use crate::plan::{Holdings, TrunkEnd};
+use crate::routing::Participation;
+use motet_relay::{LegId, PortId, RouteId, StreamId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A mix as it is held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldMix {
+    /// The mixing thread, by its place in the exchange: workers come first.
+    pub station: usize,
+    /// By worker.
+    pub trunks: BTreeMap<usize, MixTrunk>,
+    /// Who is heard, by leg.
+    pub sources: BTreeMap<Id, HeldSource>,
+    /// Who hears, by leg.
+    pub outputs: BTreeMap<Id, HeldOutput>,
+    /// As in [`Mixed::unheard`].
+    pub unheard: BTreeMap<Id, (Id, String)>,
+    /// As in [`Mixed::unserved`].
+    pub unserved: BTreeMap<Id, (Id, String)>,
+    /// What the mixing thread was told.
+    pub form: Arc<MixForm>,
+}
+
+/// What joins a worker and a mixing thread for one conference.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MixTrunk {
+    /// The worker's leg.
+    pub leg: LegId,
+    /// The worker's port.
+    pub near: PortId,
+    /// The mixing thread's port.
+    pub far: PortId,
+}
+
+/// Somebody who is heard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldSource {
+    /// With which medium.
+    pub part: Participation,
+    /// The publisher's stream.
+    pub stream: StreamId,
+    /// Its route to the trunk.
+    pub route: RouteId,
+    /// SSRC on the trunk.
+    pub ssrc: u32,
+    /// False while nothing of the leg is forwarded.
+    pub active: bool,
+}
+
+/// Somebody who hears.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldOutput {
+    /// With which medium.
+    pub part: Participation,
+    /// The stream that the trunk publishes.
+    pub stream: StreamId,
+    /// SSRC on the trunk.
+    pub crossing: u32,
+    /// Its route to the leg.
+    pub route: RouteId,
+    /// SSRC towards the participant.
+    pub ssrc: u32,
+}
+
+/// All that a mix is to a mixing thread.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MixForm {
+    /// How it is mixed.
+    pub settings: MixSettings,
+    /// The mixing thread's ends of the trunks.
+    pub ends: Vec<TrunkEnd>,
+    /// Who is heard, by leg.
+    pub sources: BTreeMap<Id, SourceForm>,
+    /// Who hears, by leg.
+    pub outputs: BTreeMap<Id, OutputForm>,
+    /// How the first leg is heard by the second, in decibels; none: not at all.
+    pub pair_gains: BTreeMap<(Id, Id), Option<f32>>,
+}
+
+/// Somebody who is heard, as a mixing thread knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceForm {
+    /// The mixing thread's port that packets come to.
+    pub port: PortId,
+    /// SSRC that they come under.
+    pub ssrc: u32,
+    /// What they may hold.
+    pub codecs: Vec<Arc<Codec>>,
+    /// Number of the header extension that tells how loud it is (RFC 6464).
+    pub audio_level_id: Option<u8>,
+    /// Nobody hears it.
+    pub muted: bool,
+    /// For all others, in decibels.
+    pub gain_db: f32,
+    /// Brought to a common loudness.
+    pub automatic_gain: bool,
+}
+
+/// Somebody who hears, as a mixing thread knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputForm {
+    /// The mixing thread's port that packets leave from.
+    pub port: PortId,
+    /// SSRC that they leave under.
+    pub ssrc: u32,
+    /// The codec that is wanted, and what goes with it.
+    pub codecs: Vec<Arc<Codec>>,
+    /// It hears nobody.
+    pub deaf: bool,
+}
+
+/// What a mixing thread is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MixStep {
+    /// The mixing thread, by its place in the exchange.
+    pub station: usize,
+    /// To be told before the workers change: who hears no more gets nothing more. None: as it is.
+    pub first: Option<Arc<MixForm>>,
+    /// To be told when the workers have changed. None: the mix ends.
+    pub last: Option<Arc<MixForm>>,
+}
+
+impl MixForm {
+    pub(super) fn empty(settings: MixSettings) -> MixForm {
+        let (sources, outputs) = (BTreeMap::new(), BTreeMap::new());
+        MixForm { settings, ends: Vec::new(), sources, outputs, pair_gains: BTreeMap::new() }
+    }
+
+    /// What a mixing thread has to know of a mix that is held. `spec` is mixed.
+    pub fn new(spec: &Spec, held: &Holdings, mix: &HeldMix) -> MixForm {
+        let mut form = MixForm::empty(*spec.audio.mix().expect("it is mixed"));
+        let far = |leg: &Id| mix.trunks[&held.legs[leg].worker].far;
+        for (worker, trunk) in &mix.trunks {
+            form.ends.push(TrunkEnd { port: trunk.far, worker: *worker, peer: trunk.near });
+        }
+        for (id, source) in &mix.sources {
+            let leg = &spec.legs[id];
+            let medium = leg.media.iter().find(|medium| medium.id == source.part.medium);
+            let source = SourceForm {
+                port: far(id),
+                ssrc: source.ssrc,
+                codecs: source.part.codecs.clone(),
+                audio_level_id: medium.and_then(|medium| medium.audio_level_id),
+                muted: leg.audio.muted || leg.muted,
+                gain_db: leg.audio.gain_db,
+                automatic_gain: leg.audio.automatic_gain,
+            };
+            form.sources.insert(id.clone(), source);
+        }
+        for (id, output) in &mix.outputs {
+            let (port, ssrc, codecs) = (far(id), output.crossing, output.part.codecs.clone());
+            form.outputs
+                .insert(id.clone(), OutputForm { port, ssrc, codecs, deaf: spec.legs[id].audio.deaf });
+        }
+        let known = |(from, to): &(Id, Id)| form.sources.contains_key(from) && form.outputs.contains_key(to);
+        form.pair_gains = spec
+            .pair_gains
+            .iter()
+            .filter(|(pair, _)| known(pair))
+            .map(|(pair, gain)| (pair.clone(), *gain))
+            .collect();
+        form
+    }
+
+    /// The form without some of its outputs; none: all stay.
+    pub(super) fn without(&self, goes: impl Fn(&str, &OutputForm) -> bool) -> Option<MixForm> {
+        if !self.outputs.iter().any(|(leg, output)| goes(leg, output)) {
+            return None;
+        }
+        let mut form = self.clone();
+        form.outputs.retain(|leg, output| !goes(leg, output));
+        form.pair_gains.retain(|(_, to), _| form.outputs.contains_key(to));
+        Some(form)
+    }
+}
