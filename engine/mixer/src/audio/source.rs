@@ -1,0 +1,101 @@
+//! One source: where its sound comes from, how loud it is, and what is to become of it.
+
+use super::agc::Agc;
+use super::dtmf::Keypad;
+use super::level::{Activity, SILENCE_DB, level_of_element};
+use super::limits::LEVEL_TICKS_MAX;
+use super::{SourceId, SourceSettings};
+use crate::playout::{Inserted, PlayoutStats, Pulled, SourcePacket};
+use motet_rtp::{RtpView, Time};
+
+/// What turns a source's packets into sound, 20 ms each tick.
+pub(crate) trait Voice: Send {
+    /// Takes a packet.
+    fn insert(&mut self, now: Time, packet: &SourcePacket<'_>) -> Inserted;
+    /// One tick at the rate of the mix. [`Pulled::Silence`] leaves `samples` alone.
+    fn pull(&mut self, now: Time, samples: &mut [f32]) -> Pulled;
+    /// The tick's sound is not wanted.
+    fn skip(&mut self, now: Time);
+    /// What was counted.
+    fn stats(&self, now: Time) -> PlayoutStats;
+}
+
+/// Where a source goes when it has faded out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// It was removed.
+    Gone,
+    /// To another group.
+    Moves(u32),
+}
+
+/// The level that a source said last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    pub level_db: f32,
+    pub tick: u64,
+}
+
+pub(crate) struct Source {
+    pub id: SourceId,
+    pub ssrc: u32,
+    pub group: u32,
+    pub settings: SourceSettings,
+    pub level_extension: Option<u8>,
+    /// Clock of the telephone events of each payload type.
+    pub event_clocks: Vec<(u8, u32)>,
+    pub voice: Box<dyn Voice>,
+    pub activity: Activity,
+    pub agc: Agc,
+    /// The level in its last packet, if it had one.
+    pub claim: Option<Claim>,
+    /// Ticks for which it was louder than who is mixed.
+    pub challenge: u32,
+    /// Where it is mixed.
+    pub strip: Option<u32>,
+    pub leaving: Option<Leaving>,
+    /// It may speak: the floor is open, or its own.
+    pub has_floor: bool,
+    /// Outputs that hear it otherwise than all do: its own, and those with pair gains.
+    pub dependents: Vec<u32>,
+    pub speaking: bool,
+    pub voice_ticks: u32,
+    pub quiet_ticks: u32,
+    pub keypad: Keypad,
+}
+
+impl Source {
+    /// The level that a packet says, in -dBov.
+    pub(crate) fn read_level(&self, packet: &RtpView<'_>) -> Option<u8> {
+        let element = packet.extension()?.element(self.level_extension?)?;
+        level_of_element(element)
+    }
+
+    /// Notes the level of a packet that was taken. A sender that stops saying it is listened to.
+    pub(crate) fn claim(&mut self, level: Option<u8>, tick: u64) {
+        self.claim = level.map(|level| Claim { level_db: -f32::from(level), tick });
+    }
+
+    /// The level that the source says it has; silence when its packets stopped.
+    pub(crate) fn claimed_db(&self, tick: u64) -> Option<f32> {
+        let claim = self.claim?;
+        let stale = tick.saturating_sub(claim.tick) > LEVEL_TICKS_MAX;
+        Some(if stale { SILENCE_DB } else { claim.level_db })
+    }
+
+    /// Whether it may be mixed at all.
+    pub(crate) fn may_speak(&self) -> bool {
+        self.has_floor && !self.settings.muted && self.leaving.is_none()
+    }
+
+    /// Heard only by chosen outputs.
+    pub(crate) fn is_private(&self) -> bool {
+        self.settings.heard == super::Gain::SILENT
+    }
+
+    /// The gain of the sound, automatic gain included.
+    pub(crate) fn gain(&self) -> f32 {
+        let automatic = if self.settings.automatic_gain { self.agc.factor() } else { 1.0 };
+        self.settings.gain.linear() * automatic
+    }
+}

@@ -1,0 +1,7 @@
+//! The mixer with sources made of tones, by signal: what is in each output, and that nothing else is.
+
+mod property;
+mod rooms;
+mod sharing;
+mod speakers;
+mod world;
