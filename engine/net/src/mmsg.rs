@@ -4,14 +4,19 @@
 //! of their own, so most sends are a call each; the gain over plain sockets comes from GSO and GRO.
 
 mod buffers;
+mod sockets;
 
 use crate::layout::Received;
 use crate::lent::LentBuffers;
 use crate::outbound::{Outbound, SEND_FLAGS};
+use crate::pair::Registry;
 use crate::queue::{CHUNK_MESSAGES, COPIED_BYTES_MAX, Push};
-use crate::socket::{Slot, Sockets, Twin, configure, descriptors_max, shares};
-use crate::{Datagrams, DatagramsIndex, Io, IoStats, OpenError, Options, Slice, SocketId, Turn, Waker};
+use crate::socket::{Slot, Sockets, Twin, descriptors_max, shares};
+use crate::{
+    Datagrams, DatagramsIndex, Io, IoStats, OpenError, Options, Slice, SocketId, SocketPair, Turn, Waker,
+};
 use buffers::ReceiveBuffers;
+use sockets::watch;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -114,14 +119,6 @@ impl MmsgIo {
         for socket in self.refused.drain(..) {
             self.stats.peers_refused += u64::from(self.sockets.give_up_peer(socket));
         }
-    }
-
-    /// Takes a socket and watches it.
-    fn register(&mut self, slot: Slot, socket: UdpSocket, peer: Option<SocketAddr>) -> io::Result<()> {
-        configure(&socket, slot.id(), &self.options)?;
-        watch(&self.epoll, socket.as_raw_fd(), u64::from(slot.0))?;
-        self.sockets.insert(slot, socket, peer);
-        Ok(())
     }
 
     /// Sends prepared messages of one socket.
@@ -297,25 +294,18 @@ impl MmsgIo {
 impl Io for MmsgIo {
     fn add_socket(&mut self, id: SocketId, socket: UdpSocket) -> io::Result<()> {
         self.sockets.check_free(id)?;
-        self.register(Slot::main(id), socket, None)
+        self.register(Slot::main(id), socket, None).map_err(|(error, _)| error)
     }
 
     fn remove_socket(&mut self, id: SocketId) {
-        self.stats.queue_dropped += u64::from(self.outbound.drop_socket(id));
-        for slot in [Slot::twin(id), Slot::main(id)] {
-            let Some(entry) = self.sockets.remove(slot) else { continue };
-            let (epoll, descriptor) = (self.epoll.as_raw_fd(), entry.socket.as_raw_fd());
-            // Closing alone would not end the watch if the caller holds a duplicate of the socket (epoll(7)).
-            // SAFETY: both descriptors are open; EPOLL_CTL_DEL ignores the event (epoll_ctl(2)).
-            let _ = unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, descriptor, std::ptr::null_mut()) };
-        }
+        drop(self.take_pair(id));
     }
 
     fn set_peer(&mut self, id: SocketId, peer: Option<SocketAddr>) -> bool {
         let done = match self.sockets.set_peer(id, peer) {
             Ok(Twin::Settled) => return false,
             Ok(Twin::Changed) => Ok(()),
-            Ok(Twin::Opened(twin)) => self.register(Slot::twin(id), twin, peer),
+            Ok(Twin::Opened(twin)) => self.register(Slot::twin(id), twin, peer).map_err(|(error, _)| error),
             Err(error) => Err(error),
         };
         self.stats.peers_failed += u64::from(done.is_err());
@@ -332,7 +322,7 @@ impl Io for MmsgIo {
 
     fn add_twin(&mut self, id: SocketId, twin: UdpSocket) -> io::Result<()> {
         let peer = self.sockets.check_twin(id, &twin)?;
-        self.register(Slot::twin(id), twin, peer)
+        self.register(Slot::twin(id), twin, peer).map_err(|(error, _)| error)
     }
 
     fn pause(&mut self) -> io::Result<()> {
@@ -344,6 +334,28 @@ impl Io for MmsgIo {
     fn resume(&mut self) {
         self.sockets.look_at_twins();
         self.paused = false;
+    }
+
+    fn hold(&mut self, ids: &[SocketId]) -> io::Result<()> {
+        self.hold_sockets(ids)
+    }
+
+    fn has_backlog_of_held(&self) -> bool {
+        // What a turn takes from the kernel it hands out.
+        false
+    }
+
+    fn let_go(&mut self, ids: &[SocketId]) {
+        self.let_go_of(ids);
+    }
+
+    fn take_pair(&mut self, id: SocketId) -> Option<SocketPair> {
+        self.stats.queue_dropped += u64::from(self.outbound.drop_socket(id));
+        self.detach_pair(id)
+    }
+
+    fn add_pair(&mut self, id: SocketId, pair: SocketPair) -> Result<(), (io::Error, SocketPair)> {
+        self.register_pair(id, pair)
     }
 
     #[inline]
@@ -470,14 +482,6 @@ fn slice<'a>(buffers: &'a ReceiveBuffers, runs: &[Run], lent: &'a LentBuffers, s
 fn pieces(payload: &[u8]) -> (&[u8], (*const u8, u32)) {
     let len = payload.len() as u32;
     if len <= COPIED_BYTES_MAX { (payload, (null(), 0)) } else { (&[], (payload.as_ptr(), len)) }
-}
-
-/// Reports when a descriptor is readable, as long as it is.
-fn watch(epoll: &OwnedFd, descriptor: i32, data: u64) -> io::Result<()> {
-    let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: data };
-    // SAFETY: both descriptors are open and `event` is live; the call keeps nothing (epoll_ctl(2)).
-    let done = unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, descriptor, &raw mut event) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn timespec(duration: Duration) -> libc::timespec {

@@ -2,7 +2,9 @@
 
 use crate::mmsg::MmsgIo;
 use crate::uring::UringIo;
-use crate::{Datagrams, DatagramsIndex, Io, IoStats, OpenError, Options, Slice, SocketId, Turn, Waker};
+use crate::{
+    Datagrams, DatagramsIndex, Io, IoStats, OpenError, Options, Slice, SocketId, SocketPair, Turn, Waker,
+};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -91,6 +93,26 @@ impl Io for AnyIo {
 
     fn resume(&mut self) {
         dispatch!(self, io => io.resume());
+    }
+
+    fn hold(&mut self, ids: &[SocketId]) -> io::Result<()> {
+        dispatch!(self, io => io.hold(ids))
+    }
+
+    fn has_backlog_of_held(&self) -> bool {
+        dispatch!(self, io => io.has_backlog_of_held())
+    }
+
+    fn let_go(&mut self, ids: &[SocketId]) {
+        dispatch!(self, io => io.let_go(ids));
+    }
+
+    fn take_pair(&mut self, id: SocketId) -> Option<SocketPair> {
+        dispatch!(self, io => io.take_pair(id))
+    }
+
+    fn add_pair(&mut self, id: SocketId, pair: SocketPair) -> Result<(), (io::Error, SocketPair)> {
+        dispatch!(self, io => io.add_pair(id, pair))
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! Sockets of a back end by id, and the options set on them.
 
-use crate::{Options, SocketId, residence, twin};
+use crate::{Options, SocketId, SocketPair, residence, twin};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
@@ -38,6 +38,10 @@ pub(crate) struct Entry {
     pub(crate) generation: u32,
     /// Something came since its receive was last started.
     pub(crate) fed: bool,
+    /// The kernel has a receive for it, or is about to get one.
+    pub(crate) receiving: bool,
+    /// Nothing is to be received from it.
+    pub(crate) held: bool,
     /// Its place in a dense table of all sockets, in which those of the twins come last.
     pub(crate) place: u32,
     /// Of a twin: to whom it is connected; none: it is deaf.
@@ -107,7 +111,9 @@ impl Sockets {
         }
         self.generation = (self.generation + 1) % GENERATIONS;
         let place = if slot.is_twin() { self.twin_place() } else { slot.id().0 };
-        self.entries[index] = Some(Entry { socket, generation: self.generation, fed: false, place, peer });
+        let generation = self.generation;
+        let entry = Entry { socket, generation, fed: false, receiving: false, held: false, place, peer };
+        self.entries[index] = Some(entry);
         self.generation
     }
 
@@ -170,16 +176,40 @@ impl Sockets {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         self.check_room_for_twin()?;
-        let local = twin.local_addr()?;
-        // One that is connected to itself is deaf.
-        Ok(twin.peer_addr().ok().filter(|peer| *peer != local))
+        Ok(peer_of(twin))
+    }
+
+    /// Whether a socket and its twin may be added under this id.
+    pub(crate) fn check_pair(&self, id: SocketId, pair: &SocketPair) -> io::Result<()> {
+        self.check_free(id)?;
+        if pair.twin.is_some() { self.check_room_for_twin() } else { Ok(()) }
+    }
+
+    /// Notes that sockets are held, with their twins; gives the slots that there are. `NotFound`: a socket is
+    /// unknown, and nothing has changed.
+    pub(crate) fn hold(&mut self, ids: &[SocketId]) -> io::Result<Vec<Slot>> {
+        if let Some(unknown) = ids.iter().find(|id| !self.contains(**id)) {
+            let text = format!("no socket has the id {}", unknown.0);
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        Ok(self.set_held(ids, true))
+    }
+
+    /// Notes that sockets are held, or are not; gives the slots that there are.
+    pub(crate) fn set_held(&mut self, ids: &[SocketId], held: bool) -> Vec<Slot> {
+        let mut slots: Vec<Slot> = ids.iter().flat_map(|id| [Slot::main(*id), Slot::twin(*id)]).collect();
+        slots.retain(|slot| self.get_mut(*slot).map(|entry| entry.held = held).is_some());
+        slots
+    }
+
+    pub(crate) fn is_held(&self, slot: Slot) -> bool {
+        self.get(slot).is_some_and(|entry| entry.held)
     }
 
     /// Reads again to whom the twins are connected: another process may have changed it.
     pub(crate) fn look_at_twins(&mut self) {
         for entry in self.entries.iter_mut().skip(1).step_by(2).flatten() {
-            let local = entry.socket.local_addr().ok();
-            entry.peer = entry.socket.peer_addr().ok().filter(|peer| Some(*peer) != local);
+            entry.peer = peer_of(&entry.socket);
         }
     }
 
@@ -200,6 +230,10 @@ impl Sockets {
     ///
     /// Errors: as of [`twin::open`]; there are as many twins as may be.
     pub(crate) fn set_peer(&mut self, id: SocketId, peer: Option<SocketAddr>) -> io::Result<Twin> {
+        // A new twin would be received from.
+        if self.is_held(Slot::main(id)) {
+            return Ok(Twin::Settled);
+        }
         if let Some(entry) = self.get_mut(Slot::twin(id)) {
             return match peer {
                 _ if entry.peer == peer => Ok(Twin::Settled),
@@ -231,6 +265,12 @@ impl Sockets {
         let _ = twin::deafen(&twin.socket);
         true
     }
+}
+
+/// To whom a twin is connected; none: it is deaf, connected to itself.
+pub(crate) fn peer_of(twin: &UdpSocket) -> Option<SocketAddr> {
+    let local = twin.local_addr().ok();
+    twin.peer_addr().ok().filter(|peer| Some(*peer) != local)
 }
 
 /// How many sockets and how many connected twins share so many descriptors: twins never take more than a

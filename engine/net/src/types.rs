@@ -1,6 +1,6 @@
 //! The batch interface that a worker sees.
 
-use crate::{Residence, Waker};
+use crate::{Residence, SocketPair, Waker};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -134,6 +134,34 @@ pub trait Io {
     /// Receives again, from the next turn on. To whom twins are connected is looked up again, since another
     /// process that has handles of them may have changed it.
     fn resume(&mut self);
+
+    /// Stops receiving from these sockets, until [`Io::let_go`] or until they are taken out. What arrives from
+    /// now on waits in them. What had arrived before is handed out by the following turns, as long as
+    /// [`Io::has_backlog_of_held`] says so; what is queued for them is sent by the next turn, as ever. To whom
+    /// they are connected stays as it is.
+    ///
+    /// Errors: `NotFound`, no socket has one of the ids, and nothing has changed; others are the machine's,
+    /// and [`Io::let_go`] makes good.
+    fn hold(&mut self, ids: &[SocketId]) -> io::Result<()>;
+
+    /// Packets of sockets that are held are yet to be handed out.
+    fn has_backlog_of_held(&self) -> bool;
+
+    /// Receives from sockets again that were held. Unknown ids are ignored.
+    fn let_go(&mut self, ids: &[SocketId]);
+
+    /// Takes out a socket, with its twin, that is held, or that no turn was taken since it was added; packets
+    /// queued for it are dropped. None: no socket has this id.
+    ///
+    /// Panics when the socket is received from: that is the caller's mistake.
+    fn take_pair(&mut self, id: SocketId) -> Option<SocketPair>;
+
+    /// Adds what [`Io::take_pair`] gave, here or in another back end of this process. What waits in the sockets
+    /// comes with the next turn.
+    ///
+    /// Errors: as of [`Io::add_socket`], or there are as many twins as may be. Nothing has changed, and the
+    /// sockets are given back.
+    fn add_pair(&mut self, id: SocketId, pair: SocketPair) -> Result<(), (io::Error, SocketPair)>;
 
     /// Queues one datagram, `header` followed by `payload`, for the next turn. The header is copied, and so
     /// is a payload of up to 256 bytes, which is cheaper than to pass on two pieces; a longer payload is not.

@@ -18,9 +18,12 @@ mod sockets;
 mod token;
 
 use crate::outbound::Outbound;
+use crate::pair::Registry;
 use crate::queue::CHUNK_MESSAGES;
 use crate::socket::{Slot, Sockets, Twin, shares};
-use crate::{Datagrams, DatagramsIndex, Io, IoStats, OpenError, Options, Slice, SocketId, Turn, Waker};
+use crate::{
+    Datagrams, DatagramsIndex, Io, IoStats, OpenError, Options, Slice, SocketId, SocketPair, Turn, Waker,
+};
 use inbound::Inbound;
 use io_uring::{IoUring, cqueue, opcode, types};
 use setup::{BUFFER_GROUP, SUBMISSIONS};
@@ -53,8 +56,6 @@ struct State {
     woken: bool,
     /// Sockets whose receive is to be started.
     to_arm: VecDeque<Slot>,
-    /// Receives that the kernel has, or is about to get.
-    receiving: usize,
     /// No receive is started.
     paused: bool,
     /// Sockets whose peer does not listen.
@@ -88,7 +89,6 @@ impl UringIo {
             waker_polled: false,
             woken: false,
             to_arm: VecDeque::new(),
-            receiving: 0,
             paused: false,
             refused: Vec::with_capacity(CHUNK_MESSAGES),
             stalled: false,
@@ -122,13 +122,12 @@ impl UringIo {
         while !state.paused && submission.len() < SUBMISSIONS.min(submission.capacity() as u32) as usize {
             let Some(slot) = state.to_arm.pop_front() else { break };
             let Some(entry) = state.sockets.get_mut(slot) else { continue };
-            entry.fed = false;
+            (entry.fed, entry.receiving) = (false, true);
             let token = Token::Receive { slot, generation: entry.generation };
             let header = &raw const *state.receive_header;
             let receive = opcode::RecvMsgMulti::new(types::Fixed(entry.place), header, BUFFER_GROUP).build();
             // SAFETY: the header and the buffers live until after the ring is closed.
             unsafe { submission.push(&receive.user_data(token.pack())) }.expect("there is room");
-            state.receiving += 1;
         }
     }
 
@@ -245,7 +244,6 @@ impl State {
         if cqueue::more(flags) {
             return;
         }
-        self.receiving -= 1;
         // The receive has ended; io_uring_prep_recvmsg_multishot(3) leaves starting it again to us.
         let lasting = match -result {
             libc::ENOBUFS => {
@@ -266,7 +264,9 @@ impl State {
             }
             _ => false,
         };
-        if !current || lasting {
+        let Some(entry) = self.sockets.get_mut(slot).filter(|_| current) else { return };
+        entry.receiving = false;
+        if lasting || entry.held {
             return;
         }
         // When buffers are short, those that got nothing go first, so that a flood cannot starve them.
@@ -301,7 +301,7 @@ impl State {
 impl Io for UringIo {
     fn add_socket(&mut self, id: SocketId, socket: UdpSocket) -> io::Result<()> {
         self.state.sockets.check_free(id)?;
-        self.register(Slot::main(id), socket, None)
+        self.register(Slot::main(id), socket, None).map_err(|(error, _)| error)
     }
 
     fn remove_socket(&mut self, id: SocketId) {
@@ -316,7 +316,7 @@ impl Io for UringIo {
         let done = match self.state.sockets.set_peer(id, peer) {
             Ok(Twin::Settled) => return false,
             Ok(Twin::Changed) => Ok(()),
-            Ok(Twin::Opened(twin)) => self.register(Slot::twin(id), twin, peer),
+            Ok(Twin::Opened(twin)) => self.register(Slot::twin(id), twin, peer).map_err(|(error, _)| error),
             Err(error) => Err(error),
         };
         self.state.stats.peers_failed += u64::from(done.is_err());
@@ -333,7 +333,7 @@ impl Io for UringIo {
 
     fn add_twin(&mut self, id: SocketId, twin: UdpSocket) -> io::Result<()> {
         let peer = self.state.sockets.check_twin(id, &twin)?;
-        self.register(Slot::twin(id), twin, peer)
+        self.register(Slot::twin(id), twin, peer).map_err(|(error, _)| error)
     }
 
     fn pause(&mut self) -> io::Result<()> {
@@ -343,6 +343,27 @@ impl Io for UringIo {
     fn resume(&mut self) {
         self.state.sockets.look_at_twins();
         self.state.paused = false;
+    }
+
+    fn hold(&mut self, ids: &[SocketId]) -> io::Result<()> {
+        self.hold_sockets(ids)
+    }
+
+    fn has_backlog_of_held(&self) -> bool {
+        self.state.inbound.has_backlog_of(|slot| self.state.sockets.is_held(slot))
+    }
+
+    fn let_go(&mut self, ids: &[SocketId]) {
+        self.let_go_of(ids);
+    }
+
+    fn take_pair(&mut self, id: SocketId) -> Option<SocketPair> {
+        self.state.stats.queue_dropped += u64::from(self.state.outbound.drop_socket(id));
+        self.detach_pair(id)
+    }
+
+    fn add_pair(&mut self, id: SocketId, pair: SocketPair) -> Result<(), (io::Error, SocketPair)> {
+        self.register_pair(id, pair)
     }
 
     #[inline]

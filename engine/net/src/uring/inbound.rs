@@ -57,6 +57,11 @@ impl Inbound {
         !self.backlog.is_empty()
     }
 
+    /// Messages of such a slot wait for a later turn.
+    pub(super) fn has_backlog_of(&self, is_wanted: impl Fn(Slot) -> bool) -> bool {
+        self.backlog.iter().any(|run| is_wanted(run.slot))
+    }
+
     /// Takes the message in a buffer of `result` bytes. `socket`: its slot and generation; `None` when it is gone.
     pub(super) fn take(
         &mut self,

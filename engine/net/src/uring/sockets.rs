@@ -6,7 +6,9 @@
 
 use super::token::Token;
 use super::{State, UringIo};
-use crate::socket::{Slot, configure};
+use crate::SocketId;
+use crate::pair::{Refused, Registry};
+use crate::socket::{Entry, Slot, Sockets, configure};
 use io_uring::{opcode, squeue};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -15,6 +17,8 @@ use std::time::Duration;
 
 /// Receives are ended at once; the bound of waits in vain only guards against a kernel that cannot.
 const WAITS_MAX: usize = 40;
+/// Other sockets' packets end waits, too.
+const ENTERS_MAX: usize = 10_000;
 const WAIT: Duration = Duration::from_millis(25);
 /// Kernels do no more work in one call than it takes for the completions asked for; all of them fit into the
 /// completion queue.
@@ -31,49 +35,34 @@ impl UringIo {
         self.enter(0, Some(Duration::ZERO))
     }
 
-    /// Takes a socket and starts its receive at the next turn.
-    pub(super) fn register(
-        &mut self,
-        slot: Slot,
-        socket: UdpSocket,
-        peer: Option<SocketAddr>,
-    ) -> io::Result<()> {
-        configure(&socket, slot.id(), &self.options)?;
-        let descriptor = socket.as_raw_fd();
-        let State { to_arm, sockets, .. } = &mut self.state;
-        sockets.insert(slot, socket, peer);
-        let place = sockets.get(slot).expect("it was put there").place;
-        if let Err(error) = self.ring.submitter().register_files_update(place, &[descriptor]) {
-            sockets.remove(slot);
-            return Err(error);
-        }
-        // Room for all, so that starting a receive again never allocates.
-        to_arm.reserve(sockets.room().saturating_sub(to_arm.len()));
-        to_arm.push_back(slot);
-        Ok(())
-    }
-
     /// Ends a socket's receive and closes it.
     pub(super) fn unregister(&mut self, slot: Slot) {
-        let Some(entry) = self.state.sockets.remove(slot) else { return };
-        self.state.to_arm.retain(|&waiting| waiting != slot);
+        let Some(entry) = self.forget(slot) else { return };
         if self.enabled
             && let Err(error) = self.cancel_receive(slot, entry.generation)
         {
             self.failure = Some(error);
         }
+        self.clear_place(&entry);
+    }
+
+    fn forget(&mut self, slot: Slot) -> Option<Entry> {
+        let entry = self.state.sockets.remove(slot)?;
+        self.state.to_arm.retain(|&waiting| waiting != slot);
+        Some(entry)
+    }
+
+    fn clear_place(&mut self, entry: &Entry) {
         // Fails only when the table has no such place, and then there is nothing to clear.
         let _ = self.ring.submitter().register_files_update(entry.place, &[-1]);
     }
 
     /// Asks for the end of each receive by its name. Asking for the end of all at once takes the kernel a time
     /// that grows with the square of their number: it looks through all of them for each.
-    fn load_cancels(&mut self) -> io::Result<()> {
-        for index in 0..self.state.sockets.slots() {
-            let slot = Slot(index);
-            let Some(generation) = self.state.sockets.get(slot).map(|entry| entry.generation) else {
-                continue;
-            };
+    fn load_cancels(&mut self, slots: &[Slot]) -> io::Result<()> {
+        for &slot in slots {
+            let entry = self.state.sockets.get(slot).expect("only receives of sockets are ended");
+            let generation = entry.generation;
             if self.ring.submission().is_full() {
                 self.enter(0, Some(Duration::ZERO))?;
             }
@@ -90,21 +79,91 @@ impl UringIo {
     /// Ends every receive and starts no more. What was received goes to the backlog.
     pub(super) fn end_receives(&mut self) -> io::Result<()> {
         self.state.paused = true;
-        if !self.enabled || self.state.receiving == 0 {
+        let all = (0..self.state.sockets.slots()).map(Slot).collect();
+        self.end_receives_of(all)
+    }
+
+    /// Ends the receives of some sockets, and starts no more of them. What was received goes to the backlog.
+    pub(super) fn hold_sockets(&mut self, ids: &[SocketId]) -> io::Result<()> {
+        let State { sockets, to_arm, .. } = &mut self.state;
+        let slots = sockets.hold(ids)?;
+        to_arm.retain(|slot| !sockets.is_held(*slot));
+        self.end_receives_of(slots)
+    }
+
+    /// Starts receives at the next turn of sockets that were held.
+    pub(super) fn let_go_of(&mut self, ids: &[SocketId]) {
+        let State { sockets, to_arm, .. } = &mut self.state;
+        for slot in sockets.set_held(ids, false) {
+            // One whose receive is yet to end starts again by that.
+            let idle = sockets.get(slot).is_some_and(|entry| !entry.receiving);
+            if idle && !to_arm.contains(&slot) {
+                to_arm.push_back(slot);
+            }
+        }
+    }
+
+    /// Ends receives, and takes all that they brought.
+    fn end_receives_of(&mut self, mut slots: Vec<Slot>) -> io::Result<()> {
+        let receives = |state: &State, slot| state.sockets.get(slot).is_some_and(|entry| entry.receiving);
+        slots.retain(|slot| receives(&self.state, *slot));
+        if !self.enabled || slots.is_empty() {
             return Ok(());
         }
         self.settle()?;
-        self.load_cancels()?;
-        let mut idle = 0;
-        while idle < WAITS_MAX {
-            let before = self.state.receiving;
+        self.load_cancels(&slots)?;
+        let mut in_vain = 0;
+        for _ in 0..ENTERS_MAX {
+            let (before, messages) = (slots.len(), self.state.stats.messages_received);
             self.enter(before.min(COMPLETIONS_PER_WAIT), Some(WAIT))?;
-            match self.state.receiving {
-                0 => return Ok(()),
-                left if left == before => idle += 1,
-                _ => {}
+            slots.retain(|slot| receives(&self.state, *slot));
+            if slots.is_empty() {
+                return Ok(());
+            }
+            let idle = slots.len() == before && self.state.stats.messages_received == messages;
+            in_vain += usize::from(idle);
+            if in_vain == WAITS_MAX {
+                break;
             }
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, "io_uring did not end its receives"))
+    }
+}
+
+impl Registry for UringIo {
+    fn sockets(&mut self) -> &mut Sockets {
+        &mut self.state.sockets
+    }
+
+    /// Its receive starts at the next turn.
+    fn register(
+        &mut self,
+        slot: Slot,
+        socket: UdpSocket,
+        peer: Option<SocketAddr>,
+    ) -> Result<(), Refused<UdpSocket>> {
+        if let Err(error) = configure(&socket, slot.id(), &self.options) {
+            return Err((error, socket));
+        }
+        let descriptor = socket.as_raw_fd();
+        let State { to_arm, sockets, .. } = &mut self.state;
+        sockets.insert(slot, socket, peer);
+        let place = sockets.get(slot).expect("it was put there").place;
+        if let Err(error) = self.ring.submitter().register_files_update(place, &[descriptor]) {
+            let entry = sockets.remove(slot).expect("it was put there");
+            return Err((error, entry.socket));
+        }
+        // Room for all, so that starting a receive again never allocates.
+        to_arm.reserve(sockets.room().saturating_sub(to_arm.len()));
+        to_arm.push_back(slot);
+        Ok(())
+    }
+
+    fn detach(&mut self, slot: Slot) -> Option<UdpSocket> {
+        let receiving = self.state.sockets.get(slot)?.receiving;
+        assert!(!receiving, "socket {} is received from", slot.id().0);
+        let entry = self.forget(slot)?;
+        self.clear_place(&entry);
+        Some(entry.socket)
     }
 }
