@@ -114,12 +114,17 @@ impl Relay {
         for stream in streams {
             self.forget_stream(stream);
         }
+        self.forget_leg(id);
+        Ok(())
+    }
+
+    /// Removes a leg that publishes and receives nothing any more, and its timer.
+    pub(crate) fn forget_leg(&mut self, id: LegId) {
         self.give_back_ports(id);
-        let leg = self.legs[id.0 as usize].take().expect("it was there a moment ago");
+        let leg = self.legs[id.0 as usize].take().expect("the caller looked it up");
         leg.transports.iter().for_each(|transport| self.sinks.remove(transport.sink));
         self.timers.remove(&(leg.tick_at, Timer::Leg(id)));
         self.counts.legs -= 1;
-        Ok(())
     }
 
     fn add_stream(&mut self, id: StreamId, spec: StreamSpec) -> Changed {
@@ -174,7 +179,7 @@ impl Relay {
     }
 
     /// Removes a stream, which no route carries any more, and its timer.
-    fn forget_stream(&mut self, id: StreamId) {
+    pub(crate) fn forget_stream(&mut self, id: StreamId) {
         let stream = self.streams[id.0 as usize].take().expect("the caller looked it up");
         self.declare_ssrc(&stream.spec, false);
         if let Some(due) = stream.key_frames.timer {

@@ -1,7 +1,8 @@
 //! Legs, streams and routes written down, to go on elsewhere without a receiver noticing.
 //!
 //! Two uses: a new process takes over all of a worker ([`Relay::snapshot`], [`Relay::restore`]), and a set of
-//! legs that only route to each other moves to another worker ([`Relay::part`], [`Relay::add_part`]).
+//! legs that only route to each other moves to another worker ([`Relay::take_part`], [`Part::renumbered`],
+//! [`Relay::add_part`]).
 //!
 //! The form is made for serde with field names (such as MessagePack with named fields). Fields that are not
 //! known are refused by name, since what they mean would be lost silently. Moments are those of the clock that
@@ -13,6 +14,7 @@
 //! apart by name.
 
 mod import;
+mod part;
 
 use crate::drop::DropReason;
 use crate::leg::{Leg, Transport};
@@ -20,11 +22,11 @@ use crate::relay::Relay;
 use crate::{Kind, Latch, LegId, PayloadType, PortId, RouteId, StreamId};
 use motet_rtp::{Ntp, ReceptionSnapshot, SeqNo, Time, WireSeq, WireTimestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 pub use import::ImportError;
+pub use part::{Numbers, PartError};
 
 macro_rules! form {
     ($($(#[$doc:meta])* struct $name:ident { $($(#[$about:meta])* $field:ident: $kind:ty,)* })*) => {
@@ -301,20 +303,10 @@ form! {
     }
 }
 
-/// Why legs cannot be taken apart from the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PartError {
-    /// No such leg.
-    #[error("leg {0:?} does not exist")]
-    UnknownLeg(LegId),
-    /// A route leads out of or into the legs.
-    #[error("{0:?} leads from or to a leg that is not in the part")]
-    Crossing(RouteId),
-}
-
 impl Relay {
     /// Writes everything down. Call it between batches, with the outbox sent.
+    ///
+    /// Panics when legs share a port: what they share is not written down.
     pub fn snapshot(&self) -> RelaySnapshot {
         let all: Vec<LegId> = (0..self.legs.len() as u32).map(LegId).collect();
         let held: Vec<LegId> = all.into_iter().filter(|id| self.leg(*id).is_some()).collect();
@@ -324,48 +316,7 @@ impl Relay {
             packets_out: self.counts.packets_out,
             rtcp_out: self.counts.rtcp_out,
             drops: self.drops.iter().map(|(name, count)| (name.to_owned(), count)).collect(),
-            part: self.part(&held).expect("a relay's routes end at its legs"),
-        }
-    }
-
-    /// Writes some legs down, with what they publish and the routes between them.
-    pub fn part(&self, legs: &[LegId]) -> Result<Part, PartError> {
-        assert!(self.scratch.packets.is_empty(), "a part is taken between batches");
-        let mut part = Part { legs: Vec::new(), streams: Vec::new(), routes: Vec::new() };
-        let inside: HashSet<LegId> = legs.iter().copied().collect();
-        for id in legs {
-            let leg = self.leg(*id).ok_or(PartError::UnknownLeg(*id))?;
-            part.legs.push(leg.snapshot(*id));
-            for transport in &leg.transports {
-                part.streams.extend(transport.streams.iter().map(|id| {
-                    let stream = self.streams[id.0 as usize].as_ref();
-                    stream.expect("a transport lists existing streams").snapshot(*id)
-                }));
-                part.routes.extend(transport.routes.iter().map(|id| {
-                    let route = self.routes[id.0 as usize].as_ref();
-                    route.expect("a transport lists existing routes").snapshot(*id)
-                }));
-            }
-        }
-        part.streams.sort_unstable_by_key(|stream| stream.id);
-        part.routes.sort_unstable_by_key(|route| route.id);
-        self.check_closed(&part, &inside)?;
-        Ok(part)
-    }
-
-    fn check_closed(&self, part: &Part, inside: &HashSet<LegId>) -> Result<(), PartError> {
-        let stream = |id: StreamId| self.streams[id.0 as usize].as_ref().expect("routes carry streams");
-        let from_outside = part
-            .routes
-            .iter()
-            .find(|route| route.stream.is_some_and(|id| !inside.contains(&stream(id).spec.leg)));
-        let to_outside = part.streams.iter().flat_map(|stream| &stream.routes).find(|id| {
-            let route = self.routes[id.0 as usize].as_ref().expect("a stream lists existing routes");
-            !inside.contains(&route.leg)
-        });
-        match from_outside.map(|route| route.id).or(to_outside.copied()) {
-            Some(route) => Err(PartError::Crossing(route)),
-            None => Ok(()),
+            part: self.part(&held).expect("a relay's routes end at its legs, and none shares a port"),
         }
     }
 }
