@@ -65,6 +65,17 @@ pub enum NodeError {
     /// The node takes no new conferences.
     #[error("id: this node drains and takes no new conferences; conference '{0}' is not running here")]
     Draining(String),
+    /// The conference has to stay on its worker.
+    #[error("id: conference '{id}' cannot be moved: {why}")]
+    Immovable {
+        /// Conference id.
+        id: String,
+        /// What holds it.
+        why: &'static str,
+    },
+    /// A move did not come to its end, and the conference goes on where it was.
+    #[error("the move failed, and the conference goes on where it was: {0}")]
+    MoveFailed(String),
     /// Another process took the node over.
     #[error("this process of the node was taken over by another one; ask again")]
     TakenOver,
@@ -86,11 +97,13 @@ impl NodeError {
         match self {
             NodeError::Invalid { .. } => Code::InvalidArgument,
             NodeError::NotFound(_) => Code::NotFound,
-            NodeError::StaleEpoch { .. } | NodeError::StaleRevision { .. } => Code::FailedPrecondition,
+            NodeError::StaleEpoch { .. } | NodeError::StaleRevision { .. } | NodeError::Immovable { .. } => {
+                Code::FailedPrecondition
+            }
             NodeError::Conflict { .. } => Code::Aborted,
             NodeError::Exhausted { .. } => Code::ResourceExhausted,
             NodeError::Draining(_) | NodeError::TakenOver => Code::Unavailable,
-            NodeError::WorkerGone(_) | NodeError::Relay(_) => Code::Internal,
+            NodeError::WorkerGone(_) | NodeError::Relay(_) | NodeError::MoveFailed(_) => Code::Internal,
         }
     }
 
@@ -98,11 +111,14 @@ impl NodeError {
     pub fn field(&self) -> Option<&str> {
         match self {
             NodeError::Invalid { field, .. } | NodeError::Exhausted { field, .. } => Some(field),
-            NodeError::NotFound(_) | NodeError::Draining(_) => Some("id"),
+            NodeError::NotFound(_) | NodeError::Draining(_) | NodeError::Immovable { .. } => Some("id"),
             NodeError::StaleEpoch { .. } => Some("epoch"),
             NodeError::StaleRevision { .. } => Some("revision"),
             NodeError::Conflict { .. } => Some("base_revision"),
-            NodeError::WorkerGone(_) | NodeError::Relay(_) | NodeError::TakenOver => None,
+            NodeError::WorkerGone(_)
+            | NodeError::Relay(_)
+            | NodeError::MoveFailed(_)
+            | NodeError::TakenOver => None,
         }
     }
 }

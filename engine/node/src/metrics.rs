@@ -61,6 +61,11 @@ impl Shared {
         let Ok(state) = tokio::time::timeout(STATE_WAIT_MAX, self.state.lock()).await else { return };
         let conferences = state.conferences.len();
         page.gauge(metric("motet_node", "conferences", "Conferences that run here."), conferences as f64);
+        let help = "Conferences that were to go to another worker, by what became of it.";
+        let moves = state.moves;
+        let moves = [("moved", moves.moved), ("refused", moves.refused), ("put_back", moves.put_back)];
+        let moves = moves.map(|(result, count)| (vec![("result", result.to_owned())], count));
+        page.counts(metric("motet", "moves", help), moves);
         let used = state.pools.iter().map(|pool| 2 * pool.used()).sum::<usize>();
         page.gauge(metric("motet_node_used", "ports", "UDP ports in use for media."), used as f64);
         let help = "UDP ports that the node may use for media.";

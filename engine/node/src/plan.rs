@@ -18,9 +18,11 @@ use std::net::SocketAddr;
 mod compare;
 mod legs;
 mod mix;
+mod relocate;
 mod trunks;
 
 pub use mix::{HeldMix, HeldOutput, HeldSource, MixForm, MixStep, MixTrunk, OutputForm, SourceForm};
+pub use relocate::{Relocation, only_worker, relocate};
 pub(crate) use trunks::OTHER_END;
 pub use trunks::{Crossing, HeldTrunk, TrunkEnd, TrunkKey};
 
@@ -94,7 +96,8 @@ pub trait Resources {
     fn route(&mut self, worker: usize) -> Result<RouteId, NodeError>;
     /// Ports of a worker for a transport, of the family of IPv6 or of IPv4.
     fn ports(&mut self, worker: usize, ipv6: bool, rtcp_mux: bool) -> Result<HeldPorts, NodeError>;
-    /// A port number of a worker or a mixing thread for the end of a trunk, which has no socket.
+    /// A port number of a worker or a mixing thread without a socket: for the end of a trunk, or for a socket
+    /// that comes from another worker.
     fn trunk_port(&mut self, worker: usize) -> PortId;
     /// The mixing thread for another mix, by its place in the exchange.
     fn mixer(&mut self) -> Result<usize, NodeError>;
@@ -139,7 +142,7 @@ pub struct Released {
     pub routes: Vec<(usize, RouteId)>,
     /// Ports, to be closed.
     pub ports: Vec<(usize, HeldPorts)>,
-    /// Ports of trunks.
+    /// Ports without sockets.
     pub trunk_ports: Vec<(usize, PortId)>,
 }
 

@@ -77,6 +77,15 @@ impl MediaNode for Service {
         Ok(Response::new(stats))
     }
 
+    async fn move_conference(
+        &self,
+        request: Request<wire::MoveConferenceRequest>,
+    ) -> Result<Response<wire::MoveConferenceResponse>, Status> {
+        let shared = Arc::clone(&self.shared);
+        let going = async move { shared.state.lock().await.move_conference(request.into_inner()).await };
+        Ok(Response::new(to_the_end(going).await??))
+    }
+
     type WatchStream = Pin<Box<dyn Stream<Item = Result<wire::Event, Status>> + Send>>;
 
     async fn watch(

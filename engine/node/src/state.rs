@@ -22,11 +22,13 @@ use std::time::Duration;
 
 mod inherit;
 mod kept;
+mod moving;
 mod patch;
 mod shared;
 mod view;
 
 use kept::KeptSpec;
+pub(crate) use moving::Moves;
 
 /// A conference that runs here.
 pub(crate) struct Conference {
@@ -62,6 +64,7 @@ pub(crate) struct State {
     ended: HashMap<String, (u64, u64)>,
     ended_order: VecDeque<String>,
     events: Events,
+    pub(crate) moves: Moves,
     /// Whether new conferences are taken.
     ending: Arc<Ending>,
 }
@@ -91,6 +94,7 @@ impl State {
             ended: HashMap::new(),
             ended_order: VecDeque::new(),
             events,
+            moves: Moves::default(),
         }
     }
 

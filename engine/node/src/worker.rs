@@ -20,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
 mod handover;
+mod moving;
 mod trunks;
 
 pub(crate) use handover::{Handles, Step};
@@ -58,6 +59,7 @@ enum Job {
     Apply(Apply, oneshot::Sender<Result<(), String>>),
     Stats(Vec<StreamId>, Vec<RouteId>, oneshot::Sender<Stats>),
     Handover(handover::Step),
+    Move(moving::Move),
     Stop,
 }
 
@@ -262,6 +264,8 @@ struct Loop {
     paused: bool,
     /// To be paused when this turn's messages are queued.
     pausing: Option<oneshot::Sender<Result<Vec<u8>, String>>>,
+    /// Legs that are to leave for another worker when this turn's messages are queued.
+    leaving: Vec<moving::Leaving>,
     /// Another process has handles of the sockets: their peers stay as they are.
     peers_fixed: bool,
 }
@@ -300,6 +304,7 @@ impl Loop {
             meter: Meter::new(shown, clock.origin),
             paused: options.paused,
             pausing: None,
+            leaving: Vec::new(),
             peers_fixed: false,
         };
         Ok((this, waker))
@@ -331,8 +336,11 @@ impl Loop {
                 return guard.expected();
             }
             self.queue_messages();
-            self.connect_peers();
+            if self.leaving.is_empty() {
+                self.connect_peers();
+            }
             self.report(now);
+            self.give();
             self.pause();
         }
     }
@@ -422,6 +430,7 @@ impl Loop {
                 });
             }
             Job::Handover(step) => self.handle_step(step),
+            Job::Move(job) => self.handle_move(job),
             Job::Stop => return false,
         }
         true

@@ -1,12 +1,12 @@
 //! The client commands' way to control, and what their failures mean for the exit code.
 
 use crate::out::OutputError;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use motet_proto::conference::conference_client::ConferenceClient;
 use motet_rtpgen::reach::{self, Connection, ControlError};
 use std::process::ExitCode;
 use std::time::Duration;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 /// Where control is.
 #[derive(clap::Args, Clone, Debug)]
@@ -40,6 +40,13 @@ impl Server {
         let client = ConferenceClient::new(connection.channel());
         Ok((connection, client))
     }
+}
+
+/// A connection to a node, which control knows at `address`.
+pub(crate) async fn node_channel(address: &str, within: Duration) -> Result<Channel> {
+    let unreachable = || format!("the node cannot be reached at {address}, where control knows it");
+    let endpoint = Endpoint::from_shared(address.to_owned()).with_context(unreachable)?;
+    endpoint.connect_timeout(within).timeout(within).connect().await.with_context(unreachable)
 }
 
 /// The program's end: says on standard error what went wrong, if something did.

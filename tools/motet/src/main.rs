@@ -54,7 +54,7 @@ enum Command {
     Css(motet_control::CssOptions),
     /// Create, list, show, join, leave, end and watch conferences
     Conf(conf::ConfOptions),
-    /// List the nodes that control knows; drain them and stop that
+    /// List the nodes that control knows; drain them, and move conferences between their workers
     Nodes(nodes::NodesOptions),
     /// Measure what one worker of a node can carry on this machine
     Calibrate(calibrate::CalibrateOptions),

@@ -1,14 +1,20 @@
 //! `motet nodes`: which nodes control knows, and which are to take no new conferences.
 
-use crate::client::{Server, Usage};
+use crate::client::{Server, Usage, node_channel};
 use crate::conf::done;
 use crate::show;
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand};
+use motet_proto::conference::GetRequest;
+use motet_proto::conference::conference_client::ConferenceClient;
+use motet_proto::node::media_node_client::MediaNodeClient;
+use motet_proto::node::{ListConferencesRequest, MoveConferenceRequest, RunningConference};
 use motet_proto::registry::node_registry_client::NodeRegistryClient;
 use motet_proto::registry::{DrainNodeRequest, ListNodesRequest, UndrainNodeRequest};
+use motet_rtpgen::reach::Connection;
 use std::process::ExitCode;
 use std::time::Duration;
+use tonic::transport::Channel;
 
 /// Options of `motet nodes`.
 #[derive(Args)]
@@ -29,6 +35,10 @@ enum Command {
     Drain(Drain),
     /// Have a node take new conferences again, and not end
     Undrain(Undrain),
+    /// List what runs on a node, and on which of its workers
+    Conferences(Conferences),
+    /// Move a conference to another worker of its node; participants notice nothing
+    Move(Move),
 }
 
 #[derive(Args)]
@@ -62,6 +72,34 @@ struct Undrain {
     server: Server,
 }
 
+#[derive(Args)]
+struct Conferences {
+    /// Name of the node
+    #[arg(value_name = "NODE")]
+    node: String,
+
+    #[command(flatten)]
+    server: Server,
+}
+
+#[derive(Args)]
+struct Move {
+    /// Name of the node
+    #[arg(value_name = "NODE")]
+    node: String,
+
+    /// Id or number of the conference
+    #[arg(value_name = "CONFERENCE")]
+    conference: String,
+
+    /// Where it is to be, counted from 0
+    #[arg(long, value_name = "N")]
+    worker: u32,
+
+    #[command(flatten)]
+    server: Server,
+}
+
 /// Runs `motet nodes`.
 pub(crate) async fn run(options: NodesOptions) -> Result<ExitCode> {
     match options.command {
@@ -69,6 +107,8 @@ pub(crate) async fn run(options: NodesOptions) -> Result<ExitCode> {
         Some(Command::List(list_options)) => list(list_options.server).await,
         Some(Command::Drain(options)) => drain(options).await,
         Some(Command::Undrain(options)) => undrain(options).await,
+        Some(Command::Conferences(options)) => conferences(options).await,
+        Some(Command::Move(options)) => move_conference(options).await,
     }
 }
 
@@ -104,4 +144,60 @@ async fn undrain(options: Undrain) -> Result<ExitCode> {
     let mut client = NodeRegistryClient::new(control.channel());
     control.answer(client.undrain_node(UndrainNodeRequest { node_id: node.clone() })).await?;
     done(server.json, serde_json::json!({ "node_id": node }), || format!("{node} takes new conferences\n"))
+}
+
+async fn conferences(options: Conferences) -> Result<ExitCode> {
+    let Conferences { node, server } = options;
+    let control = server.connect().await?;
+    let mut client = connect_node(&control, &server, &node).await?;
+    let list = client.list_conferences(ListConferencesRequest::default()).await;
+    let list = list.map_err(|status| said(&node, &status))?.into_inner().conferences;
+    let shown = list.iter().map(show::running).collect();
+    done(server.json, shown, || show::running_table(&list))
+}
+
+/// The node is asked itself: on which of its workers a conference runs is no business of control.
+async fn move_conference(options: Move) -> Result<ExitCode> {
+    let Move { node, conference, worker, server } = options;
+    let control = server.connect().await?;
+    let mut conferences = ConferenceClient::new(control.channel());
+    let info = control.answer(conferences.get(GetRequest { conference })).await?;
+    let mut client = connect_node(&control, &server, &node).await?;
+    let list = client.list_conferences(ListConferencesRequest::default()).await;
+    let running: Vec<RunningConference> =
+        list.map_err(|status| said(&node, &status))?.into_inner().conferences;
+    let epoch = running.iter().find(|running| running.id == info.id).map(|running| running.epoch);
+    let epoch = epoch.with_context(|| {
+        let there = if info.node_id.is_empty() { "no node" } else { &info.node_id };
+        format!("conference {} does not run on node {node}, but on {there}", info.number)
+    })?;
+    let request = MoveConferenceRequest { id: info.id.clone(), epoch, worker };
+    let moved = client.move_conference(request).await.map_err(|status| said(&node, &status))?.into_inner();
+    let shown = serde_json::json!({
+        "id": info.id,
+        "from_worker": moved.from_worker,
+        "worker": worker,
+        "pause_us": moved.pause_us,
+    });
+    done(server.json, shown, || {
+        let (number, from, pause) = (&info.number, moved.from_worker, moved.pause_us as f64 / 1e3);
+        format!(
+            "{number} moved from worker {from} to worker {worker} of {node}; packets waited {pause:.1} ms\n"
+        )
+    })
+}
+
+async fn connect_node(control: &Connection, server: &Server, node: &str) -> Result<MediaNodeClient<Channel>> {
+    let mut registry = NodeRegistryClient::new(control.channel());
+    let nodes = control.answer(registry.list_nodes(ListNodesRequest {})).await?.nodes;
+    let named = |known: &&motet_proto::registry::RegisteredNode| {
+        known.node.as_ref().is_some_and(|known| known.node_id == node)
+    };
+    let known = nodes.iter().find(named).with_context(|| format!("control knows no node '{node}'"))?;
+    Ok(MediaNodeClient::new(node_channel(&known.address, server.timeout).await?))
+}
+
+/// What a node said instead of an answer.
+fn said(node: &str, status: &tonic::Status) -> anyhow::Error {
+    anyhow!("node {node}: {}", status.message())
 }

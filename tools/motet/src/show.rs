@@ -2,7 +2,7 @@
 
 use motet_proto::conference::*;
 use motet_proto::media::Codec;
-use motet_proto::node::Calibration;
+use motet_proto::node::{Calibration, RunningConference};
 use motet_proto::registry::{NodeState, RegisteredNode};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -109,6 +109,27 @@ pub(crate) fn node(node: &RegisteredNode) -> Value {
         "calibration": capacity.calibration.as_ref().map(calibration),
         "drops": load.drops,
     })
+}
+
+/// A conference as its node lists it.
+pub(crate) fn running(running: &RunningConference) -> Value {
+    json!({
+        "id": running.id,
+        "epoch": running.epoch,
+        "revision": running.revision,
+        "legs": running.legs,
+        "workers": running.workers,
+    })
+}
+
+pub(crate) fn running_table(list: &[RunningConference]) -> String {
+    let rows = list.iter().map(|running| {
+        let workers: Vec<String> = running.workers.iter().map(u32::to_string).collect();
+        let numbers = [running.epoch, running.revision, running.legs.len() as u64].map(|n| n.to_string());
+        let [epoch, revision, legs] = numbers;
+        vec![running.id.clone(), epoch, revision, legs, workers.join(",")]
+    });
+    table(&["CONFERENCE", "EPOCH", "REVISION", "LEGS", "WORKERS"], rows.collect())
 }
 
 fn calibration(calibration: &Calibration) -> Value {

@@ -213,3 +213,4 @@ fn running_out_of_ports_is_an_error() {
 
 mod mix;
 mod model;
+mod relocate;

@@ -58,6 +58,12 @@ impl Conference {
         }
     }
 
+    /// Workers that have legs of it, in order.
+    fn workers(&self) -> impl Iterator<Item = usize> {
+        let workers: BTreeSet<usize> = self.held.legs.values().map(|leg| leg.worker).collect();
+        workers.into_iter()
+    }
+
     fn running(&self, full: bool) -> wire::RunningConference {
         wire::RunningConference {
             id: self.spec.id.clone(),
@@ -67,6 +73,7 @@ impl Conference {
             metadata: self.spec.metadata.clone(),
             spec: full.then(|| self.wire.spec()),
             allocation: full.then(|| self.allocation()),
+            workers: self.workers().map(|worker| worker as u32).collect(),
         }
     }
 }
@@ -145,7 +152,7 @@ impl State {
         let held = &conference.held;
         let mut streams = Vec::new();
         let mut routes = Vec::new();
-        for worker in held.legs.values().map(|leg| leg.worker).collect::<BTreeSet<_>>() {
+        for worker in conference.workers() {
             let on_worker = |leg: &Id| held.legs[leg].worker == worker;
             let streams_here: Vec<_> = held.streams.iter().filter(|((leg, _), _)| on_worker(leg)).collect();
             let routes_here: Vec<_> = held.routes.iter().filter(|(key, _)| on_worker(&key.to_leg)).collect();

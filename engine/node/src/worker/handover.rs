@@ -2,7 +2,7 @@
 
 use super::{Job, Loop, Worker};
 use crate::handover::{decode, encode};
-use motet_net::{Io, SocketId};
+use motet_net::{Io, SocketId, Turn};
 use motet_relay::{PortId, Relay, RelayConfig};
 use motet_rtp::Time;
 use std::net::UdpSocket;
@@ -115,17 +115,24 @@ impl Loop {
         let failed = |error| format!("cannot stop receiving: {error}");
         self.io.pause().map_err(failed)?;
         loop {
-            let turn = self.io.turn(Some(Duration::ZERO)).map_err(failed)?;
-            let now = self.clock.now();
-            self.close_sockets();
-            self.bring_in();
-            self.relay_batch(now, turn.received);
-            self.queue_messages();
-            self.report(now);
+            let turn = self.turn_at_once()?;
             if turn.received == 0 && !turn.more {
                 return Ok(());
             }
         }
+    }
+
+    /// A turn that does not wait, without timers and jobs.
+    pub(super) fn turn_at_once(&mut self) -> Result<Turn, String> {
+        let turn = self.io.turn(Some(Duration::ZERO));
+        let turn = turn.map_err(|error| format!("packet input and output failed: {error}"))?;
+        let now = self.clock.now();
+        self.close_sockets();
+        self.bring_in();
+        self.relay_batch(now, turn.received);
+        self.queue_messages();
+        self.report(now);
+        Ok(turn)
     }
 
     /// Does what is asked while nothing is received. False: stop.

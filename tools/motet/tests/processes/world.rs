@@ -57,6 +57,17 @@ impl Process {
         (status.code(), error)
     }
 
+    /// Waits until it ends by itself and well, and gives what it wrote to standard output, which must be little.
+    #[track_caller]
+    pub fn output(mut self) -> String {
+        let (code, error) = self.ends();
+        assert_eq!(code, Some(0), "{error}");
+        let mut output = String::new();
+        let stdout = self.0.stdout.take().expect("it is piped");
+        std::io::BufReader::new(stdout).read_to_string(&mut output).expect("text");
+        output
+    }
+
     /// Sends a signal.
     pub fn signal(&self, which: Signal) {
         signal(self.id(), which);
