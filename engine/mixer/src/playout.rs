@@ -51,6 +51,8 @@ pub struct Playout {
     /// Payload type that was decoded last, by its number in `voices`.
     voice: Option<usize>,
     gap: Gap,
+    /// What was made up before the rest: for loss or for silence, the next packet tells.
+    unexplained_ms: u64,
     /// The line's end is no silence.
     sounding: bool,
     /// What is put in this tick.
@@ -101,6 +103,10 @@ impl Playout {
             delay_us_min: u32::from(delay_ms_min) * 1000,
             delay_us_max: u32::from(delay_ms_max) * 1000,
         };
+        let noise_clock = payloads.iter().find(|payload| matches!(payload.carries, Carries::ComfortNoise));
+        let (number, clock_hz) =
+            noise_clock.map_or((0, 8000), |payload| (payload.payload_type, payload.clock_hz));
+        let noise = Noise::new(clock_hz, mix_rate_hz).ok_or(PlayoutConfigError::Clock(number))?;
         Ok(Playout {
             config,
             buffer: JitterBuffer::new(jitter),
@@ -113,10 +119,11 @@ impl Playout {
             sound: Vec::with_capacity(mix_rate_hz as usize / 8),
             voice: None,
             gap: Gap::default(),
+            unexplained_ms: 0,
             sounding: false,
             tick: TickSound::default(),
             skipped_at: None,
-            noise: Noise::new(),
+            noise,
             stats: PlayoutStats::default(),
         })
     }
@@ -207,7 +214,7 @@ impl Playout {
             self.sounding = false;
         }
         self.trim(now);
-        while self.buffer.head().is_some_and(|head| self.buffer.early_us(now, head.media) >= 0) {
+        while self.is_due(now) {
             self.take(now);
             self.skipped_at = Some(now);
         }
@@ -239,6 +246,11 @@ impl Playout {
         }
     }
 
+    /// Packets that wait for their moment.
+    pub fn waiting_packets(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Samples of a tick.
     pub const fn tick_samples(&self) -> usize {
         (self.config.mix_rate_hz / TICKS_PER_SECOND) as usize
@@ -260,10 +272,12 @@ impl Playout {
     /// Begins with the next packet if it is due, at the beginning of a tick.
     fn start(&mut self, now: Time) -> bool {
         let Some(head) = self.buffer.head() else { return false };
-        if self.line.waiting() > 0 || self.buffer.early_us(now, head.media) < 0 {
+        if self.line.waiting() > 0 || !self.is_due(now) {
             return false;
         }
-        let warm = self.skipped_at.take().is_some() && head.missing == 0 && head.gap_ticks == 0;
+        let follows = head.missing == 0 && head.gap_ticks == 0;
+        self.explain();
+        let warm = self.skipped_at.take().is_some() && follows;
         self.begin_voice(warm);
         self.play(now, Joint::Blend);
         true
@@ -353,7 +367,7 @@ impl Playout {
             return;
         }
         let rate_hz = i64::from(self.config.mix_rate_hz);
-        match self.pace.wanted(self.buffer.target_us(now), self.grain_us()) {
+        match self.pace.wanted(self.buffer.target_us(now), self.grain_us(self.taken.duration_ticks)) {
             Some(Step::Stretch { likeness_min }) if self.line.stretch(likeness_min) > 0 => {
                 self.stats.stretched += 1;
                 self.pace.stepped();
@@ -372,9 +386,18 @@ impl Playout {
         }
     }
 
-    /// What the lengths of ticks and packets have in common.
-    fn grain_us(&self) -> i64 {
-        let (mut a, mut b) = (TICK_US / 500, (self.taken_us() as i64 + 250) / 500);
+    /// Whether sound can begin with the next packet: those after it will be there when ticks need them.
+    fn is_due(&self, now: Time) -> bool {
+        self.buffer.head().is_some_and(|head| {
+            // Where packets and ticks do not go together, some packet is needed earlier, by so much.
+            let lead_us = TICK_US - self.grain_us(head.duration_ticks);
+            self.buffer.early_us(now, head.media) >= lead_us
+        })
+    }
+
+    /// What the lengths of ticks and packets of this length have in common, in microseconds.
+    fn grain_us(&self, packet_ticks: u32) -> i64 {
+        let (mut a, mut b) = (TICK_US / 500, (self.micros(packet_ticks) as i64 + 250) / 500);
         while b != 0 {
             (a, b) = (b, a % b);
         }
@@ -383,8 +406,11 @@ impl Playout {
 
     /// How long the packet taken last sounds.
     fn taken_us(&self) -> u64 {
-        let clock_hz = u64::from(self.buffer.clock_hz().unwrap_or(8000));
-        u64::from(self.taken.duration_ticks) * 1_000_000 / clock_hz
+        self.micros(self.taken.duration_ticks)
+    }
+
+    fn micros(&self, ticks: u32) -> u64 {
+        u64::from(ticks) * 1_000_000 / u64::from(self.buffer.clock_hz().unwrap_or(8000))
     }
 
     /// Nothing is played until the next packet is due.

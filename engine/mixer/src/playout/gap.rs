@@ -51,13 +51,20 @@ impl Playout {
         }
         if head.missing == 0 {
             // The sender was silent, and nothing was lost.
-            let made_up_ms = self.gap.samples as u64 * 1000 / u64::from(self.config.mix_rate_hz);
-            self.stats.concealed_ms -= made_up_ms.min(self.stats.concealed_ms);
+            self.unexplained_ms = self.gap.samples as u64 * 1000 / u64::from(self.config.mix_rate_hz);
             self.rest();
             return true;
         }
         let next = left <= i64::from(head.duration_ticks) + about_none;
         self.make_up(next, left.clamp(1, i64::from(u32::MAX)) as u32)
+    }
+
+    /// The next packet is there: if it follows the last one, what was made up stood for silence.
+    pub(super) fn explain(&mut self) {
+        let made_up_ms = std::mem::take(&mut self.unexplained_ms);
+        if self.buffer.head().is_some_and(|head| head.missing == 0 && head.gap_ticks > 0) {
+            self.stats.concealed_ms -= made_up_ms;
+        }
     }
 
     /// Makes up sound for a gap of `left_ticks`, 20 ms at most; all of it if the packet after it waits (`next`).
@@ -69,6 +76,7 @@ impl Playout {
             return true;
         };
         if self.gap.samples >= silent {
+            self.unexplained_ms = self.gap.samples as u64 * 1000 / u64::from(self.config.mix_rate_hz);
             self.rest();
             // What ended as silence needs no other end.
             self.sounding = false;

@@ -1,42 +1,61 @@
 //! Comfort noise, while the sender says so (RFC 3389).
 
 use super::Pulled;
+use super::resample::Resampler;
+use motet_codecs::audio::comfort_noise::{ComfortNoise, NoiseGenerator};
 
-/// White noise of the level that the sender gave; its spectrum is not followed.
+/// Noise at the rate of the sender's payload type, brought to the rate of the mix.
 pub(super) struct Noise {
-    /// Amplitude, of full scale; none without noise.
-    amplitude: Option<f32>,
-    state: u32,
+    generator: NoiseGenerator,
+    resampler: Resampler,
+    active: bool,
+    /// 20 ms as generated.
+    pcm: Vec<i16>,
+    samples: Vec<f32>,
+    /// At the rate of the mix, not played yet.
+    waiting: Vec<f32>,
 }
 
 impl Noise {
-    pub(super) fn new() -> Noise {
-        Noise { amplitude: None, state: 1 }
+    /// Noise of payloads with this clock, or `None` when the rates do not go together.
+    pub(super) fn new(clock_hz: u32, mix_rate_hz: u32) -> Option<Noise> {
+        let samples = clock_hz as usize / 50;
+        Some(Noise {
+            generator: NoiseGenerator::new(1),
+            resampler: Resampler::new(clock_hz, mix_rate_hz)?,
+            active: false,
+            pcm: vec![0; samples],
+            samples: Vec::with_capacity(samples),
+            waiting: Vec::with_capacity(mix_rate_hz as usize / 10),
+        })
     }
 
-    /// Takes a payload in: its first byte is the level, in dB below full scale (RFC 3389 section 3).
+    /// Takes a payload in: from now on it sounds like this.
     pub(super) fn begin(&mut self, payload: &[u8]) {
-        let level = payload.first().map_or(127, |byte| byte & 0x7f);
-        self.amplitude = Some(10_f32.powf(-f32::from(level) / 20.0));
+        if let Ok(noise) = ComfortNoise::parse(payload) {
+            self.generator.set_noise(&noise);
+            self.active = true;
+        }
     }
 
     /// Sound comes.
     pub(super) fn end(&mut self) {
-        self.amplitude = None;
+        self.active = false;
     }
 
     /// Fills a tick with noise, if there is to be any.
     pub(super) fn fill(&mut self, out: &mut [f32]) -> Pulled {
-        let Some(amplitude) = self.amplitude else { return Pulled::Silence };
-        // Evenly distributed numbers from -1 to 1 have a root mean square of 1/√3.
-        let scale = amplitude * 3_f32.sqrt() / 2_147_483_648.0;
-        for sample in out {
-            // Marsaglia's xorshift.
-            self.state ^= self.state << 13;
-            self.state ^= self.state >> 17;
-            self.state ^= self.state << 5;
-            *sample = self.state.cast_signed() as f32 * scale;
+        if !self.active {
+            return Pulled::Silence;
         }
+        while self.waiting.len() < out.len() {
+            self.generator.fill(&mut self.pcm);
+            self.samples.clear();
+            self.samples.extend(self.pcm.iter().map(|sample| f32::from(*sample) / 32_768.0));
+            self.resampler.process(&self.samples, &mut self.waiting);
+        }
+        out.copy_from_slice(&self.waiting[..out.len()]);
+        self.waiting.drain(..out.len());
         Pulled::Concealed
     }
 }

@@ -9,10 +9,15 @@
 /// Ticks between steps that make the delay longer, and shorter.
 const LONGER_TICKS: u32 = 2;
 const SHORTER_TICKS: u32 = 15;
+/// What is so much above the aim is brought down faster.
+const FAR_US: i64 = 40_000;
+const FAR_TICKS: u32 = 5;
 /// Packets that a judgement needs.
 const PACKETS_MIN: u32 = 3;
 /// What must be left above the aim when packets are wanted earlier, in microseconds.
 const SPARE_US: i64 = 3000;
+/// Steps shorter than this leave no choice of pitch periods.
+const STEP_US_MIN: i64 = 7500;
 /// Waiting sound that is worth a step.
 const IDLE_US_MIN: i64 = 4000;
 /// Likeness that a step wants at first, and how much less with each tick in vain.
@@ -78,12 +83,16 @@ impl Pace {
         let likeness_min = LIKENESS - LIKENESS_LESS * self.in_vain as f32;
         let step = if self.growing {
             (self.ticks >= LONGER_TICKS).then_some(Step::Stretch { likeness_min })
-        } else if self.ticks < SHORTER_TICKS || seen.packets < PACKETS_MIN {
+        } else if self.ticks < (if seen.delay_us > aim_us + FAR_US { FAR_TICKS } else { SHORTER_TICKS })
+            || seen.packets < PACKETS_MIN
+        {
             None
         } else if seen.waiting_us >= IDLE_US_MIN {
             Some(Step::Shorten { us_max: seen.waiting_us, likeness_min })
-        } else if seen.delay_us >= aim_us + grain_us + SPARE_US {
-            Some(Step::Shorten { us_max: i64::MAX, likeness_min })
+        } else if seen.delay_us - aim_us - SPARE_US >= grain_us.max(STEP_US_MIN) {
+            // Each grain, once begun, moves packets by a whole one.
+            let grains = (seen.delay_us - aim_us - SPARE_US) / grain_us;
+            Some(Step::Shorten { us_max: grains * grain_us, likeness_min })
         } else {
             // Judged: all is well. The next judgement looks at other packets.
             self.seen = None;

@@ -10,7 +10,7 @@ pub(super) struct Similar {
     pub(super) likeness: f32,
 }
 
-/// The place in `region` that is most like `pattern`.
+/// The place in `region` that is most like `pattern`; of several that are about as much alike, the last.
 ///
 /// # Panics
 /// When `region` is shorter than `pattern`.
@@ -19,14 +19,23 @@ pub(super) fn most_similar(pattern: &[f32], region: &[f32]) -> Similar {
     let pattern_energy = dot(pattern, pattern);
     let mut energy = dot(&region[..length], &region[..length]);
     let mut best = Similar { at: 0, likeness: f32::MIN };
+    let mut last_peak = best;
+    let mut before = [f32::MIN; 2];
     for at in 0..=region.len() - length {
         let likeness = dot(pattern, &region[at..at + length]) / pattern_energy.max(energy).max(SILENCE);
         if likeness > best.likeness {
             best = Similar { at, likeness };
         }
+        if before[1] >= before[0] && before[1] > likeness && before[1] >= best.likeness * ABOUT {
+            last_peak = Similar { at: at - 1, likeness: before[1] };
+        }
+        before = [before[1], likeness];
         if let Some(next) = region.get(at + length) {
             energy += next * next - region[at] * region[at];
         }
+    }
+    if last_peak.likeness >= best.likeness * ABOUT {
+        best = last_peak;
     }
     // Silence is like silence.
     if pattern_energy.max(energy) < SILENCE * length as f32 {
@@ -35,6 +44,8 @@ pub(super) fn most_similar(pattern: &[f32], region: &[f32]) -> Similar {
     best
 }
 
+/// What is about as much alike.
+const ABOUT: f32 = 0.995;
 /// Mean square of what nobody hears: 66 dB below full scale.
 const SILENCE: f32 = 2.5e-7;
 

@@ -7,8 +7,8 @@
 
 /// Share of packets that the histogram's part of the aim is enough for.
 const QUANTILE: f64 = 0.985;
-/// What a packet counts for, against the one after it: half after 7 s of 20 ms packets.
-const FORGET: f64 = 0.998;
+/// What a packet counts for, against the one after it: half after 3.5 s of 20 ms packets.
+const FORGET: f64 = 0.996;
 /// Weights are brought down again when they have grown by this much.
 const WEIGHT_MAX: f64 = 1e9;
 /// The base is the least of two windows of this length, so of 2 to 4 s.
