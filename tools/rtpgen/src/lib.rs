@@ -13,6 +13,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod account;
+pub mod audio;
 pub mod cli;
 pub mod conference;
 pub mod options;
