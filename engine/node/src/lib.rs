@@ -47,5 +47,5 @@ mod testing;
 mod worker;
 
 pub use numa::{NumaMemory, NumaOptions, allowed_cpus};
-pub use options::{Calibrate, Handover, NodeOptions, io_choice};
+pub use options::{Calibrate, Handover, NodeOptions, Rebalance, io_choice};
 pub use run::{Ended, RunningNode, bind, run, start};

@@ -62,6 +62,11 @@ pub struct NodeOptions {
     #[arg(long, value_name = "N", default_value = "200", value_parser = clap::value_parser!(u32).range(1..))]
     pub worker_legs_max: u32,
 
+    /// A worker that is busy for a greater share of the time, 0 to 1, gives conferences to a calmer one, one at a
+    /// time and without a packet lost; or off
+    #[arg(long, value_name = "SHARE|off", default_value = "0.7", value_parser = rebalance)]
+    pub rebalance_above: Rebalance,
+
     /// CPU cores to pin the workers to, in their order, such as 0,2
     #[arg(long, value_name = "CORE,...", value_delimiter = ',')]
     pub worker_cores: Vec<usize>,
@@ -127,6 +132,24 @@ pub struct NodeOptions {
     pub exit_with_stdin: bool,
 }
 
+/// When conferences go to another worker by themselves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rebalance {
+    /// Never.
+    Off,
+    /// When theirs is busy for a greater share of the time, 0 to 1.
+    Above(f64),
+}
+
+impl Rebalance {
+    pub(crate) fn share(self) -> Option<f64> {
+        match self {
+            Rebalance::Off => None,
+            Rebalance::Above(share) => Some(share),
+        }
+    }
+}
+
 /// Where a running node waits for the process that takes it over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Handover {
@@ -189,6 +212,14 @@ fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
         }
         Some(range) => Ok(range),
         None => Err("must be two port numbers such as 20000-29999".into()),
+    }
+}
+
+fn rebalance(text: &str) -> Result<Rebalance, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(Rebalance::Above(share)),
+        _ if text == "off" => Ok(Rebalance::Off),
+        _ => Err("must be a share of the time, 0 to 1, or off".into()),
     }
 }
 

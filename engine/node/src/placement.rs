@@ -4,6 +4,8 @@
 //! routes placed on it so lately that no measurement can show them. Differences that do not matter are not
 //! looked at, so that idle workers fill evenly, by legs.
 
+pub mod rebalance;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -60,6 +62,11 @@ impl WorkerLoad {
     /// Share of the time that the worker is busy, 0 to 1.
     pub fn busy(&self) -> f64 {
         self.busy
+    }
+
+    /// Packets per second, in and out, that the worker was measured at.
+    pub fn packets_per_second(&self) -> f64 {
+        self.packets_per_second
     }
 
     /// Packets per second, in and out, that the worker is expected to carry.

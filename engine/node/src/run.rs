@@ -12,7 +12,7 @@ use crate::placement::Limits;
 use crate::rates::{Rates, Sample};
 use crate::service::Service;
 use crate::state::State;
-use crate::worker::{Clock, Gauge, Worker};
+use crate::worker::{Clock, Gauge, Worker, monotonic};
 use anyhow::{Context, Result, bail};
 use motet_proto::node as wire;
 use motet_rtp::Ntp;
@@ -311,6 +311,7 @@ impl Base {
         let limits = Limits { legs_max: options.worker_legs_max, busy_max: WORKER_BUSY_MAX };
         let ending = Arc::new(Ending::new());
         let mut state = State::new(workers, pools, limits, events.clone(), Arc::clone(&ending));
+        state.rebalance_above(options.rebalance_above.share());
         let path = handover_path(options, &node_id);
         let (metrics, place);
         if let Some((Inheritance { successors, form, .. }, taking)) = inheritance.zip(taking) {
@@ -428,7 +429,11 @@ async fn show_status(shared: Arc<Shared>, events: Events) {
         ticks.tick().await;
         let now = Sample::take(&shared.gauges);
         shared.rates.show(now.since(&last));
-        shared.state.lock().await.measure(now.busy_since(&last), now.after(&last));
+        {
+            let mut state = shared.state.lock().await;
+            state.measure(now.busy_since(&last), now.after(&last));
+            state.rebalance(monotonic()).await;
+        }
         last = now;
         events.send("", 0, Kind::Status(shared.status().await));
     }

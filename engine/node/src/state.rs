@@ -8,6 +8,7 @@ use crate::ending::Ending;
 use crate::error::NodeError;
 use crate::events::Events;
 use crate::model::{AudioMode, Id, Spec};
+use crate::placement::rebalance::Rebalancer;
 use crate::placement::{Limits, WorkerLoad};
 use crate::plan::{HeldPorts, Holdings, Plan, Step, plan, plan_end};
 use crate::ports::PortPool;
@@ -24,6 +25,7 @@ mod inherit;
 mod kept;
 mod moving;
 mod patch;
+mod rebalance;
 mod shared;
 mod view;
 
@@ -65,6 +67,8 @@ pub(crate) struct State {
     ended_order: VecDeque<String>,
     events: Events,
     pub(crate) moves: Moves,
+    /// Moves conferences by itself; none: it is switched off.
+    rebalancer: Option<Rebalancer>,
     /// Whether new conferences are taken.
     ending: Arc<Ending>,
 }
@@ -95,6 +99,7 @@ impl State {
             ended_order: VecDeque::new(),
             events,
             moves: Moves::default(),
+            rebalancer: None,
         }
     }
 

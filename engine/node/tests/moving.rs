@@ -1,11 +1,12 @@
 //! A conference that moves from worker to worker while it carries media, on both back ends.
 
 use motet_net::IoChoice;
-use motet_node::{NodeOptions, RunningNode, start};
+use motet_node::{NodeOptions, Rebalance, RunningNode, start};
 use motet_proto::media::{Codec, MediaKind};
 use motet_proto::node::media_node_client::MediaNodeClient;
 use motet_proto::node::*;
 use motet_rtp::{RtpBuilder, RtpView, WireSeq, WireTimestamp};
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -56,7 +57,14 @@ impl Node {
 
     async fn workers(&mut self) -> Vec<u32> {
         let list = self.client.list_conferences(ListConferencesRequest::default()).await.expect("listed");
-        list.into_inner().conferences[0].workers.clone()
+        list.into_inner().conferences.remove(0).workers
+    }
+
+    /// Worker of each conference.
+    async fn places(&mut self) -> BTreeMap<String, u32> {
+        let list = self.client.list_conferences(ListConferencesRequest::default()).await.expect("listed");
+        let list = list.into_inner().conferences.into_iter();
+        list.map(|running| (running.id, running.workers[0])).collect()
     }
 
     async fn stats(&mut self) -> ConferenceStatsResponse {
@@ -153,7 +161,7 @@ fn send(socket: &UdpSocket, to: SocketAddr, ended: &AtomicBool) -> u16 {
             socket.send_to(&packet, to).expect("loopback");
             sent += 1;
         }
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(2));
     }
     sent
 }
@@ -176,6 +184,23 @@ fn listen(socket: &UdpSocket, expected: &AtomicU16) -> Vec<Heard> {
         heard.push((view.sequence().0, view.timestamp().0, view.ssrc(), number));
     }
     heard
+}
+
+/// Two participants of a conference that send to each other.
+struct Call(Talker, Talker);
+
+impl Call {
+    async fn begin(node: &mut Node, id: &str) -> Call {
+        let (a, b) = (socket(), socket());
+        let allocation = node.put(id, vec![leg("a", Some(&a)), leg("b", Some(&b))]).await;
+        Call(Talker::new(&a, local(&allocation, "a")), Talker::new(&b, local(&allocation, "b")))
+    }
+
+    fn loses_nothing(mut self) {
+        let (of_a, of_b) = (self.0.stop(), self.1.stop());
+        self.1.heard_all(of_a);
+        self.0.heard_all(of_b);
+    }
 }
 
 fn local(allocation: &ConferenceAllocation, leg: &str) -> SocketAddr {
@@ -222,6 +247,37 @@ async fn nothing_is_lost_by_the_best_back_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_by_mmsg() {
     to_and_fro(IoChoice::Mmsg, 25_050).await;
+}
+
+/// Three conferences are on the first worker, one is on the second.
+async fn uneven(node: &mut Node) -> Vec<Call> {
+    let mut calls = Vec::new();
+    for id in ["one", "two", "three", "four"] {
+        calls.push(Call::begin(node, id).await);
+    }
+    let two = MoveConferenceRequest { id: "two".into(), epoch: 1, worker: 0 };
+    assert_eq!(node.ask(two).await.expect("it moves").from_worker, 1);
+    calls
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_worker_gives_a_conference_away() {
+    let rebalance_above = Rebalance::Above(0.001);
+    let mut node = node(NodeOptions { rebalance_above, ..ports(25_250) }).await;
+    let calls = uneven(&mut node).await;
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let places = node.places().await;
+        // The one that was moved by hand rests.
+        assert_eq!(places["two"], 0);
+        if places.values().filter(|worker| **worker == 0).count() == 2 {
+            break;
+        }
+        assert!(Instant::now() < end, "nothing moves: {places:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    calls.into_iter().for_each(Call::loses_nothing);
+    node.node.shutdown().await;
 }
 
 /// Refused for this field, and with this in the message.

@@ -4,7 +4,7 @@ use super::{State, sockets, stale_epoch};
 use crate::error::NodeError;
 use crate::plan::{Relocation, only_worker, relocate};
 use crate::resources::{Taker, give_back};
-use crate::worker::Worker;
+use crate::worker::{Worker, monotonic};
 use motet_net::SocketId;
 use motet_proto::node as wire;
 use motet_relay::LegId;
@@ -33,7 +33,12 @@ impl State {
         let to = worker as usize;
         let checked = self.check_move(&id, epoch, to);
         let moved = match checked {
-            Ok(from) => self.relocate(&id, (from, to)).await.map(|pause| (from, pause)),
+            Ok(from) => {
+                if let Some(rebalancer) = &mut self.rebalancer {
+                    rebalancer.on_move(monotonic(), &id);
+                }
+                self.relocate(&id, (from, to)).await.map(|pause| (from, pause))
+            }
             Err(error) => Err(error),
         };
         let count = match &moved {

@@ -50,7 +50,7 @@ fn counted(port: u16, sample: &str) -> u64 {
 fn to_and_fro_under_load(io: &str) {
     let (css, metrics) = (Css::new(), free_port());
     let _control = css.start("embedded");
-    let more = ["--workers", "2", "--io", io, "--metrics", &local(metrics)];
+    let more = ["--workers", "2", "--rebalance-above", "off", "--io", io, "--metrics", &local(metrics)];
     let _node = css.start_node_with("n1", &more);
     css.wait_for_nodes(1);
     let load = load(&css, "2", "4");
@@ -92,6 +92,9 @@ fn a_move_that_makes_no_sense_is_refused_in_one_line() {
     css.fails(&["nodes", "move", "n1", "8901", "--worker", "2"], 1, "has workers 0 to 1");
     css.fails(&["nodes", "move", "n1", "8901", "--worker", "0"], 1, "is on worker 0 already");
     css.fails(&["nodes", "move", "n1", "8901"], 2, "--worker");
+    for nonsense in ["1.5", "often"] {
+        css.fails(&["node", "--rebalance-above", nonsense], 2, "must be a share of the time, 0 to 1, or off");
+    }
     let said = css.run(&["nodes", "move", "n1", "8901", "--worker", "1"]);
     assert!(text(&said.stdout).contains("8901 moved from worker 0 to worker 1 of n1"), "{said:?}");
     let table = text(&css.run(&["nodes", "conferences", "n1"]).stdout);
