@@ -7,6 +7,7 @@
 pub mod audio;
 #[allow(unsafe_code)]
 mod ffi;
+pub mod testing;
 
 pub use audio::{
     AudioCodec, AudioCodecName, AudioDecoder, AudioEncoder, AudioError, AudioFormat, CodecError,

@@ -1,0 +1,4 @@
+//! Opus from any peer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| motet_codecs::testing::fuzz_opus(bytes));
