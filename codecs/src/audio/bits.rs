@@ -23,11 +23,6 @@ impl<'a> Bits<'a> {
         self.end - self.at
     }
 
-    /// How many were read.
-    pub(super) fn position(&self) -> usize {
-        self.at
-    }
-
     /// A field of up to 32 bits. None when fewer are left, which then stay.
     pub(super) fn read(&mut self, bits: u32) -> Option<u32> {
         assert!(bits <= 32, "a field of at most 32 bits");

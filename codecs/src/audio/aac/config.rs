@@ -26,8 +26,6 @@ pub struct AacConfig {
     pub frame_samples: u16,
     /// As it came.
     pub bytes: Vec<u8>,
-    /// Bits of `bytes` that were read: where a surrounding syntax goes on.
-    pub(super) bits: usize,
 }
 
 /// Rates by their index (table 1.18).
@@ -53,7 +51,7 @@ impl AacConfig {
         let mut bits = Bits::new(bytes);
         let parsed = parse(&mut bits).ok_or("it ends too early")?;
         let (kind, format, frame_samples) = parsed?;
-        Ok(AacConfig { kind, format, frame_samples, bytes: bytes.to_vec(), bits: bits.position() })
+        Ok(AacConfig { kind, format, frame_samples, bytes: bytes.to_vec() })
     }
 
     /// Samples of a frame, all channels together.
@@ -63,7 +61,7 @@ impl AacConfig {
 }
 
 /// Bytes written as hexadecimal digits. None if they are not, or none.
-pub(super) fn bytes_from_hex(digits: &str) -> Option<Vec<u8>> {
+fn bytes_from_hex(digits: &str) -> Option<Vec<u8>> {
     let (pairs, []) = digits.as_bytes().as_chunks::<2>() else { return None };
     let digit = |digit: u8| char::from(digit).to_digit(16);
     let byte = |[high, low]: &[u8; 2]| Some((digit(*high)? << 4 | digit(*low)?) as u8);
