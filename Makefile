@@ -63,6 +63,6 @@ bench-relay: ## CPU per forwarded packet, against a bare loop, rtpengine and med
 	cargo build --release -p motet-benches --bin bench_relay
 	target/release/bench_relay --out-markdown benches/RESULTS.md
 
-bench-criterion: ## nanoseconds of parsing, rewriting and routing
-	cargo bench -p motet-benches --bench packet
+bench-criterion: ## nanoseconds of parsing, rewriting and routing, and of mixing
+	cargo bench -p motet-benches --bench packet --bench mix
 	cargo run --release --quiet -p motet-benches --bin criterion_table -- --out-markdown benches/RESULTS.md

@@ -10,3 +10,4 @@
 
 pub mod audio;
 pub mod playout;
+pub mod testing;
