@@ -105,8 +105,9 @@ impl Ramp {
 /// To 16 bits, rounded. What lies outside of -1.0 to 1.0 is held at the end of the scale; it never wraps.
 pub(crate) fn to_i16(samples: &[f32], out: &mut [i16]) {
     for (sample, out) in samples.iter().zip(out) {
-        // A cast from float saturates.
-        *out = (sample * 32_768.0).round_ties_even() as i16;
+        // Rounded by cutting off what is above zero: that is no call of a library, and many at once.
+        let up = sample.clamp(-1.0, 1.0) * 32_768.0 + 32_768.5;
+        *out = (up as i32 - 32_768).min(32_767) as i16;
     }
 }
 
@@ -141,5 +142,7 @@ mod tests {
         let mut out = [0; 4];
         to_i16(&[0.5, -1.0, 7.0, -7.0], &mut out);
         assert_eq!(out, [16_384, -32_768, 32_767, -32_768]);
+        to_i16(&[-1.4 / 32_768.0, -1.6 / 32_768.0, 0.0, 1.0], &mut out);
+        assert_eq!(out, [-1, -2, 0, 32_767]);
     }
 }
