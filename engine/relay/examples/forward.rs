@@ -39,8 +39,8 @@ const CASES: [Case; 8] = [
     },
     // One packet in each batch from each of 64 who talk to each other in pairs: nothing can be shared.
     Case::small("calls-64", 64, 1),
-    // What timers make, a report a second to each of 20 receivers and the publisher.
-    Case { reports: true, kind: Kind::Video, ..Case::small("reports-20", 1, 20) },
+    // What timers make: a report a second to each of 20 who publish pictures and get one stream each.
+    Case { reports: true, kind: Kind::Video, ..Case::small("reports-20", 20, 1) },
 ];
 
 impl Case {

@@ -40,6 +40,8 @@ pub(crate) struct Transport {
     pub(crate) sink: SinkId,
     /// Intervals until reports are due.
     pub(crate) report_wait: u32,
+    /// What it was after the last ones.
+    pub(crate) report_waited: u32,
     /// What the leg publishes here.
     pub(crate) streams: Vec<StreamId>,
     /// What the leg receives here.
@@ -53,7 +55,7 @@ impl Leg {
             let latch = Latching::new(latch, remote, remote_rtcp, rtcp.is_none());
             let sink = sinks.add(rtp, latch.destination());
             let (streams, routes) = (Vec::new(), Vec::new());
-            Transport { rtp, rtcp, latch, sink, report_wait: 0, streams, routes }
+            Transport { rtp, rtcp, latch, sink, report_wait: 0, report_waited: 0, streams, routes }
         });
         Leg {
             transports: transports.collect(),

@@ -37,10 +37,9 @@ pub struct RelayConfig {
     pub key_frame_interval_min: Duration,
     /// Time between reports to a leg, and between looks for silence.
     pub report_interval: Duration,
-    /// A transport that carries sound alone has its reports at every so many intervals: RFC 3550 section 6.2
-    /// recommends 5 s at least, and pictures, whose senders adapt, need them sooner. The first report does not
-    /// wait.
-    pub sound_report_intervals: u32,
+    /// Most intervals between the reports of one transport: with sound alone always so many, with pictures fewer
+    /// the more is sent (RFC 3550 section 6.2). The first report does not wait.
+    pub report_intervals_max: u32,
 }
 
 impl Default for RelayConfig {
@@ -54,7 +53,7 @@ impl Default for RelayConfig {
             learnt_silence_max: Duration::from_secs(60),
             key_frame_interval_min: Duration::from_millis(500),
             report_interval: Duration::from_secs(1),
-            sound_report_intervals: 5,
+            report_intervals_max: 5,
         }
     }
 }

@@ -25,6 +25,11 @@ use std::time::Duration;
 const SENDER_REPORT_BYTES: usize = 28;
 /// Bytes of a chunk with a CNAME, without the name.
 const CHUNK_BYTES: usize = 12;
+/// Octets of video for which a report is due: 360 s at a kilobit a second (RFC 3550 section 6.2).
+const VIDEO_REPORT_OCTETS: u64 = 360 * 1000 / 8;
+/// Packets in an interval from which on a socket of its own for one peer pays: with few, it is only one more thing
+/// that the processor's cache has lost when the next comes.
+const PEER_PACKETS_MIN: u64 = 10;
 
 /// An empty receiver report and the sender's name: what every compound packet begins with.
 pub(crate) fn write_preamble(bytes: &mut Vec<u8>, ssrc: u32, cname: &str) {
@@ -260,41 +265,73 @@ impl Relay {
         }
     }
 
-    /// Reports of a transport that carries pictures at every tick; of others, after the first, more rarely.
+    /// The reports of a transport: the first at once, others when the time has come that follows from what is
+    /// sent there.
     fn report_when_due(&mut self, now: Time, id: LegId, transport: usize, out: &mut Outbox) {
-        let place =
-            &mut self.legs[id.0 as usize].as_mut().expect("the caller looked it up").transports[transport];
+        let place = self.transport_mut(id, transport as u8).expect("the caller looked it up");
         place.report_wait = place.report_wait.saturating_sub(1);
-        // Over a trunk the clock goes on to receivers, whose reports should not be staler than with one relay.
-        let often = place.latch.is_trunk();
-        if place.report_wait == 0
-            && self.report(now, id, transport, out)
-            && !(often || self.carries_video(id, transport))
-        {
-            let wait = self.config.sound_report_intervals;
-            self.transport_mut(id, transport as u8).expect("it was there a moment ago").report_wait = wait;
+        if place.report_wait > 0 {
+            return;
+        }
+        let before = u64::from(place.report_waited);
+        let intervals = before.max(1);
+        if let Some(sent) = self.report(now, id, transport, out) {
+            let octets = sent.iter().map(|sender| sender.octets).sum::<u64>();
+            let packets = sent.iter().map(|sender| sender.packets).sum::<u64>();
+            if packets >= PEER_PACKETS_MIN * intervals {
+                self.name_peer(id, transport, out);
+            }
+            // The first report is of a part of an interval, which says little of those to come.
+            let octets = if before == 0 { VIDEO_REPORT_OCTETS } else { octets / intervals };
+            let wait = self.report_wait(id, transport, octets);
+            let place = self.transport_mut(id, transport as u8).expect("it was there a moment ago");
+            (place.report_wait, place.report_waited) = (wait, wait);
         }
     }
 
-    fn carries_video(&self, id: LegId, transport: usize) -> bool {
-        let place = &self.leg(id).expect("the caller looked it up").transports[transport];
-        let received = place.routes.iter().filter_map(|route| self.routes[route.0 as usize].as_ref());
-        let mut streams = place.streams.iter().copied().chain(received.map(|route| route.stream));
+    /// Intervals until the next reports of a transport to which so many octets went in each of the last ones.
+    ///
+    /// RFC 3550 section 6.2 recommends 5 s at least, and for pictures, whose receivers need them sooner, 360
+    /// divided by the kilobits a second. So reports stay a small share of what is sent, however many legs there
+    /// are to send it to.
+    fn report_wait(&self, id: LegId, transport: usize, octets_per_interval: u64) -> u32 {
+        let place = self.transport(id, transport as u8).expect("the caller looked it up");
         let is_video = |id: StreamId| {
             self.streams.get(id.0 as usize).and_then(Option::as_ref).is_some_and(|stream| stream.is_video())
         };
-        streams.any(is_video)
+        // Publishers of pictures adapt to what they hear. Over a trunk the clock goes on to receivers, whose
+        // reports should not be staler than with one relay.
+        if place.latch.is_trunk() || place.streams.iter().copied().any(is_video) {
+            return 1;
+        }
+        let longest = self.config.report_intervals_max;
+        let mut received = place.routes.iter().filter_map(|route| self.routes[route.0 as usize].as_ref());
+        if !received.any(|route| is_video(route.stream)) {
+            return longest;
+        }
+        // 360 s for a kilobit a second: 45,000 octets, whatever the length of an interval.
+        let wait = VIDEO_REPORT_OCTETS.div_ceil(octets_per_interval.max(1));
+        u32::try_from(wait).unwrap_or(u32::MAX).clamp(1, longest)
     }
 
-    /// Sends the reports of one transport, as many datagrams as it takes. False: there was nothing to report.
-    fn report(&mut self, now: Time, id: LegId, transport: usize, out: &mut Outbox) -> bool {
+    /// Tells the edge where a port's media goes. A socket that many share has no peer, and neither has a trunk.
+    fn name_peer(&self, id: LegId, transport: usize, out: &mut Outbox) {
+        let place = self.transport(id, transport as u8).expect("the caller looked it up");
+        if let Some(destination) = place.latch.destination()
+            && !place.latch.is_trunk()
+            && !self.is_shared(place.rtp)
+        {
+            out.peers.push((place.rtp, destination));
+        }
+    }
+
+    /// Sends the reports of one transport, as many datagrams as it takes. Gives what was sent there since the last;
+    /// none: there was nothing to report.
+    fn report(&mut self, now: Time, id: LegId, transport: usize, out: &mut Outbox) -> Option<Vec<DueReport>> {
         let leg = self.legs[id.0 as usize].as_ref().expect("the caller looked it up");
         let place = &leg.transports[transport];
-        let Some(destination) = place.latch.rtcp_destination() else { return false };
-        let (port, report_ssrc, trunk) = (place.rtcp_port(), leg.report_ssrc, place.latch.is_trunk());
-        // A socket that many share has no peer.
-        let media = place.latch.destination().map(|destination| (place.rtp, destination));
-        let media = media.filter(|(port, _)| !self.is_shared(*port));
+        let destination = place.latch.rtcp_destination()?;
+        let (port, report_ssrc) = (place.rtcp_port(), leg.report_ssrc);
         let mut blocks = Vec::new();
         for stream in &place.streams {
             let stream =
@@ -306,13 +343,12 @@ impl Relay {
                 blocks.push(stream.reception.report_block(ssrc, heard, now));
             }
         }
-        let senders = self.due_sender_reports(now, id, transport);
-        if senders.is_empty() && blocks.is_empty() {
-            return false;
+        let due = self.due_sender_reports(now, id, transport);
+        if due.is_empty() && blocks.is_empty() {
+            return None;
         }
-        out.peers.extend(media.filter(|_| !senders.is_empty() && !trunk));
         let mut blocks = blocks.as_slice();
-        let mut senders = senders.as_slice();
+        let mut senders = due.as_slice();
         while !senders.is_empty() || !blocks.is_empty() {
             let (some_blocks, more) = blocks.split_at(blocks.len().min(RTCP_COUNT_MAX));
             let some = fitting(senders, 8 + 24 * some_blocks.len() + CHUNK_BYTES + self.config.cname.len());
@@ -329,7 +365,7 @@ impl Relay {
             blocks = more;
             senders = &senders[some..];
         }
-        true
+        Some(due)
     }
 
     /// Sender reports for the routes that sent since the last ones.
@@ -352,7 +388,11 @@ impl Relay {
             let publisher =
                 self.legs[stream.spec.leg.0 as usize].as_ref().expect("a stream belongs to a leg");
             let timestamp = stream.timestamp_at(now, ntp, publisher.clock_offset);
+            let packets = route.packets - route.packets_reported;
             due.push(DueReport {
+                packets,
+                // Packets of one route are much alike.
+                octets: packets * (route.octets / route.packets),
                 ssrc: route.ssrc,
                 cname: publisher.cname.clone(),
                 info: SenderInfo {
@@ -370,6 +410,10 @@ impl Relay {
 
 /// A sender report to be written.
 struct DueReport {
+    /// That went out since the last report.
+    packets: u64,
+    /// Of these, about.
+    octets: u64,
     ssrc: u32,
     cname: String,
     info: SenderInfo,

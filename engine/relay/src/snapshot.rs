@@ -100,6 +100,8 @@ form! {
         latch: LatchSnapshot,
         /// Intervals until reports are due.
         report_wait: u32,
+        /// What it was after the last ones; 0: there were none.
+        report_waited: u32,
         /// Streams published here, in the order in which they are looked through.
         streams: Vec<StreamId>,
         /// Routes that end here, in the order of reports.
@@ -353,12 +355,13 @@ impl Leg {
 
 impl Transport {
     fn snapshot(&self) -> TransportSnapshot {
-        let Transport { rtp, rtcp, latch, sink: _, report_wait, streams, routes } = self;
+        let Transport { rtp, rtcp, latch, sink: _, report_wait, report_waited, streams, routes } = self;
         TransportSnapshot {
             rtp: *rtp,
             rtcp: *rtcp,
             latch: latch.snapshot(),
             report_wait: *report_wait,
+            report_waited: *report_waited,
             streams: streams.clone(),
             routes: routes.clone(),
         }

@@ -240,28 +240,52 @@ fn the_edge_is_told_where_media_goes_as_long_as_it_does() {
     let mut script = scene(Kind::Audio);
     script.pass(Duration::from_secs(3));
     assert_eq!(script.peers(), [], "nothing was sent yet");
-    for sequence in 0..2 {
+    for sequence in 0..25 {
         script.packet(0, participant(0), &packet(111, sequence, 0));
-        script.pass(Duration::from_millis(20));
     }
     script.pass(Duration::from_secs(1));
     let mut peers = script.peers();
     peers.sort();
     assert_eq!(peers, [(PortId(1), participant(1)), (PortId(2), participant(2))]);
-    script.pass(Duration::from_secs(3));
+    script.pass(Duration::from_secs(10));
     assert_eq!(script.peers(), [], "nothing was sent since");
+    for sequence in 25..30 {
+        script.packet(0, participant(0), &packet(111, sequence, 0));
+    }
+    script.pass(Duration::from_secs(5));
+    assert_eq!(script.peers(), [], "so few packets are not worth it");
+}
+
+/// Sender reports that the first receiver gets in 16 s of a packet of 112 bytes every so many milliseconds.
+fn sender_reports(kind: Kind, payload_type: u8, interval_ms: u64) -> usize {
+    let mut script = scene(kind);
+    let mut reports = Vec::new();
+    for sequence in 0..16_000 / interval_ms {
+        script.packet(0, participant(0), &packet(payload_type, sequence as u16, 0));
+        reports.extend(rtcp(&script.pass(Duration::from_millis(interval_ms)), 1));
+    }
+    reports.retain(|report| report.starts_with("SR"));
+    reports.len()
 }
 
 #[test]
-fn pictures_are_reported_every_second_and_sound_every_five() {
-    for (kind, payload_type, expected) in [(Kind::Audio, 111, 3), (Kind::Video, 96, 11)] {
-        let mut script = scene(kind);
-        let mut reports = Vec::new();
-        for sequence in 0..1_100 {
-            script.packet(0, participant(0), &packet(payload_type, sequence, 0));
-            reports.extend(rtcp(&script.pass(Duration::from_millis(10)), 1));
-        }
-        reports.retain(|report| report.starts_with("SR"));
-        assert_eq!(reports.len(), expected, "{kind:?} in 11 s: {reports:?}");
+fn reports_are_the_rarer_the_less_is_sent() {
+    // 360 s divided by the kilobits a second, of 1 s to 5 s (RFC 3550 section 6.2): 400 kbit/s, 160, 40.
+    for (interval_ms, expected) in [(2, 16), (5, 6), (20, 4)] {
+        let reports = sender_reports(Kind::Video, 96, interval_ms);
+        assert_eq!(reports, expected, "video, a packet every {interval_ms} ms");
     }
+    assert_eq!(sender_reports(Kind::Audio, 111, 2), 4, "sound every 5 s, however much it is");
+}
+
+#[test]
+fn publishers_of_pictures_hear_every_second() {
+    let mut script = scene(Kind::Video);
+    let mut reports = Vec::new();
+    for sequence in 0..100 {
+        script.packet(0, participant(0), &packet(96, sequence, 0));
+        reports.extend(rtcp(&script.pass(Duration::from_millis(100)), 0));
+    }
+    reports.retain(|report| report.starts_with("RR [("));
+    assert_eq!(reports.len(), 10, "in 10 s: {reports:?}");
 }

@@ -17,7 +17,7 @@ const PCMU: u8 = 0;
 
 /// Reports are what these tests read the clocks from: sound has one a second, too.
 fn script() -> Script {
-    let config = RelayConfig { sound_report_intervals: 1, ..RelayConfig::default() };
+    let config = RelayConfig { report_intervals_max: 1, ..RelayConfig::default() };
     let mut script = Script::default();
     script.relay = Relay::new(config);
     script

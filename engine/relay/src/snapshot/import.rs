@@ -181,6 +181,7 @@ impl<'a> Import<'a> {
                     .ok_or_else(|| wrong("its latch makes no sense"))?,
                 sink: SinkId::UNSET,
                 report_wait: place.report_wait,
+                report_waited: place.report_waited,
                 streams: place.streams.clone(),
                 routes: place.routes.clone(),
             });

@@ -57,7 +57,7 @@ fn reporting(world: &mut World, steps: u32) -> (Vec<Sent>, Vec<Sent>) {
 fn receivers_behind_a_trunk_are_told_the_publishers_time_and_name() {
     let mut world = World::new();
     reporting(&mut world, 60);
-    let (whole, spread) = reporting(&mut world, 120);
+    let (whole, spread) = reporting(&mut world, 600);
     for leg in [1, 4, 5] {
         let (one, two) = (sender_reports(&whole, leg), sender_reports(&spread, leg));
         assert!(one.len() >= 4, "{} reports to leg {leg}", one.len());
