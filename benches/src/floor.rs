@@ -34,14 +34,14 @@ impl Subject for Floor {
         self.process.as_ref().map_or(0, Pinned::pid)
     }
 
-    /// It knows one source and its sinks.
+    /// It knows one source, and sinks that are the same in every room.
     fn takes_part(&self, row: &Row) -> bool {
-        matches!(row.work, Work::FanOut(_))
+        matches!(row.work, Work::FanOut(_) | Work::Rooms(_))
     }
 
     /// A new process for each turn: the loop knows its sinks from the start.
     fn prepare(&mut self, task: &Task<'_>) -> anyhow::Result<Vec<SocketAddr>> {
-        let [room] = task.rooms else { bail!("the bare loop has one room") };
+        let Some(room) = task.rooms.first() else { bail!("the bare loop needs a room") };
         let sinks: Vec<SocketAddr> =
             room.legs.iter().filter(|leg| leg.receives).map(|leg| leg.remote).collect();
         let first = sinks.first().context("the bare loop needs a sink")?;
@@ -50,13 +50,15 @@ impl Subject for Floor {
         command
             .args(["--io", self.io, "--listen", &SocketAddr::new(self.ip, 0).to_string()])
             .args(["--sinks", &first.to_string(), "--count", &sinks.len().to_string()])
-            .args(["--stride", &stride.to_string(), "--core", &self.core.to_string()]);
+            .args(["--stride", &stride.to_string(), "--rooms", &task.rooms.len().to_string()])
+            .args(["--core", &self.core.to_string()]);
         let mut process = Pinned::start(command, self.core)?;
         let line = process.first_line()?;
         let answer: serde_json::Value =
             serde_json::from_str(&line).with_context(|| format!("the bare loop printed {line:?}"))?;
         self.process = Some(process);
-        Ok(vec![answer["listen"].as_str().context("the bare loop names no address")?.parse()?])
+        let listen = answer["listen"].as_str().context("the bare loop names no address")?.parse()?;
+        Ok(vec![listen; task.rooms.len()])
     }
 
     fn finish(&mut self) -> anyhow::Result<()> {

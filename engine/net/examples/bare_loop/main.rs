@@ -2,12 +2,14 @@
 //! unchanged to every sink as one message (GSO). It reads no packet and rewrites nothing.
 //!
 //! ```text
-//! bare_loop --io uring|mmsg --listen ADDR:PORT --sinks ADDR:PORT --count N [--stride 2] [--core N]
-//!           [--per-leg-sockets | --shared-socket] [--through-io]
+//! bare_loop --io uring|mmsg --listen ADDR:PORT --sinks ADDR:PORT --count N [--stride 2] [--rooms 1]
+//!           [--core N] [--per-leg-sockets | --shared-socket] [--through-io]
 //! ```
 //!
 //! Sink number k is at the port of `--sinks` plus k times the stride. Each sink has a sending socket of its
-//! own, as the legs of a relay do, unless `--shared-socket` is given. With `--through-io` the same work goes
+//! own, as the legs of a relay do, unless `--shared-socket` is given. With `--rooms`, each room has such sockets of
+//! its own that send to the same sinks, and runs go through the rooms by turns: the kernel meets as many sockets as
+//! under a relay with as many legs. With `--through-io` the same work goes
 //! through [`motet_net::Io`], with a new 12-byte header for every datagram: what the interface costs.
 //!
 //! Prints `{"pid":1,"listen":"127.0.0.1:5004"}` and runs until standard input ends or a signal comes.
@@ -26,6 +28,7 @@ struct Arguments {
     listen: SocketAddr,
     sinks: Vec<SocketAddr>,
     core: Option<usize>,
+    rooms: usize,
     shared_socket: bool,
     through_io: bool,
 }
@@ -33,9 +36,17 @@ struct Arguments {
 /// The sockets and where to send.
 struct Work {
     listen: UdpSocket,
-    /// One per sink, or none when the listening one serves all.
+    /// One per sink in each room, or none when the listening one serves all.
     senders: Vec<UdpSocket>,
+    /// Of each room.
     sinks: Vec<SocketAddr>,
+}
+
+impl Work {
+    /// Numbers of the sockets that send in each room.
+    fn rooms(&self) -> usize {
+        (self.senders.len() / self.sinks.len().max(1)).max(1)
+    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -45,7 +56,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let listen = UdpSocket::bind(arguments.listen)?;
     set(&listen, libc::SOL_UDP, libc::UDP_GRO, 1)?;
-    let sockets = if arguments.shared_socket { 0 } else { arguments.sinks.len() };
+    raise_descriptor_limit();
+    let sockets = if arguments.shared_socket { 0 } else { arguments.rooms * arguments.sinks.len() };
     let local = SocketAddr::new(arguments.listen.ip(), 0);
     let senders: Vec<UdpSocket> = (0..sockets).map(|_| UdpSocket::bind(local)).collect::<Result<_, _>>()?;
     for socket in senders.iter().chain([&listen]) {
@@ -69,6 +81,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, Box<dyn Error>> {
     let (mut listen, mut first, mut count, mut stride) = (None, None, 1u16, 2u16);
     let (mut uring, mut core, mut shared_socket, mut through_io) = (true, None, false, false);
+    let mut rooms = 1;
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
         match word.as_str() {
@@ -83,6 +96,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, Box<dyn E
             "--sinks" => first = Some(value()?.parse::<SocketAddr>()?),
             "--count" => count = value()?.parse()?,
             "--stride" => stride = value()?.parse()?,
+            "--rooms" => rooms = value()?.parse()?,
             "--core" => core = Some(value()?.parse()?),
             "--per-leg-sockets" => shared_socket = false,
             "--shared-socket" => shared_socket = true,
@@ -100,9 +114,21 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, Box<dyn E
         listen: listen.ok_or("--listen is missing")?,
         sinks: (0..count).map(sink).collect::<Result<_, _>>()?,
         core,
+        rooms,
         shared_socket,
         through_io,
     })
+}
+
+/// As many sockets as the system allows.
+fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit(2) writes, and setrlimit(2) reads, this one live structure.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+    }
 }
 
 fn pin(core: usize) -> std::io::Result<()> {

@@ -32,6 +32,7 @@ pub fn run(work: &Work) -> Result<(), Box<dyn Error>> {
     } else {
         work.senders.iter().map(AsRawFd::as_raw_fd).collect()
     };
+    let mut rooms = (0..work.rooms()).cycle();
     loop {
         for header in &mut headers {
             header.msg_hdr.msg_controllen = 32;
@@ -48,7 +49,8 @@ pub fn run(work: &Work) -> Result<(), Box<dyn Error>> {
             let segment = gro_segment(control, header.msg_hdr.msg_controllen);
             let base = payload_base.wrapping_add(n * PAYLOAD_BYTES).cast();
             let iovec = libc::iovec { iov_base: base, iov_len: header.msg_len as usize };
-            send(iovec, segment, &senders, &sinks);
+            let room = rooms.next().expect("it goes round");
+            send(iovec, segment, &senders[room * sinks.len()..], &sinks);
         }
     }
 }

@@ -40,7 +40,7 @@ pub fn run(work: &Work) -> Result<(), Box<dyn Error>> {
     }
     ring.submitter().register_files(&descriptors)?;
     let sinks = raw_addresses(&work.sinks);
-    // One header for each run and sink, written once but for the length of the control data.
+    // One header for each run and sink of a room, written once but for the control data.
     let mut headers: Vec<libc::msghdr> = Vec::with_capacity(BUFFERS * sinks.len());
     for _ in 0..BUFFERS {
         for sink in &sinks {
@@ -52,8 +52,9 @@ pub fn run(work: &Work) -> Result<(), Box<dyn Error>> {
             headers.push(header);
         }
     }
-    let mut state =
-        State { entries, data, tail: 0, runs: Vec::with_capacity(BUFFERS), lent: 0, receiving: false };
+    let runs = Vec::with_capacity(BUFFERS);
+    let rooms = work.rooms();
+    let mut state = State { entries, data, tail: 0, runs, lent: 0, receiving: false, room: 0, rooms };
     for buffer in 0..BUFFERS as u16 {
         state.give_back(buffer);
     }
@@ -73,6 +74,9 @@ struct State {
     /// Sends that have not completed.
     lent: usize,
     receiving: bool,
+    /// Whose turn it is.
+    room: usize,
+    rooms: usize,
 }
 
 impl State {
@@ -112,6 +116,8 @@ impl State {
     }
 
     fn send(&mut self, ring: &mut IoUring, n: usize, headers: &mut [libc::msghdr]) -> std::io::Result<()> {
+        let first = self.room * headers.len();
+        self.room = (self.room + 1) % self.rooms;
         // `runs` never grows beyond its capacity, so these addresses hold until the sends have completed.
         let run = &mut self.runs[n];
         let iovec = &raw mut run.iovec;
@@ -122,7 +128,7 @@ impl State {
             header.msg_control = control;
             header.msg_controllen = if gso { size_of::<Control>() } else { 0 };
             let flags = (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as u32;
-            let entry = opcode::SendMsg::new(Fixed(slot as u32), header).flags(flags).build();
+            let entry = opcode::SendMsg::new(Fixed((first + slot) as u32), header).flags(flags).build();
             if ring.submission().is_full() {
                 ring.submit()?;
             }
