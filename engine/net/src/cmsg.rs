@@ -1,5 +1,5 @@
-//! The control messages used: UDP_SEGMENT on sending, UDP_GRO (udp(7)) and SO_TIMESTAMPNS (socket(7)) on
-//! receiving.
+//! The control messages used: UDP_SEGMENT on sending, UDP_GRO (udp(7)), SO_TIMESTAMPNS and SO_RXQ_OVFL (socket(7))
+//! on receiving.
 
 use std::mem::offset_of;
 
@@ -43,6 +43,9 @@ pub(crate) struct Control {
     pub(crate) segment_bytes: Option<usize>,
     /// From SO_TIMESTAMPNS, in nanoseconds since 1970.
     pub(crate) arrived_ns: Option<u64>,
+    /// From SO_RXQ_OVFL: datagrams that the socket had dropped by then, since it was opened. The kernel says so
+    /// only once there are some (`sock_recv_drops` in net/socket.c). 0: none.
+    pub(crate) kernel_drops: u32,
 }
 
 impl Control {
@@ -61,6 +64,9 @@ impl Control {
             match (header.cmsg_level, header.cmsg_type) {
                 (libc::SOL_UDP, libc::UDP_GRO) => found.segment_bytes = segment_bytes(value),
                 (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => found.arrived_ns = stamp_ns(value),
+                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
+                    found.kernel_drops = value.first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes));
+                }
                 _ => {}
             }
             let Some(rest) = control.get(len.next_multiple_of(ALIGN)..) else { break };
@@ -117,9 +123,18 @@ mod tests {
         let value: Vec<u8> = [1_700_000_000u64, 123_456_789].map(u64::to_ne_bytes).concat();
         let stamp = control(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, &value);
         let gro = control(libc::SOL_UDP, libc::UDP_GRO, &1200i32.to_ne_bytes());
-        let both = Control { segment_bytes: Some(1200), arrived_ns: Some(1_700_000_000_123_456_789) };
+        let arrived_ns = Some(1_700_000_000_123_456_789);
+        let both = Control { segment_bytes: Some(1200), arrived_ns, kernel_drops: 0 };
         assert_eq!(Control::parse(&[stamp.clone(), gro.clone()].concat()), both);
         assert_eq!(Control::parse(&[gro, stamp].concat()), both);
+    }
+
+    #[test]
+    fn drops_of_the_kernel_are_found_where_there_are_some() {
+        let drops = control(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &70_000u32.to_ne_bytes());
+        assert_eq!(Control::parse(&drops).kernel_drops, 70_000);
+        let short = control(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &[1, 2]);
+        assert_eq!(Control::parse(&short).kernel_drops, 0);
     }
 
     #[test]

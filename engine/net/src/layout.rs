@@ -24,6 +24,11 @@ pub(crate) const BUFFER_BYTES: usize = PAYLOAD_OFFSET + PAYLOAD_BYTES;
 /// for the same sets of the processor's caches.
 pub(crate) const BUFFER_STRIDE: usize = BUFFER_BYTES + 64;
 
+/// All control messages of a received message: segment size, stamp, drops.
+// SAFETY: CMSG_SPACE only does arithmetic.
+const _: () = assert!(
+    CONTROL_BYTES as u32 >= unsafe { libc::CMSG_SPACE(4) + libc::CMSG_SPACE(16) + libc::CMSG_SPACE(4) }
+);
 const _: () = assert!(PAYLOAD_OFFSET == 128 && BUFFER_STRIDE % 128 == 64);
 
 /// Lengths and flags of a received message, as recvmsg(2) returns them.
@@ -55,6 +60,8 @@ pub(crate) struct Received {
     pub(crate) segment_bytes: usize,
     /// The kernel's receive stamp, in nanoseconds since 1970; 0: none.
     pub(crate) arrived_ns: u64,
+    /// Datagrams that the socket had dropped by then, since it was opened.
+    pub(crate) kernel_drops: u32,
 }
 
 impl Received {
@@ -72,7 +79,8 @@ impl Received {
         let control = Control::parse(&front[CONTROL_OFFSET..CONTROL_OFFSET + lengths.control]);
         let segment_bytes = control.segment_bytes.unwrap_or(lengths.payload.max(1));
         let arrived_ns = control.arrived_ns.unwrap_or(0);
-        Some(Self { source, payload_bytes: lengths.payload, segment_bytes, arrived_ns })
+        let kernel_drops = control.kernel_drops;
+        Some(Self { source, payload_bytes: lengths.payload, segment_bytes, arrived_ns, kernel_drops })
     }
 
     /// Number of datagrams.

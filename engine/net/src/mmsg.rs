@@ -281,6 +281,9 @@ impl MmsgIo {
                 self.stats.receive_errors += 1;
                 continue;
             };
+            if received.kernel_drops > 0 {
+                self.stats.kernel_drops += self.sockets.count_drops(slot, received.kernel_drops);
+            }
             *datagrams += received.datagrams();
             self.stats.messages_received += 1;
             self.stats.datagrams_received += u64::from(received.datagrams());

@@ -16,6 +16,8 @@ pub struct SocketPair {
     pub socket: UdpSocket,
     /// Connected to the peer, or deaf.
     pub twin: Option<UdpSocket>,
+    /// Datagrams that the kernel dropped at each, as far as they are counted.
+    pub(crate) kernel_drops: [u32; 2],
 }
 
 /// What is not taken is given back.
@@ -41,21 +43,29 @@ pub(crate) trait Registry {
         if let Err(error) = self.sockets().check_pair(id, &pair) {
             return Err((error, pair));
         }
-        let SocketPair { socket, twin } = pair;
+        let SocketPair { socket, twin, kernel_drops } = pair;
         if let Err((error, socket)) = self.register(Slot::main(id), socket, None) {
-            return Err((error, SocketPair { socket, twin }));
+            return Err((error, SocketPair { socket, twin, kernel_drops }));
         }
-        let Some(twin) = twin else { return Ok(()) };
-        let peer = peer_of(&twin);
-        self.register(Slot::twin(id), twin, peer).map_err(|(error, twin)| {
-            let socket = self.detach(Slot::main(id)).expect("it was registered a moment ago");
-            (error, SocketPair { socket, twin: Some(twin) })
-        })
+        if let Some(twin) = twin {
+            let peer = peer_of(&twin);
+            self.register(Slot::twin(id), twin, peer).map_err(|(error, twin)| {
+                let socket = self.detach(Slot::main(id)).expect("it was registered a moment ago");
+                (error, SocketPair { socket, twin: Some(twin), kernel_drops })
+            })?;
+        }
+        for (slot, drops) in [Slot::main(id), Slot::twin(id)].into_iter().zip(kernel_drops) {
+            let entry = self.sockets().get_mut(slot);
+            entry.into_iter().for_each(|entry| entry.kernel_drops = drops);
+        }
+        Ok(())
     }
 
     /// See [`Io::take_pair`](crate::Io::take_pair).
     fn detach_pair(&mut self, id: SocketId) -> Option<SocketPair> {
+        let drops = |sockets: &Sockets, slot| sockets.get(slot).map_or(0, |entry| entry.kernel_drops);
+        let kernel_drops = [Slot::main(id), Slot::twin(id)].map(|slot| drops(self.sockets(), slot));
         let socket = self.detach(Slot::main(id))?;
-        Some(SocketPair { socket, twin: self.detach(Slot::twin(id)) })
+        Some(SocketPair { socket, twin: self.detach(Slot::twin(id)), kernel_drops })
     }
 }

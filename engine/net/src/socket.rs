@@ -42,6 +42,8 @@ pub(crate) struct Entry {
     pub(crate) receiving: bool,
     /// Nothing is to be received from it.
     pub(crate) held: bool,
+    /// Datagrams that the kernel dropped, as far as they are counted.
+    pub(crate) kernel_drops: u32,
     /// Its place in a dense table of all sockets, in which those of the twins come last.
     pub(crate) place: u32,
     /// Of a twin: to whom it is connected; none: it is deaf.
@@ -112,7 +114,9 @@ impl Sockets {
         self.generation = (self.generation + 1) % GENERATIONS;
         let place = if slot.is_twin() { self.twin_place() } else { slot.id().0 };
         let generation = self.generation;
-        let entry = Entry { socket, generation, fed: false, receiving: false, held: false, place, peer };
+        let kernel_drops = drops_until_now(&socket);
+        let (fed, receiving, held) = (false, false, false);
+        let entry = Entry { socket, generation, fed, receiving, held, kernel_drops, place, peer };
         self.entries[index] = Some(entry);
         self.generation
     }
@@ -200,6 +204,19 @@ impl Sockets {
         let mut slots: Vec<Slot> = ids.iter().flat_map(|id| [Slot::main(*id), Slot::twin(*id)]).collect();
         slots.retain(|slot| self.get_mut(*slot).map(|entry| entry.held = held).is_some());
         slots
+    }
+
+    /// A socket has dropped so many datagrams since it was opened; gives those that are not counted yet.
+    #[cold]
+    pub(crate) fn count_drops(&mut self, slot: Slot, kernel_drops: u32) -> u64 {
+        let Some(entry) = self.get_mut(slot) else { return 0 };
+        // The kernel's counter wraps around. What waited when the socket was added may tell of fewer.
+        let more = kernel_drops.wrapping_sub(entry.kernel_drops);
+        if more > u32::MAX / 2 {
+            return 0;
+        }
+        entry.kernel_drops = kernel_drops;
+        more.into()
     }
 
     pub(crate) fn is_held(&self, slot: Slot) -> bool {
@@ -293,6 +310,8 @@ pub(crate) fn configure(socket: &UdpSocket, id: SocketId, options: &Options) -> 
     if options.gro {
         set(socket, libc::SOL_UDP, libc::UDP_GRO, 1)?;
     }
+    // Where it cannot be had, drops are not counted.
+    let _ = set(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1);
     if options.residence_turns > 0 && residence::is_stamped(id) {
         // Where it cannot be had, nothing is measured.
         let _ = set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1);
@@ -314,6 +333,21 @@ pub(crate) fn configure(socket: &UdpSocket, id: SocketId, options: &Options) -> 
         set(socket, libc::SOL_SOCKET, libc::SO_INCOMING_CPU, cpu.min(i32::MAX as u32) as i32)?;
     }
     Ok(())
+}
+
+/// Datagrams that a socket has dropped since it was opened: elsewhere, before it was added here. 0 where the
+/// kernel does not say (SO_MEMINFO in include/linux/sock_diag.h).
+fn drops_until_now(socket: &UdpSocket) -> u32 {
+    const SO_MEMINFO: i32 = 55;
+    const DROPS: usize = 8;
+    let mut values = [0u32; DROPS + 1];
+    let mut len = size_of_val(&values) as libc::socklen_t;
+    // SAFETY: `values` and `len` are live, and `len` says how large `values` is; getsockopt(2) writes within them.
+    let read = unsafe {
+        let (values, len) = (values.as_mut_ptr().cast(), &raw mut len);
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_MEMINFO, values, len)
+    };
+    if read < 0 { 0 } else { values[DROPS] }
 }
 
 fn set(socket: &UdpSocket, level: i32, option: i32, value: i32) -> io::Result<()> {

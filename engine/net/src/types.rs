@@ -60,6 +60,9 @@ pub struct IoStats {
     /// Messages that came truncated or unreadable and were dropped, and errors reported by the kernel
     /// instead of a message, such as ICMP "port unreachable".
     pub receive_errors: u64,
+    /// Datagrams that the kernel dropped since a socket's receive buffer was full. Known when the socket's next
+    /// datagram is received.
+    pub kernel_drops: u64,
     /// Datagrams that the kernel accepted for sending.
     pub datagrams_sent: u64,
     /// Bytes of payload sent.

@@ -239,7 +239,11 @@ impl State {
         let current = entry.is_some();
         let fed = entry.is_some_and(|entry| std::mem::replace(&mut entry.fed, true));
         if let Some(buffer) = cqueue::buffer_select(flags) {
-            self.inbound.take(buffer, result, current.then_some((slot, generation)), &mut self.stats);
+            let socket = current.then_some((slot, generation));
+            let kernel_drops = self.inbound.take(buffer, result, socket, &mut self.stats);
+            if kernel_drops > 0 {
+                self.stats.kernel_drops += self.sockets.count_drops(slot, kernel_drops);
+            }
         }
         if cqueue::more(flags) {
             return;

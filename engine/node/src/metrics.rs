@@ -105,6 +105,9 @@ const IO_COUNTERS: &[IoCounter] = &[
     ("motet_received", "packets", "Datagrams received.", |io| io.datagrams_received),
     ("motet_received", "bytes", "Payload of the datagrams received.", |io| io.bytes_received),
     ("motet_received", "messages", "Runs of datagrams received as one (GRO).", |io| io.messages_received),
+    ("motet_kernel", "drops", "Datagrams dropped since a socket's receive buffer was full.", |io| {
+        io.kernel_drops
+    }),
     ("motet_sent", "packets", "Datagrams that the kernel took for sending.", |io| io.datagrams_sent),
     ("motet_sent", "bytes", "Payload of the datagrams sent.", |io| io.bytes_sent),
     ("motet_sent", "messages", "Runs of datagrams sent as one (GSO).", |io| io.messages_sent),
@@ -140,8 +143,9 @@ fn describe_drops(page: &mut Page, workers: &[Snapshot]) {
 }
 
 /// Reasons of packet input and output, beside the relay's.
-pub(crate) fn io_drops(io: &IoStats) -> [(&'static str, u64); 4] {
+pub(crate) fn io_drops(io: &IoStats) -> [(&'static str, u64); 5] {
     [
+        ("receive_buffer_full", io.kernel_drops),
         ("receive_error", io.receive_errors),
         ("send_buffer_full", io.send_dropped_full),
         ("send_error", io.send_dropped_error),

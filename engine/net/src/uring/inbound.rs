@@ -63,15 +63,19 @@ impl Inbound {
     }
 
     /// Takes the message in a buffer of `result` bytes. `socket`: its slot and generation; `None` when it is gone.
+    /// Gives [`Received::kernel_drops`].
     pub(super) fn take(
         &mut self,
         buffer: u16,
         result: i32,
         socket: Option<(Slot, u32)>,
         stats: &mut IoStats,
-    ) {
+    ) -> u32 {
         let buffer = self.buffers.take(buffer);
-        let Some((slot, generation)) = socket else { return self.buffers.give_back(buffer) };
+        let Some((slot, generation)) = socket else {
+            self.buffers.give_back(buffer);
+            return 0;
+        };
         let front = self.buffers.bytes(&buffer, PAYLOAD_OFFSET);
         let received = match usize::try_from(result) {
             Ok(bytes) if bytes >= PAYLOAD_OFFSET => Received::parse(front, Lengths::parse(front)),
@@ -79,12 +83,14 @@ impl Inbound {
         };
         let Some(received) = received else {
             stats.receive_errors += 1;
-            return self.buffers.give_back(buffer);
+            self.buffers.give_back(buffer);
+            return 0;
         };
         stats.messages_received += 1;
         stats.datagrams_received += u64::from(received.datagrams());
         stats.bytes_received += received.payload_bytes as u64;
         self.backlog.push_back(Run { slot, generation, received, buffer });
+        received.kernel_drops
     }
 
     /// Gives back the buffers of the current turn, which no send refers to any more, and starts the next
