@@ -2,8 +2,10 @@
 //!
 //! They take any bytes and panic only when this crate is wrong.
 
+mod jitter;
 mod rtcp;
 mod rtp;
 
+pub use jitter::fuzz_jitter;
 pub use rtcp::fuzz_rtcp;
 pub use rtp::fuzz_rtp;

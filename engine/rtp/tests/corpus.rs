@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use motet_rtp::rtcp::Compound;
-use motet_rtp::testing::{fuzz_rtcp, fuzz_rtp};
+use motet_rtp::testing::{fuzz_jitter, fuzz_rtcp, fuzz_rtp};
 use motet_rtp::{RtpError, RtpView};
 
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -37,6 +37,16 @@ fn rtcp_corpus() {
         println!("{path}");
         fuzz_rtcp(&bytes);
         fuzz_rtp(&bytes);
+    }
+}
+
+#[test]
+fn jitter_corpus() {
+    let seeds = seeds("jitter");
+    assert!(seeds.len() >= 5, "only {} seeds", seeds.len());
+    for (path, bytes) in seeds {
+        println!("{path}");
+        fuzz_jitter(&bytes);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use motet_rtp::testing::{fuzz_rtcp, fuzz_rtp};
+use motet_rtp::testing::{fuzz_jitter, fuzz_rtcp, fuzz_rtp};
 
 const ITERATIONS: u32 = 300_000;
 const BYTES_MAX: usize = 512;
@@ -47,10 +47,10 @@ fn mutate(random: &mut Random, bytes: &mut Vec<u8>, other: &[u8]) {
     bytes.truncate(BYTES_MAX);
 }
 
-fn run(target: &str, seed: u64, body: fn(&[u8])) {
+fn run(target: &str, seed: u64, iterations: u32, body: fn(&[u8])) {
     let corpus = corpus(target);
     let mut random = Random(seed);
-    for iteration in 0..ITERATIONS {
+    for iteration in 0..iterations {
         let mut bytes = corpus[random.below(corpus.len())].clone();
         for _ in 0..=random.below(4) {
             let other = &corpus[random.below(corpus.len())];
@@ -63,10 +63,16 @@ fn run(target: &str, seed: u64, body: fn(&[u8])) {
 
 #[test]
 fn rtp() {
-    run("rtp", 0x2545_f491_4f6c_dd1d, fuzz_rtp);
+    run("rtp", 0x2545_f491_4f6c_dd1d, ITERATIONS, fuzz_rtp);
 }
 
 #[test]
 fn rtcp() {
-    run("rtcp", 0x9e37_79b9_7f4a_7c15, fuzz_rtcp);
+    run("rtcp", 0x9e37_79b9_7f4a_7c15, ITERATIONS, fuzz_rtcp);
+}
+
+#[test]
+fn jitter() {
+    // An input is up to 170 operations.
+    run("jitter", 0x0bad_cafe_5eed_1e55, ITERATIONS / 100, fuzz_jitter);
 }
