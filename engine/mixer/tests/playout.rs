@@ -114,6 +114,9 @@ fn with_loss_and_jitter_no_gap_is_longer_than_60_ms() {
     let stats = path.playout.stats(path.now());
     println!("{stats:?} gap {gap_max}");
     assert!(gap_max <= 60, "{gap_max} ms");
+    // What is neither sent nor recovered is made up, and nothing else is.
+    assert!(stats.concealed_ms + 20 * stats.fec_recovered >= 20 * stats.lost, "{stats:?}");
+    assert!(stats.concealed_ms <= 20 * (stats.lost - stats.fec_recovered) + 500, "{stats:?}");
     assert!(stats.fec_recovered > stats.lost / 2, "{stats:?}");
     assert!(stats.delay_ms < 80);
 }

@@ -63,7 +63,8 @@ impl Playout {
     pub(super) fn explain(&mut self) {
         let made_up_ms = std::mem::take(&mut self.unexplained_ms);
         if self.buffer.head().is_some_and(|head| head.missing == 0 && head.gap_ticks > 0) {
-            self.stats.concealed_ms -= made_up_ms;
+            // Parts of a millisecond were counted piece by piece.
+            self.stats.concealed_ms -= made_up_ms.min(self.stats.concealed_ms);
         }
     }
 
@@ -88,12 +89,15 @@ impl Playout {
         let samples = (u64::from(ticks) * rate_hz / u64::from(clock_hz)).max(1) as usize;
         self.sound.clear();
         let payload = self.buffer.head().filter(|_| next).map(|head| head.payload);
+        let mut recovered = false;
         if self.voices.conceal(voice, payload, ticks, &mut self.sound) {
             self.concealment.end();
             let full = self.samples(CODEC_FULL_US);
             if payload.is_some() {
                 self.stats.fec_recovered += 1;
                 self.gap.by_codec = true;
+                self.tick.sent = true;
+                recovered = true;
             } else {
                 fade(&mut self.sound, self.gap.samples, full, silent);
                 self.gap.by_codec = self.gap.samples + samples <= full;
@@ -103,7 +107,7 @@ impl Playout {
             self.concealment.extend(samples, &mut self.sound);
             self.gap.by_codec = false;
         }
-        self.stats.concealed_ms += samples as u64 * 1000 / rate_hz;
+        self.stats.concealed_ms += if recovered { 0 } else { samples as u64 * 1000 / rate_hz };
         self.gap.ticks = self.gap.ticks.saturating_add(ticks);
         self.gap.samples += samples;
         self.push_made_up();

@@ -155,7 +155,7 @@ pub enum Inserted {
 /// What a tick's samples are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pulled {
-    /// Sound that the sender sent, wholly or for the most part.
+    /// Sound that the sender sent, wholly or in part; what was recovered from the next packet counts as sent.
     Sound,
     /// A guess at what was lost, or comfort noise.
     Concealed,
@@ -184,7 +184,7 @@ pub struct PlayoutStats {
     pub bad_payload: u64,
     /// Packets of payload types that are not configured.
     pub unknown_payload_type: u64,
-    /// Sound made up for what was lost.
+    /// Sound made up for what was lost and not recovered.
     pub concealed_ms: u64,
     /// Lost packets recovered from the one after them (in-band FEC).
     pub fec_recovered: u64,

@@ -138,6 +138,11 @@ impl Path {
         self.encoder.format().sample_rate_hz
     }
 
+    /// One payload, which is not sent.
+    pub fn encode_one(&mut self, mut sound: impl FnMut(u64) -> f64) -> Vec<u8> {
+        self.send(&mut sound).map_or(Vec::new(), |sent| sent.payload)
+    }
+
     pub fn set_network(&mut self, network: Network) {
         self.network = network;
     }
