@@ -30,6 +30,8 @@ const DROPOUT_MAX: i64 = 3000;
 const TRANSIT_US_MAX: i64 = 3_000_000;
 /// How much longer than the longest delay the fastest packet may wait before packets are dropped.
 const OVERDUE_US: i64 = 40_000;
+/// So many packets in sequence that are all too late or double come from a sender that began anew not far back.
+const BEHIND_MAX: u32 = 10;
 /// How many packets taken last say how early packets are taken.
 const RECENT: usize = 4;
 
@@ -41,6 +43,7 @@ pub struct JitterBuffer {
     estimate: DelayEstimate,
     timeline: Option<Timeline>,
     suspect: Option<Suspect>,
+    behind: Option<Behind>,
     stats: JitterStats,
 }
 
@@ -75,6 +78,13 @@ struct Suspect {
     next: WireSeq,
 }
 
+/// Packets in sequence that came too late or again, with none in time between them.
+#[derive(Clone, Copy, Debug)]
+struct Behind {
+    next: WireSeq,
+    packets: u32,
+}
+
 impl JitterBuffer {
     /// An empty buffer. A `delay_us_max` below `delay_us_min` counts as equal to it.
     pub fn new(config: JitterConfig) -> JitterBuffer {
@@ -84,6 +94,7 @@ impl JitterBuffer {
             estimate: DelayEstimate::new(),
             timeline: None,
             suspect: None,
+            behind: None,
             stats: JitterStats::default(),
         }
     }
@@ -112,7 +123,12 @@ impl JitterBuffer {
                 return JitterVerdict::Jump;
             }
         }
-        self.queue(now, packet)
+        let verdict = self.queue(now, packet);
+        let before = self.behind.filter(|behind| behind.next == packet.sequence);
+        let packets = before.map_or(0, |behind| behind.packets) + 1;
+        let late = matches!(verdict, JitterVerdict::Late | JitterVerdict::Duplicate);
+        self.behind = late.then_some(Behind { next: packet.sequence.next(), packets });
+        verdict
     }
 
     /// Notes the number of a packet that goes another way, such as a telephone event: it is not lost.
@@ -231,7 +247,7 @@ impl JitterBuffer {
         let media = MediaTime(i64::from(packet.timestamp.0));
         self.slots.clear();
         self.estimate.restart();
-        self.suspect = None;
+        (self.suspect, self.behind) = (None, None);
         self.timeline = Some(Timeline {
             ssrc: packet.ssrc,
             clock_hz: packet.clock_hz.max(1),
@@ -250,6 +266,10 @@ impl JitterBuffer {
     fn relation(&self, now: Time, packet: &JitterPacket<'_>) -> Relation {
         let Some(timeline) = &self.timeline else { return Relation::Restarts };
         let same = timeline.ssrc == packet.ssrc;
+        let goes_on = |behind: Behind| behind.next == packet.sequence && behind.packets >= BEHIND_MAX;
+        if same && self.behind.is_some_and(goes_on) {
+            return Relation::Restarts;
+        }
         let highest = timeline.seen.highest();
         let ahead = highest.nearest(packet.sequence).distance(highest);
         let media = timeline.newest.nearest(packet.timestamp);

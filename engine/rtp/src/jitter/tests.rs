@@ -116,6 +116,24 @@ fn one_stray_packet_changes_nothing_and_two_begin_anew() {
 }
 
 #[test]
+fn a_sender_that_begins_anew_not_far_back_is_late_for_ten_packets_only() {
+    let mut script = Script::new();
+    for index in 0..300 {
+        script.packet(20 * u64::from(index), index);
+        script.take(20 * u64::from(index));
+    }
+    let verdicts: Vec<_> = (0..20_u16)
+        .map(|index| {
+            let at_ms = 6000 + 20 * u64::from(index);
+            script.raw(at_ms, 1, 65_430 + index, START.wrapping_add((300 + u32::from(index)) * TICKS))
+        })
+        .collect();
+    assert_eq!(verdicts[..10], [JitterVerdict::Late; 10]);
+    assert_eq!(verdicts[10], JitterVerdict::Restarted);
+    assert_eq!(verdicts[11..], [JitterVerdict::Queued; 9]);
+}
+
+#[test]
 fn a_timestamp_that_jumps_begins_anew_at_once() {
     let mut script = Script::new();
     (0..3).for_each(|index| {
