@@ -82,6 +82,12 @@ pub enum NodeError {
     /// A worker thread has ended: our own fault.
     #[error("worker {0} has ended; the node must be started again")]
     WorkerGone(usize),
+    /// A mixing thread has ended: our own fault.
+    #[error("mixing thread {0} has ended; the node must be started again")]
+    MixerGone(usize),
+    /// The mixer refused what the node had checked: our own fault.
+    #[error("the mixer refused a checked command: {0}")]
+    Mixer(String),
     /// The relay refused what the node had checked: our own fault.
     #[error("the relay refused a checked command: {0}")]
     Relay(String),
@@ -104,6 +110,7 @@ impl NodeError {
             NodeError::Exhausted { .. } => Code::ResourceExhausted,
             NodeError::Draining(_) | NodeError::TakenOver => Code::Unavailable,
             NodeError::WorkerGone(_) | NodeError::Relay(_) | NodeError::MoveFailed(_) => Code::Internal,
+            NodeError::MixerGone(_) | NodeError::Mixer(_) => Code::Internal,
         }
     }
 
@@ -119,6 +126,7 @@ impl NodeError {
             | NodeError::Relay(_)
             | NodeError::MoveFailed(_)
             | NodeError::TakenOver => None,
+            NodeError::MixerGone(_) | NodeError::Mixer(_) => None,
         }
     }
 }

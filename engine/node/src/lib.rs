@@ -10,6 +10,9 @@
 //!                      events --> Watch
 //! ```
 //!
+//! Conferences that are mixed have a place on a mixing thread too, which the exchange joins with the workers
+//! (`mixing.rs`, `docs/audio.md`).
+//!
 //! Everything that decides is pure and tested without a socket: [`model`] (wire to domain, checked once),
 //! [`routing`] (which routes the policy wants) and [`plan`] (the difference as commands). Read
 //! `docs/packet.md` for a packet's way.
@@ -35,6 +38,7 @@ mod handover;
 mod ids;
 mod meter;
 mod metrics;
+mod mixing;
 mod numa;
 mod options;
 mod rates;

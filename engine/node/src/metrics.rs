@@ -7,6 +7,8 @@ use motet_net::{IoStats, Residence};
 use motet_status::{Buckets, Labels, Metric, Page, Source};
 use std::time::{Duration, Instant};
 
+mod mixing;
+
 /// A worker that has shown no counters for this long does not answer.
 const WORKER_SILENT_MAX: Duration = Duration::from_secs(2);
 /// A change that takes longer than this does not hold up a scrape.
@@ -23,6 +25,7 @@ impl Source for Shared {
         describe_turns(&mut page, &workers);
         describe_trunks(&mut page, &workers);
         self.describe_workers(&mut page);
+        self.describe_mixing(&mut page);
         page
     }
 
@@ -35,6 +38,12 @@ impl Source for Shared {
             let silent = gauge.snapshot().taken.map(|taken| now.saturating_duration_since(taken));
             if silent.is_none_or(|silent| silent > WORKER_SILENT_MAX) {
                 return Err(format!("worker {index} does not answer"));
+            }
+        }
+        for (index, gauge) in self.mixing.iter().enumerate() {
+            let silent = gauge.snapshot().taken.map(|taken| now.saturating_duration_since(taken));
+            if silent.is_none_or(|silent| silent > WORKER_SILENT_MAX) {
+                return Err(format!("mixing thread {index} does not answer"));
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! Everything that could be wrong with a specification by itself is found here, and the error names the
 //! field. What depends on the node (ports, address families) is found when planning.
 
+use motet_codecs::audio::AudioCodec;
 use motet_proto::{media as wire_media, node as wire};
 use motet_relay::Latch;
 use std::collections::BTreeMap;
@@ -131,6 +132,18 @@ pub struct Codec {
     pub fmtp: String,
     /// As given, to be given back.
     pub wire: wire_media::Codec,
+}
+
+impl Codec {
+    /// What the mixer makes of it; none: it is not for the mixer. What goes beside a codec, such as telephone
+    /// events, is no sound.
+    pub(crate) fn sound(&self) -> Option<AudioCodec> {
+        let channels = u8::try_from(self.channels).ok()?;
+        let codec = AudioCodec::parse(&self.name, self.clock_hz, channels, &self.fmtp).ok()?;
+        let format = codec.format();
+        let fits = (8_000..=48_000).contains(&format.sample_rate_hz) && matches!(format.channels, 1 | 2);
+        fits.then_some(codec)
+    }
 }
 
 /// The ends of a route.

@@ -71,6 +71,18 @@ pub struct NodeOptions {
     #[arg(long, value_name = "CORE,...", value_delimiter = ',')]
     pub worker_cores: Vec<usize>,
 
+    /// Threads that mix sound; 0: conferences that are to be mixed are refused
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(..=64))]
+    pub mixing_threads: u16,
+
+    /// CPU cores to pin the mixing threads to, in their order; best ones that no worker has
+    #[arg(long, value_name = "CORE,...", value_delimiter = ',')]
+    pub mixing_cores: Vec<usize>,
+
+    /// Folder with WAV files that may be played into mixed conferences
+    #[arg(long, value_name = "FOLDER")]
+    pub prompts: Option<PathBuf>,
+
     /// Where /metrics, /healthz and /readyz are served over HTTP, or off; port 0 takes a free one
     /// [default: the address of --listen with the port 2000 higher; a free one where that is taken]
     #[arg(long, value_name = "IP:PORT|off")]

@@ -4,8 +4,10 @@ use crate::announce::{announce, leave};
 use crate::calibration::Calibration;
 use crate::ending::{Ending, ended};
 use crate::events::{Events, by_name};
+use crate::exchange::Exchange;
 use crate::handover::place::Place;
 use crate::handover::take::{Inheritance, Taking};
+use crate::mixing::{MixingEvent, MixingGauge};
 use crate::notify;
 use crate::options::NodeOptions;
 use crate::placement::Limits;
@@ -29,12 +31,14 @@ use wire::event::Kind;
 use wire::media_node_server::MediaNodeServer;
 
 mod handover;
+mod mixing;
 mod open;
 
 use handover::{
     ask, ensure_together, handover_path, inherited, open_place, relaunch_when_asked, serve_status, take,
     wait_for_successor,
 };
+use mixing::{forward_mixing, start_mixing};
 use open::{open_pools, raise_descriptor_limit, start_workers};
 
 /// Events that may wait between the workers and the watchers.
@@ -56,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) ports_max: u32,
     /// One for each worker.
     pub(crate) gauges: Vec<Gauge>,
+    /// One for each mixing thread.
+    pub(crate) mixing: Vec<MixingGauge>,
     /// The workers' end of their queue of events, to see how full it is.
     pub(crate) events_in: mpsc::Sender<(usize, motet_relay::Event)>,
     calibration: Option<Calibration>,
@@ -84,7 +90,7 @@ impl Shared {
                 packets_per_second: measured.map_or(0, |measured| measured.packets_per_second as u32),
                 units: measured.map_or(0, |measured| measured.units(self.gauges.len() as u32)),
                 calibration: measured.map(Calibration::to_wire),
-                mixing_threads: 0,
+                mixing_threads: self.mixing.len() as u32,
             }),
             load: status.load,
             draining: status.draining,
@@ -103,7 +109,7 @@ impl Shared {
 /// How a node came to its end in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// This worker ended by a failed assertion.
+    /// This worker ended by a failed assertion; mixing threads are counted after the workers.
     WorkerDied(usize),
     /// Another process has taken the node over: see [`RunningNode::retire`].
     TakenOver,
@@ -189,6 +195,7 @@ impl RunningNode {
         for worker in &mut state.workers {
             worker.stop();
         }
+        state.mixing.stop();
     }
 }
 
@@ -237,7 +244,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     ensure_together(&options)?;
     let taken = if options.take_over { Some(ask(&options).await?) } else { None };
     let base = Base::lay(&options, taken).await?;
-    let Base { listener, address, events_out, died, metrics, place, shared, events } = base;
+    let Base { listener, address, events_out, mixing_out, died, metrics, place, shared, events } = base;
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "whoever reaches this address commands this node: there is no authentication; keep it in a network of your own");
     }
@@ -247,6 +254,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     let status = serve_status(metrics, options.take_over, address, &shared).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(forward_events(Arc::clone(&shared), events_out, events.clone()));
+    tasks.spawn(forward_mixing(Arc::clone(&shared), mixing_out, events.clone()));
     tasks.spawn(show_status(Arc::clone(&shared), events.clone()));
     let advertised = options.advertise.clone().unwrap_or_else(|| advertised(address, &options));
     for control in &options.control {
@@ -277,6 +285,7 @@ struct Base {
     listener: TcpListener,
     address: SocketAddr,
     events_out: mpsc::Receiver<(usize, motet_relay::Event)>,
+    mixing_out: mpsc::Receiver<MixingEvent>,
     died: mpsc::Receiver<usize>,
     /// Where metrics are to be served.
     metrics: Option<Listen>,
@@ -298,11 +307,15 @@ impl Base {
             None => pools.iter().map(|pool| 2 * pool.pairs() as u32).sum(),
         };
         let (events_in, events_out) = mpsc::channel(EVENTS_WAITING_MAX);
+        let (mixing_in, mixing_out) = mpsc::channel(EVENTS_WAITING_MAX);
         let (died_in, died) = mpsc::channel(1);
         let paused = inheritance.is_some();
         let clock = Clock::new(inheritance.as_ref().map(|from| Ntp(from.form.ntp_origin)));
+        let exchange = Exchange::new(binding.workers.len() + usize::from(options.mixing_threads));
         let (io_backend, io_reason, workers) =
-            start_workers(options, &binding, (paused, clock), &events_in, &died_in)?;
+            start_workers(options, &binding, (paused, clock, &exchange), &events_in, &died_in)?;
+        let mixing = start_mixing(options, &binding, (&exchange, clock), &mixing_in, &died_in)?;
+        let mixing_gauges = mixing.gauges();
         options.card_warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let count = workers.len();
 
@@ -310,7 +323,7 @@ impl Base {
         let gauges = workers.iter().map(Worker::gauge).collect();
         let limits = Limits { legs_max: options.worker_legs_max, busy_max: WORKER_BUSY_MAX };
         let ending = Arc::new(Ending::new());
-        let mut state = State::new(workers, pools, limits, events.clone(), Arc::clone(&ending));
+        let mut state = State::new((workers, mixing), pools, limits, events.clone(), Arc::clone(&ending));
         state.rebalance_above(options.rebalance_above.share());
         let path = handover_path(options, &node_id);
         let (metrics, place);
@@ -333,6 +346,7 @@ impl Base {
             node_id,
             boot_id,
             gauges,
+            mixing: mixing_gauges,
             events_in,
             numa_node: binding.numa_node,
             ending,
@@ -345,7 +359,7 @@ impl Base {
             clock,
             rates: Rates::default(),
         });
-        Ok(Base { listener, address, events_out, died, metrics, place, shared, events })
+        Ok(Base { listener, address, events_out, mixing_out, died, metrics, place, shared, events })
     }
 }
 

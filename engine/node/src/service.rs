@@ -86,6 +86,30 @@ impl MediaNode for Service {
         Ok(Response::new(to_the_end(going).await??))
     }
 
+    async fn play_prompt(
+        &self,
+        request: Request<wire::PlayPromptRequest>,
+    ) -> Result<Response<wire::PlayPromptResponse>, Status> {
+        let request = request.into_inner();
+        let (prompts, rate_hz) = self.shared.state.lock().await.check_prompt(&request)?;
+        let file = request.file.clone();
+        // Long ones take a while: the node's other work goes on.
+        let sound = tokio::task::spawn_blocking(move || prompts.load(&file, rate_hz)).await;
+        let sound = sound.map_err(|error| Status::internal(format!("loading failed: {error}")))??;
+        let shared = Arc::clone(&self.shared);
+        let play = async move { shared.state.lock().await.play_prompt(request, sound).await };
+        Ok(Response::new(to_the_end(play).await??))
+    }
+
+    async fn stop_prompt(
+        &self,
+        request: Request<wire::StopPromptRequest>,
+    ) -> Result<Response<wire::StopPromptResponse>, Status> {
+        let request = request.into_inner();
+        let stopped = self.shared.state.lock().await.stop_prompt(request).await?;
+        Ok(Response::new(stopped))
+    }
+
     type WatchStream = Pin<Box<dyn Stream<Item = Result<wire::Event, Status>> + Send>>;
 
     async fn watch(

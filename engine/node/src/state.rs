@@ -23,6 +23,7 @@ use std::time::Duration;
 
 mod inherit;
 mod kept;
+mod mixing;
 mod moving;
 mod patch;
 mod rebalance;
@@ -30,6 +31,7 @@ mod shared;
 mod view;
 
 use kept::KeptSpec;
+pub(crate) use mixing::{Mixing, publish};
 pub(crate) use moving::Moves;
 
 /// A conference that runs here.
@@ -71,6 +73,7 @@ pub(crate) struct State {
     rebalancer: Option<Rebalancer>,
     /// Whether new conferences are taken.
     ending: Arc<Ending>,
+    pub(crate) mixing: Mixing,
 }
 
 /// Ended conferences remembered at most.
@@ -78,15 +81,17 @@ const ENDED_MAX: usize = 16_384;
 
 impl State {
     pub(crate) fn new(
-        workers: Vec<Worker>,
+        (workers, mixing): (Vec<Worker>, Mixing),
         pools: Vec<PortPool>,
         limits: Limits,
         events: Events,
         ending: Arc<Ending>,
     ) -> State {
+        let stations = workers.len() + mixing.threads();
         State {
             names: workers.iter().map(|_| Names::default()).collect(),
-            ids: workers.iter().map(|_| WorkerIds::default()).collect(),
+            ids: std::iter::repeat_with(WorkerIds::default).take(stations).collect(),
+            mixing,
             loads: vec![WorkerLoad::default(); workers.len()],
             limits,
             workers,
@@ -174,7 +179,7 @@ impl State {
         }
         let plan = plan_end(&running.held);
         let revision = running.revision;
-        self.carry_out(Opened::new(), plan).await?;
+        self.carry_out(id, Opened::new(), plan).await?;
         let running = self.conferences.remove(id).expect("it was there, and only this call holds the state");
         if let Some(claims) = &mut self.claims {
             claims.remove(&running.spec);
@@ -215,7 +220,7 @@ impl State {
         let nothing = Holdings::default();
         let running = self.conferences.get(&id);
         let (old, held) = running.map_or((None, &nothing), |running| (Some(&running.spec), &running.held));
-        let mixers = Vec::new();
+        let mixers = self.mixing.loads();
         let mut taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, mixers);
         let planned = match plan(old, held, &spec, &mut taker) {
             Ok(planned) => planned,
@@ -226,7 +231,7 @@ impl State {
         };
         let opened = std::mem::take(&mut taker.opened);
         let next = planned.next.clone();
-        self.carry_out(opened, planned).await?;
+        self.carry_out(&id, opened, planned).await?;
 
         let before = self.conferences.remove(&id);
         self.account(before.as_ref().map_or(&Holdings::default(), |before| &before.held), &next);
@@ -248,7 +253,7 @@ impl State {
     }
 
     /// Tells the workers, and gives back what is no longer used.
-    async fn carry_out(&mut self, mut open: Opened, plan: Plan) -> Result<(), NodeError> {
+    async fn carry_out(&mut self, id: &str, mut open: Opened, plan: Plan) -> Result<(), NodeError> {
         let mut first: BTreeMap<usize, Apply> = BTreeMap::new();
         let mut last: BTreeMap<usize, Apply> = BTreeMap::new();
         for (worker, step) in plan.steps {
@@ -262,7 +267,14 @@ impl State {
         for (worker, ports) in &plan.released.ports {
             first.entry(*worker).or_default().close.extend(sockets(ports));
         }
+        let mix = plan.mix;
+        if let Some((station, form)) = mix.as_ref().and_then(|mix| Some((mix.station, mix.first.clone()?))) {
+            self.tell_mixer(station, id, Some(form)).await?;
+        }
         self.apply(first).await?;
+        if let Some(mix) = mix {
+            self.tell_mixer(mix.station, id, mix.last).await?;
+        }
         self.apply(last).await?;
         give_back(&mut self.ids, &mut self.pools, plan.released);
         Ok(())
@@ -301,6 +313,7 @@ impl State {
             load.leave(legs(before));
             load.place(legs(after), to_here(after).saturating_sub(to_here(before)));
         }
+        self.mixing.account(before, after, self.workers.len());
     }
 
     fn check_ended(&self, id: &str, epoch: u64, revision: u64) -> Result<(), NodeError> {

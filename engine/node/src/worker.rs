@@ -99,7 +99,7 @@ impl Worker {
         let index = options.index;
         let body = move || {
             let died = options.died.clone();
-            let guard = DeathNotice { died, index: options.index, expected: false };
+            let guard = DeathNotice::new(died, options.index);
             match Loop::new(options, open_io, waiting, show) {
                 Ok((this, waker)) => {
                     let _ = started.send(Ok((waker, thread_id())));
@@ -188,14 +188,19 @@ impl Drop for Worker {
 }
 
 /// Says so when the thread ends by a failed assertion.
-struct DeathNotice {
+pub(crate) struct DeathNotice {
     died: mpsc::Sender<usize>,
     index: usize,
     expected: bool,
 }
 
 impl DeathNotice {
-    fn expected(mut self) {
+    /// `index` is the thread's place in the exchange.
+    pub(crate) fn new(died: mpsc::Sender<usize>, index: usize) -> DeathNotice {
+        DeathNotice { died, index, expected: false }
+    }
+
+    pub(crate) fn expected(mut self) {
         self.expected = true;
     }
 }
@@ -208,7 +213,7 @@ impl Drop for DeathNotice {
     }
 }
 
-fn thread_id() -> u32 {
+pub(crate) fn thread_id() -> u32 {
     rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
 }
 
@@ -233,7 +238,7 @@ impl Clock {
         Clock { origin: Instant::now() - since_origin, ntp_origin }
     }
 
-    fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         monotonic()
     }
 }
@@ -278,7 +283,7 @@ impl Loop {
         shown: Shown,
     ) -> Result<(Loop, Waker), String> {
         if let Some(core) = options.core {
-            pin(core)?;
+            pin("--worker-cores", core)?;
         }
         let mut io = open_io()?;
         if options.paused {
@@ -453,12 +458,13 @@ impl Loop {
     }
 }
 
-fn pin(core: usize) -> Result<(), String> {
+/// Pins the calling thread to the core that an option names.
+pub(crate) fn pin(option: &str, core: usize) -> Result<(), String> {
     let mut set = rustix::thread::CpuSet::new();
     if core >= rustix::thread::CpuSet::MAX_CPU {
-        return Err(format!("--worker-cores: there is no core {core}"));
+        return Err(format!("{option}: there is no core {core}"));
     }
     set.set(core);
     rustix::thread::sched_setaffinity(None, &set)
-        .map_err(|error| format!("--worker-cores: cannot pin to core {core}: {error}; does it exist?"))
+        .map_err(|error| format!("{option}: cannot pin to core {core}: {error}; does it exist?"))
 }

@@ -46,11 +46,11 @@ pub struct LegAudio {
 const SPEAKERS_MAX: u32 = 32;
 /// Heard at once unless told.
 const SPEAKERS_USUAL: u32 = 3;
-const HOLD_MS_MAX: u32 = 10_000;
+const HOLD_MS: std::ops::RangeInclusive<u32> = 20..=10_000;
 const HOLD_MS_USUAL: u32 = 500;
 const RATES_HZ: [u32; 4] = [8_000, 16_000, 32_000, 48_000];
 /// Gains that can be asked for, in decibels.
-const GAINS_DB: std::ops::RangeInclusive<f64> = -60.0..=30.0;
+const GAINS_DB: std::ops::RangeInclusive<f64> = -60.0..=20.0;
 
 impl AudioMode {
     /// The settings of a mix; none: it is not mixed.
@@ -105,8 +105,8 @@ impl MixSettings {
             let why = format!("{}; at most {SPEAKERS_MAX}", settings.speakers_max);
             return Err(at.field("speakers_max").error(why));
         }
-        if settings.hold_ms > HOLD_MS_MAX {
-            return Err(at.field("hold_ms").error(format!("{}; at most {HOLD_MS_MAX}", settings.hold_ms)));
+        if !HOLD_MS.contains(&settings.hold_ms) {
+            return Err(at.field("hold_ms").error(format!("{} ms; must be 20 to 10000", settings.hold_ms)));
         }
         Ok(settings)
     }

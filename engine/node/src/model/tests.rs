@@ -75,7 +75,7 @@ fn every_refusal_names_its_field() {
                 s.legs[0].media[1].transport = "video".into();
             }),
         ),
-        ("spec.legs[1].audio.gain_db", Box::new(|s| s.legs[1].audio = Some(louder(30.5)))),
+        ("spec.legs[1].audio.gain_db", Box::new(|s| s.legs[1].audio = Some(louder(20.5)))),
         ("spec.legs[1].audio.gain_db", Box::new(|s| s.legs[1].audio = Some(louder(f64::NAN)))),
         ("spec.legs[0].media[0].audio_level_id", Box::new(|s| s.legs[0].media[0].audio_level_id = 15)),
         ("spec.legs[0].media[1].audio_level_id", Box::new(|s| s.legs[0].media[1].audio_level_id = 1)),

@@ -47,7 +47,7 @@ impl Mixed {
 
     fn add_source(&mut self, leg: &Id, medium: &Medium) {
         let name = medium.id.clone();
-        if medium.codecs.iter().any(|codec| !is_auxiliary(codec) && is_mixable(codec)) {
+        if medium.codecs.iter().any(|codec| !is_auxiliary(codec) && codec.sound().is_some()) {
             let part = Participation { medium: name, codecs: medium.codecs.clone() };
             self.sources.insert(leg.clone(), part);
         } else {
@@ -59,7 +59,7 @@ impl Mixed {
     /// The receiver gets the first codec of its list that the mixer has.
     fn add_output(&mut self, leg: &Id, medium: &Medium) {
         let name = medium.id.clone();
-        let Some(codec) = medium.codecs.iter().find(|codec| !is_auxiliary(codec) && is_mixable(codec)) else {
+        let Some(codec) = medium.codecs.iter().find(|codec| !is_auxiliary(codec) && is_encoded(codec)) else {
             let why = format!("the mixer encodes none of the codecs of {leg}: {}", names(&medium.codecs));
             self.unserved.insert(leg.clone(), (name, why));
             return;
@@ -70,7 +70,10 @@ impl Mixed {
     }
 }
 
-/// Whether the mixer can decode and encode it.
-fn is_mixable(codec: &Codec) -> bool {
-    matches!(codec.name.as_str(), "pcmu" | "pcma" | "g722" | "opus" | "l16")
+/// Whether the mixer encodes it: not if its frames do not fit ticks of 20 ms.
+fn is_encoded(codec: &Codec) -> bool {
+    codec.sound().is_some_and(|sound| {
+        let fits = sound.format().sample_rate_hz.is_multiple_of(50);
+        fits && !codec.name.starts_with("mpeg4")
+    })
 }

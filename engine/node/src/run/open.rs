@@ -45,11 +45,10 @@ pub(super) fn open_pools(options: &NodeOptions) -> Result<Vec<PortPool>> {
 pub(super) fn start_workers(
     options: &NodeOptions,
     binding: &Binding,
-    (paused, clock): (bool, Clock),
+    (paused, clock, exchange): (bool, Clock, &Arc<Exchange>),
     events: &mpsc::Sender<(usize, motet_relay::Event)>,
     died: &mpsc::Sender<usize>,
 ) -> Result<(&'static str, String, Vec<Worker>)> {
-    let exchange = Exchange::new(binding.workers.len());
     let mut workers = Vec::new();
     let mut chosen = ("", String::new());
     for (index, core) in binding.workers.iter().copied().enumerate() {
@@ -74,7 +73,7 @@ pub(super) fn start_workers(
             let _ = tell.send((io.name(), reason));
             Ok(io)
         };
-        let (events, died, exchange) = (events.clone(), died.clone(), Arc::clone(&exchange));
+        let (events, died, exchange) = (events.clone(), died.clone(), Arc::clone(exchange));
         let settings = WorkerOptions { index, core, events, died, exchange, clock, paused };
         workers
             .push(Worker::start(settings, open).map_err(|error| anyhow::anyhow!("worker {index}: {error}"))?);

@@ -126,7 +126,7 @@ pub struct MixStep {
 }
 
 impl MixForm {
-    pub(super) fn empty(settings: MixSettings) -> MixForm {
+    pub(crate) fn empty(settings: MixSettings) -> MixForm {
         let (sources, outputs) = (BTreeMap::new(), BTreeMap::new());
         MixForm { settings, ends: Vec::new(), sources, outputs, pair_gains: BTreeMap::new() }
     }

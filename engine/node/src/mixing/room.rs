@@ -1,0 +1,293 @@
+//! One conference on a mixing thread: its mixer, and who is who.
+//!
+//! What is to be mixed comes as a whole ([`MixForm`]); here it becomes the mixer's commands. A leg has one number,
+//! as a source and as an output.
+
+use super::{MixingEvent, MixingEventKind, PromptOrder, translate};
+use crate::exchange::Desk;
+use crate::model::{Id, MixSettings};
+use crate::plan::{MixForm, OutputForm, SourceForm, TrunkEnd};
+use motet_mixer::audio::{
+    AudioMixer, Effort, MixCommand, MixError, MixEvent, MixOutbox, OutputId, OutputSettings, PromptId,
+    SourceId,
+};
+use motet_rtp::Time;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Somebody who takes part.
+struct Member {
+    leg: Id,
+    /// Where what it hears leaves; none: it hears nothing.
+    end: Option<TrunkEnd>,
+    /// Sequence number and timestamp that would come next.
+    next: (u16, u32),
+    /// RTP ticks of 20 ms, for the timestamp.
+    ticks: u32,
+}
+
+/// A conference.
+pub(super) struct Room {
+    pub(super) id: Id,
+    pub(super) slot: usize,
+    pub(super) form: Arc<MixForm>,
+    pub(super) mixer: AudioMixer,
+    /// By number.
+    members: Vec<Option<Member>>,
+    numbers: HashMap<Id, u32>,
+    /// Prompts that play, by number.
+    prompts: HashMap<u32, Id>,
+    prompts_begun: u32,
+}
+
+impl Room {
+    /// An empty one with the form's settings. [`Room::put`] fills it.
+    pub(super) fn new(id: Id, slot: usize, form: &MixForm) -> Result<Room, MixError> {
+        let mixer = AudioMixer::new(translate::config(&form.settings))?;
+        let form = Arc::new(MixForm::empty(form.settings));
+        let (members, numbers, prompts) = (Vec::new(), HashMap::new(), HashMap::new());
+        Ok(Room { id, slot, form, mixer, members, numbers, prompts, prompts_begun: 0 })
+    }
+
+    /// Makes the mix what the form says. Goes on after what fails, and gives the first failure.
+    pub(super) fn put(&mut self, form: Arc<MixForm>, effort: Effort) -> Result<Vec<MixingEvent>, MixError> {
+        let mut events = Vec::new();
+        if translate::config(&form.settings) != *self.mixer.config() {
+            // Everybody's numbers go on where they were.
+            self.mixer = AudioMixer::new(translate::config(&form.settings))?;
+            self.form = Arc::new(MixForm::empty(self.form.settings));
+            let stopped = self.prompts.drain().map(|(_, prompt)| prompt);
+            let kind = |prompt| MixingEventKind::PromptFinished { prompt, complete: false };
+            events.extend(
+                stopped.map(|prompt| MixingEvent { conference: self.id.clone(), kind: kind(prompt) }),
+            );
+        }
+        let mut first_failure = self.mixer.handle_command(MixCommand::SetEffort(effort)).err();
+        let old = std::mem::replace(&mut self.form, Arc::clone(&form));
+        for command in self.changes(&old, &form) {
+            if let Err(failure) = self.mixer.handle_command(command) {
+                first_failure.get_or_insert(failure);
+            }
+        }
+        self.forget_members();
+        first_failure.map_or(Ok(events), Err)
+    }
+
+    /// From one form to another, as commands in their order.
+    fn changes(&mut self, old: &MixForm, new: &MixForm) -> Vec<MixCommand> {
+        let mut commands = Vec::new();
+        let strips = |settings: &MixSettings| settings.strip_dtmf;
+        let same_handling = strips(&old.settings) == strips(&new.settings);
+        let mut fresh = BTreeSet::new();
+        for (leg, output) in &old.outputs {
+            if !new.outputs.get(leg).is_some_and(|new| same_output(output, new)) {
+                commands.push(MixCommand::RemoveOutput(OutputId(self.numbers[leg])));
+                self.member(leg).end = None;
+            }
+        }
+        for (leg, source) in &old.sources {
+            if !new.sources.get(leg).is_some_and(|new| same_source(source, new)) {
+                commands.push(MixCommand::RemoveSource(SourceId(self.numbers[leg])));
+            }
+        }
+        for (leg, source) in &new.sources {
+            let before = old.sources.get(leg).filter(|old| same_source(old, source));
+            let number = self.number(leg);
+            if before.is_none() {
+                let config = translate::source(SourceId(number), source, &new.settings);
+                commands.push(MixCommand::AddSource(config));
+                fresh.insert(leg.as_str());
+            } else if before != Some(source) || !same_handling {
+                let settings = translate::source_settings(source, &new.settings);
+                commands.push(MixCommand::SetSource { id: SourceId(number), settings });
+            }
+        }
+        for (leg, output) in &new.outputs {
+            let before = old.outputs.get(leg).filter(|old| same_output(old, output));
+            let number = self.number(leg);
+            let settings = OutputSettings { deaf: output.deaf, ..OutputSettings::default() };
+            if before.is_none() {
+                commands.extend(self.add_output(number, leg, new, output, settings));
+                fresh.insert(leg.as_str());
+            } else if before != Some(output) {
+                commands.push(MixCommand::SetOutput { id: OutputId(number), settings });
+            }
+        }
+        self.change_pairs(old, new, &fresh, &mut commands);
+        commands
+    }
+
+    fn add_output(
+        &mut self,
+        number: u32,
+        leg: &Id,
+        form: &MixForm,
+        output: &OutputForm,
+        settings: OutputSettings,
+    ) -> Option<MixCommand> {
+        let end = form.ends.iter().find(|end| end.port == output.port).copied();
+        let member = self.member(leg);
+        (member.end, member.ticks) = (end, output.codecs[0].clock_hz / 50);
+        let next = member.next;
+        translate::output(OutputId(number), output, next, settings).map(MixCommand::AddOutput)
+    }
+
+    /// Pairs whose gain is another one, or whose ends are new to the mixer.
+    fn change_pairs(
+        &self,
+        old: &MixForm,
+        new: &MixForm,
+        fresh: &BTreeSet<&str>,
+        commands: &mut Vec<MixCommand>,
+    ) {
+        let mut set = |(from, to): &(Id, Id), gain| {
+            let (source, output) = (SourceId(self.numbers[from]), OutputId(self.numbers[to]));
+            commands.push(MixCommand::SetPair { source, output, gain });
+        };
+        for pair in old.pair_gains.keys().filter(|pair| !new.pair_gains.contains_key(*pair)) {
+            let stays = |leg: &Id| !fresh.contains(leg.as_str());
+            let known = new.sources.contains_key(&pair.0) && new.outputs.contains_key(&pair.1);
+            if known && stays(&pair.0) && stays(&pair.1) {
+                set(pair, None);
+            }
+        }
+        for (pair, gain) in &new.pair_gains {
+            let touched = fresh.contains(pair.0.as_str()) || fresh.contains(pair.1.as_str());
+            if touched || old.pair_gains.get(pair) != Some(gain) {
+                set(pair, Some(translate::pair_gain(*gain)));
+            }
+        }
+    }
+
+    /// The leg's number, which is its own until it is neither source nor output.
+    fn number(&mut self, leg: &Id) -> u32 {
+        if let Some(number) = self.numbers.get(leg) {
+            return *number;
+        }
+        let leg = leg.clone();
+        let free = self.members.iter().position(Option::is_none);
+        let number = free.unwrap_or_else(|| {
+            self.members.push(None);
+            self.members.len() - 1
+        });
+        let next = (rand::random(), rand::random());
+        self.members[number] = Some(Member { leg: leg.clone(), end: None, next, ticks: 0 });
+        self.numbers.insert(leg, number as u32);
+        number as u32
+    }
+
+    fn member(&mut self, leg: &Id) -> &mut Member {
+        let number = self.number(leg);
+        self.members[number as usize].as_mut().expect("who has a number is a member")
+    }
+
+    fn forget_members(&mut self) {
+        let form = Arc::clone(&self.form);
+        let stays = |leg: &Id| form.sources.contains_key(leg) || form.outputs.contains_key(leg);
+        let members = &mut self.members;
+        self.numbers.retain(|leg, number| {
+            let stays = stays(leg);
+            if !stays {
+                members[*number as usize] = None;
+            }
+            stays
+        });
+    }
+
+    /// Plays a prompt, or leaves it alone if it plays already.
+    pub(super) fn play(&mut self, order: PromptOrder) -> Result<(), MixError> {
+        if self.prompts.values().any(|prompt| *prompt == order.prompt) {
+            return Ok(());
+        }
+        self.prompts_begun += 1;
+        let outputs = order.to.iter().filter_map(|leg| self.numbers.get(leg).copied().map(OutputId));
+        let outputs = outputs.collect();
+        let number = self.prompts_begun;
+        let prompt = order.prompt.clone();
+        self.mixer.handle_command(MixCommand::PlayPrompt(translate::prompt(
+            PromptId(number),
+            order,
+            outputs,
+        )))?;
+        self.prompts.insert(number, prompt);
+        Ok(())
+    }
+
+    /// False: it does not play.
+    pub(super) fn stop(&mut self, prompt: &str) -> bool {
+        let found = self.prompts.iter().find(|(_, known)| **known == *prompt).map(|(number, _)| *number);
+        found
+            .is_some_and(|number| self.mixer.handle_command(MixCommand::StopPrompt(PromptId(number))).is_ok())
+    }
+
+    /// Makes a tick, and hands over what it made.
+    pub(super) fn tick(
+        &mut self,
+        now: Time,
+        out: &mut MixOutbox,
+        desk: &mut Desk,
+        mut tell: impl FnMut(MixingEvent),
+    ) {
+        self.mixer.tick(now, out);
+        for packet in out.packets() {
+            let Some(member) = &mut self.members[packet.output.0 as usize] else { continue };
+            let Some(end) = member.end else { continue };
+            let [_, _, s0, s1, t0, t1, t2, t3, ..] = *packet.header;
+            let (sequence, timestamp) = (u16::from_be_bytes([s0, s1]), u32::from_be_bytes([t0, t1, t2, t3]));
+            member.next = (sequence.wrapping_add(1), timestamp.wrapping_add(member.ticks));
+            desk.pack(
+                end,
+                packet.header,
+                packet.payload,
+                (packet.header.len() + packet.payload.len()) as u32,
+            );
+        }
+        for event in out.events() {
+            if let Some(kind) = self.kind_of(event) {
+                tell(MixingEvent { conference: self.id.clone(), kind });
+            }
+        }
+    }
+
+    /// Voices that are in a mix in this moment.
+    pub(super) fn speakers(&self, now: Time) -> usize {
+        let numbers = self.form.sources.keys().filter_map(|leg| self.numbers.get(leg));
+        let mixed = |number: &&u32| {
+            self.mixer.source_status(now, SourceId(**number)).is_some_and(|status| status.mixed)
+        };
+        numbers.filter(mixed).count()
+    }
+
+    /// An event by the names that the node knows. None: whom it is about has just left.
+    fn kind_of(&mut self, event: &MixEvent) -> Option<MixingEventKind> {
+        let leg = |source: SourceId| Some(self.members.get(source.0 as usize)?.as_ref()?.leg.clone());
+        Some(match *event {
+            MixEvent::SpeakerStarted { source } => {
+                MixingEventKind::Speaker { leg: leg(source)?, speaking: true }
+            }
+            MixEvent::SpeakerStopped { source } => {
+                MixingEventKind::Speaker { leg: leg(source)?, speaking: false }
+            }
+            MixEvent::ActiveSpeaker { source, .. } => MixingEventKind::Active { leg: source.and_then(leg) },
+            MixEvent::Dtmf { source, event, duration_ms } => {
+                MixingEventKind::Key { leg: leg(source)?, key: translate::key(event)?, duration_ms }
+            }
+            MixEvent::PromptFinished { prompt, stopped } => MixingEventKind::PromptFinished {
+                prompt: self.prompts.remove(&prompt.0)?,
+                complete: !stopped,
+            },
+            _ => return None,
+        })
+    }
+}
+
+/// The mixer's output can stay.
+fn same_output(old: &OutputForm, new: &OutputForm) -> bool {
+    OutputForm { deaf: new.deaf, ..old.clone() } == *new
+}
+
+/// The mixer's source can stay.
+fn same_source(old: &SourceForm, new: &SourceForm) -> bool {
+    let SourceForm { muted, gain_db, automatic_gain, .. } = *new;
+    SourceForm { muted, gain_db, automatic_gain, ..old.clone() } == *new
+}

@@ -1,0 +1,163 @@
+//! When conferences are mixed: each every 20 ms, on a timeline that never drifts, a quarter of them each 5 ms, so
+//! that the work is even. Pure.
+
+use motet_rtp::Time;
+use std::time::Duration;
+
+/// Every conference is mixed once in so long.
+pub(crate) const ROUND: Duration = Duration::from_millis(20);
+/// Parts of a round. Between two of them packets are taken, too.
+pub(crate) const SLOTS: usize = 4;
+const STEP: Duration = Duration::from_millis(ROUND.as_millis() as u64 / SLOTS as u64);
+/// Work that is this far behind is not made up for: participants would hear a pile of old sound.
+const BEHIND_MAX: Duration = Duration::from_millis(100);
+/// What a slot takes is known from about the last so many rounds.
+const MEMORY: f64 = 50.0;
+
+/// The timeline of a mixing thread.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    /// When the next slot is due.
+    next: Time,
+    slot: usize,
+    slots: [Slot; SLOTS],
+}
+
+/// What a slot holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Slot {
+    rooms: usize,
+    /// Seconds of work in a round, lately.
+    work: f64,
+}
+
+/// A slot to be worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// Which.
+    pub(crate) slot: usize,
+    /// When it is due.
+    pub(crate) at: Time,
+    /// Whole rounds that were left out before.
+    pub(crate) missed: u64,
+}
+
+impl Schedule {
+    pub(crate) fn new(now: Time) -> Schedule {
+        Schedule { next: now + STEP, slot: 0, slots: [Slot::default(); SLOTS] }
+    }
+
+    /// When there is something to do; none: nothing is mixed.
+    pub(crate) fn next(&self) -> Option<Time> {
+        self.slots.iter().any(|slot| slot.rooms > 0).then_some(self.next)
+    }
+
+    /// Gives a new conference its place: where there is least to do.
+    pub(crate) fn place(&mut self, now: Time) -> usize {
+        if self.next().is_none() {
+            self.next = self.next.max(now);
+        }
+        let least = |a: &&Slot, b: &&Slot| a.work.total_cmp(&b.work).then(a.rooms.cmp(&b.rooms));
+        let chosen = self.slots.iter().min_by(least).copied().expect("there are slots");
+        let slot = self.slots.iter().position(|slot| *slot == chosen).expect("it was found a moment ago");
+        self.slots[slot].rooms += 1;
+        // Until it is measured: several that come at once must not all go to one place.
+        self.slots[slot].work += 1e-4;
+        slot
+    }
+
+    /// Takes a conference away.
+    pub(crate) fn leave(&mut self, slot: usize) {
+        let slot = &mut self.slots[slot];
+        slot.rooms -= 1;
+        if slot.rooms == 0 {
+            slot.work = 0.0;
+        }
+    }
+
+    /// The next slot that is due, if one is.
+    pub(crate) fn due(&mut self, now: Time) -> Option<Due> {
+        if self.next()? > now {
+            return None;
+        }
+        let behind = now.since(self.next);
+        let missed = if behind > BEHIND_MAX { (behind.as_nanos() / ROUND.as_nanos()) as u64 } else { 0 };
+        let at = self.next + Duration::from_nanos(ROUND.as_nanos() as u64 * missed);
+        let due = Due { slot: self.slot, at, missed };
+        self.next = at + STEP;
+        self.slot = (self.slot + 1) % SLOTS;
+        Some(due)
+    }
+
+    /// Takes note of how long a slot took.
+    pub(crate) fn worked(&mut self, slot: usize, work: Duration) {
+        let slot = &mut self.slots[slot];
+        slot.work += (work.as_secs_f64() - slot.work) / MEMORY;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(micros: u64) -> Time {
+        Time::from_nanos(1_000_000_000 + micros * 1_000)
+    }
+
+    #[test]
+    fn every_conference_has_its_tick_each_twenty_milliseconds_and_nothing_drifts() {
+        let mut schedule = Schedule::new(at(0));
+        assert_eq!(schedule.next(), None, "nothing to do");
+        let slots: Vec<usize> = (0..8).map(|_| schedule.place(at(0))).collect();
+        assert_eq!(slots, [0, 1, 2, 3, 0, 1, 2, 3]);
+        let mut ticks = Vec::new();
+        // A thread that wakes up a little late, and by a different time each time, for an hour.
+        for turn in 0..720_000 {
+            let now = at(5_000 * (turn + 1) + turn * 7 % 1_900);
+            while let Some(due) = schedule.due(now) {
+                assert_eq!((due.at, due.missed), (at(5_000 * (turn + 1)), 0));
+                ticks.push(due.slot);
+            }
+        }
+        assert_eq!(ticks.len(), 720_000);
+        assert!(ticks.chunks(4).all(|round| *round == [0, 1, 2, 3]));
+    }
+
+    #[test]
+    fn a_little_behind_is_made_up_for_and_far_behind_is_left_out() {
+        let mut schedule = Schedule::new(at(0));
+        schedule.place(at(0));
+        let slots = |schedule: &mut Schedule, now| -> Vec<(usize, u64)> {
+            std::iter::from_fn(|| schedule.due(now)).map(|due| (due.slot, due.missed)).collect()
+        };
+        assert_eq!(slots(&mut schedule, at(21_000)), [(0, 0), (1, 0), (2, 0), (3, 0)]);
+        // 10 s away: whole rounds are missed, and the timeline stays what it was.
+        let after = slots(&mut schedule, at(10_025_000));
+        assert_eq!(after, [(0, 500)]);
+        assert_eq!(schedule.next(), Some(at(10_030_000)));
+    }
+
+    #[test]
+    fn an_idle_thread_has_missed_nothing() {
+        let mut schedule = Schedule::new(at(0));
+        let slot = schedule.place(at(0));
+        schedule.leave(slot);
+        assert_eq!(schedule.due(at(50_000)), None);
+        schedule.place(at(60_000_000));
+        assert_eq!(schedule.due(at(60_000_000)).map(|due| due.missed), Some(0));
+    }
+
+    #[test]
+    fn a_new_conference_goes_where_least_is_done() {
+        let mut schedule = Schedule::new(at(0));
+        for _ in 0..4 {
+            schedule.place(at(0));
+        }
+        for _ in 0..100 {
+            for (slot, micros) in [900, 200, 300, 250].into_iter().enumerate() {
+                schedule.worked(slot, Duration::from_micros(micros));
+            }
+        }
+        assert_eq!([schedule.place(at(0)), schedule.place(at(0)), schedule.place(at(0))], [1, 3, 2]);
+    }
+}

@@ -1,0 +1,58 @@
+//! Starts a node's mixing threads, and tells what happens on them.
+
+use super::Shared;
+use crate::events::Events;
+use crate::exchange::Exchange;
+use crate::mixing::prompts::PromptFolder;
+use crate::mixing::{MixingEvent, MixingOptions, MixingThread};
+use crate::numa::Binding;
+use crate::options::NodeOptions;
+use crate::state::{Mixing, publish};
+use crate::worker::Clock;
+use anyhow::{Result, bail};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Starts the threads; their places in the exchange come after the workers'.
+pub(super) fn start_mixing(
+    options: &NodeOptions,
+    binding: &Binding,
+    (exchange, clock): (&Arc<Exchange>, Clock),
+    events: &mpsc::Sender<MixingEvent>,
+    died: &mpsc::Sender<usize>,
+) -> Result<Mixing> {
+    let (count, cores) = (usize::from(options.mixing_threads), &options.mixing_cores);
+    if !cores.is_empty() && cores.len() < count {
+        bail!("--mixing-cores: {} cores for {count} mixing threads", cores.len());
+    }
+    if let Some(folder) = options.prompts.as_ref().filter(|folder| !folder.is_dir()) {
+        bail!("--prompts {}: is no folder", folder.display());
+    }
+    let mut threads = Vec::new();
+    for index in 0..count {
+        let settings = MixingOptions {
+            station: binding.workers.len() + index,
+            index,
+            core: cores.get(index).copied(),
+            exchange: Arc::clone(exchange),
+            clock,
+            events: events.clone(),
+            died: died.clone(),
+        };
+        let binding = binding.clone();
+        let thread = MixingThread::start(settings, move || binding.bind_memory());
+        threads.push(thread.map_err(|error| anyhow::anyhow!("mixing thread {index}: {error}"))?);
+    }
+    Ok(Mixing::new(threads, PromptFolder::new(options.prompts.clone())))
+}
+
+/// Hands on what happens in mixes.
+pub(super) async fn forward_mixing(
+    shared: Arc<Shared>,
+    mut waiting: mpsc::Receiver<MixingEvent>,
+    events: Events,
+) {
+    while let Some(event) = waiting.recv().await {
+        publish(&shared.state.lock().await.conferences, &events, event);
+    }
+}

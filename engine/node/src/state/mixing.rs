@@ -1,0 +1,174 @@
+//! What the state asks of mixing threads.
+
+use super::State;
+use crate::error::NodeError;
+use crate::events::Events;
+use crate::mixing::prompts::PromptFolder;
+use crate::mixing::{MixingEvent, MixingEventKind, MixingGauge, MixingThread, PromptOrder};
+use crate::model::check::{Path, identifier};
+use crate::model::{Id, gain};
+use crate::plan::{Holdings, MixForm};
+use motet_mixer::audio::prompt::PromptSound;
+use motet_proto::node as wire;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use wire::event::Kind;
+
+/// The mixing threads, and what they have to do.
+#[derive(Default)]
+pub(crate) struct Mixing {
+    threads: Vec<MixingThread>,
+    /// Who takes part in mixes of each thread, and how many mixes it has.
+    loads: Vec<(usize, usize)>,
+    prompts: PromptFolder,
+}
+
+impl Mixing {
+    pub(crate) fn new(threads: Vec<MixingThread>, prompts: PromptFolder) -> Mixing {
+        Mixing { loads: vec![(0, 0); threads.len()], threads, prompts }
+    }
+
+    /// For whoever watches the threads without holding them.
+    pub(crate) fn gauges(&self) -> Vec<MixingGauge> {
+        self.threads.iter().map(MixingThread::gauge).collect()
+    }
+
+    /// Number of threads.
+    pub(super) fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// What planning looks at.
+    pub(super) fn loads(&self) -> Vec<(usize, usize)> {
+        self.loads.clone()
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.threads.iter_mut().for_each(MixingThread::stop);
+    }
+
+    /// Keeps the loads in step with a conference that changed; `first` is the first mixing thread's station.
+    pub(super) fn account(&mut self, before: &Holdings, after: &Holdings, first: usize) {
+        for (held, joins) in [(before, false), (after, true)] {
+            let Some(mix) = &held.mix else { continue };
+            let (members, mixes) = &mut self.loads[mix.station - first];
+            let count = mix.sources.len() + mix.outputs.len();
+            (*members, *mixes) =
+                if joins { (*members + count, *mixes + 1) } else { (*members - count, *mixes - 1) };
+        }
+    }
+}
+
+impl State {
+    /// Tells the mixing thread at a station what a mix is to be; none: it ends.
+    pub(super) async fn tell_mixer(
+        &self,
+        station: usize,
+        id: &str,
+        form: Option<Arc<MixForm>>,
+    ) -> Result<(), NodeError> {
+        let thread = self.mixer(station);
+        match thread.put(id, form).await {
+            None => Err(NodeError::MixerGone(station - self.workers.len())),
+            Some(Err(error)) => {
+                tracing::error!(conference = id, %error, "the mixer refused what the node had checked");
+                Err(NodeError::Mixer(error))
+            }
+            Some(Ok(())) => Ok(()),
+        }
+    }
+
+    fn mixer(&self, station: usize) -> &MixingThread {
+        &self.mixing.threads[station - self.workers.len()]
+    }
+
+    /// Where a conference is mixed, and at how many samples a second.
+    fn mixed(&self, id: &str, epoch: u64) -> Result<(usize, u32), NodeError> {
+        self.check_ours()?;
+        let conference = self.conferences.get(id).ok_or_else(|| NodeError::NotFound(id.to_owned()))?;
+        if epoch < conference.epoch {
+            return Err(super::stale_epoch(id, epoch, conference.epoch, "runs"));
+        }
+        match (&conference.held.mix, conference.spec.audio.mix()) {
+            (Some(mix), Some(settings)) => Ok((mix.station, settings.rate_hz)),
+            _ => Err(NodeError::invalid("conference", format!("'{id}' is not mixed (its audio mode)"))),
+        }
+    }
+
+    /// Checks an order to play a file, before that is loaded: gives where files are, and the mix's samples a second.
+    pub(crate) fn check_prompt(
+        &self,
+        request: &wire::PlayPromptRequest,
+    ) -> Result<(PromptFolder, u32), NodeError> {
+        let (_, rate_hz) = self.mixed(&request.conference, request.epoch)?;
+        identifier(&Path::root("prompt"), &request.prompt)?;
+        gain(&Path::root("gain_db"), request.gain_db)?;
+        let hears = &self.conferences[&request.conference].held.mix.as_ref().expect("it is mixed").outputs;
+        for (index, leg) in request.to.iter().enumerate() {
+            if !hears.contains_key(leg.as_str()) {
+                let why = format!("no leg '{leg}' hears the mix");
+                return Err(NodeError::invalid(format!("to[{index}]"), why));
+            }
+        }
+        Ok((self.mixing.prompts.clone(), rate_hz))
+    }
+
+    /// Plays a file that was loaded into a mix.
+    pub(crate) async fn play_prompt(
+        &self,
+        request: wire::PlayPromptRequest,
+        sound: PromptSound,
+    ) -> Result<wire::PlayPromptResponse, NodeError> {
+        // All may have changed while it was loaded.
+        let (_, rate_hz) = self.check_prompt(&request)?;
+        let wire::PlayPromptRequest { conference: id, epoch, prompt, to, gain_db, repeat, .. } = request;
+        let (station, _) = self.mixed(&id, epoch)?;
+        let sound = if sound.rate_hz() == rate_hz { sound } else { sound.at_rate(rate_hz) };
+        let gain_db = gain(&Path::root("gain_db"), gain_db)?;
+        let (duration_ms, to) = (sound.duration_ms(), to.iter().map(Id::from).collect());
+        let order = PromptOrder { prompt: Id::from(&prompt), sound, to, gain_db, repeat };
+        match self.mixer(station).play(&id, order).await {
+            None => Err(NodeError::MixerGone(station - self.workers.len())),
+            Some(Err(error)) => Err(NodeError::invalid("prompt", error)),
+            Some(Ok(())) => Ok(wire::PlayPromptResponse { duration_ms }),
+        }
+    }
+
+    /// Ends a prompt.
+    pub(crate) async fn stop_prompt(
+        &self,
+        request: wire::StopPromptRequest,
+    ) -> Result<wire::StopPromptResponse, NodeError> {
+        let (station, _) = self.mixed(&request.conference, request.epoch)?;
+        let stopped = self.mixer(station).stop_prompt(&request.conference, &request.prompt).await;
+        let existed = stopped.ok_or(NodeError::MixerGone(station - self.workers.len()))?;
+        Ok(wire::StopPromptResponse { existed })
+    }
+}
+
+/// Tells the watchers what happened in a mix.
+pub(crate) fn publish(
+    conferences: &BTreeMap<String, super::Conference>,
+    events: &Events,
+    event: MixingEvent,
+) {
+    let Some(conference) = conferences.get(event.conference.as_str()) else { return };
+    let kind = match event.kind {
+        MixingEventKind::Speaker { leg, speaking } => {
+            Kind::SpeakerChanged(wire::SpeakerChanged { leg: leg.to_string(), speaking })
+        }
+        MixingEventKind::Active { leg } => {
+            let leg = leg.map(|leg| leg.to_string()).unwrap_or_default();
+            Kind::ActiveSpeakerChanged(wire::ActiveSpeakerChanged { leg })
+        }
+        MixingEventKind::Key { leg, key, duration_ms } => Kind::KeyPressed(wire::KeyPressed {
+            leg: leg.to_string(),
+            key: key.to_string(),
+            duration_ms: u64::from(duration_ms),
+        }),
+        MixingEventKind::PromptFinished { prompt, complete } => {
+            Kind::PromptFinished(wire::PromptFinished { prompt: prompt.to_string(), complete })
+        }
+    };
+    events.send(&event.conference, conference.epoch, kind);
+}
