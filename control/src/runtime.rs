@@ -234,6 +234,10 @@ impl Runtime {
                 let result = nodes.drain(&address, drain).await;
                 Some(Event::NodeDrained { request, node, drain, result })
             }),
+            Effect::NodePrompt { request, address, order } => self.ask_node(move |nodes| async move {
+                let result = nodes.prompt(&address, *order).await;
+                Some(Event::NodePrompted { request, result })
+            }),
             Effect::NodeWatch { address, node, boot_id } => {
                 let task = watch(Arc::clone(&self.nodes), self.messages.clone(), address, node.clone(), boot_id);
                 let watch = tokio::spawn(task).abort_handle();

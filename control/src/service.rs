@@ -1,6 +1,6 @@
 //! The `Conference` and `NodeRegistry` services: calls in, answers of the core out.
 
-use crate::conference::{NodeAnnouncement, Request, Response};
+use crate::conference::{NodeAnnouncement, PromptAnswer, Request, Response};
 use crate::refusal::Refusal;
 use crate::runtime::Control;
 use motet_proto::conference as wire;
@@ -68,6 +68,51 @@ impl Conference for ConferenceService {
     ) -> Result<Answer<wire::RemoveParticipantResponse>, Status> {
         match self.0.request(Request::Remove(call.into_inner())).await? {
             Response::Removed(removed) => Ok(Answer::new(removed)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn set_audio(
+        &self,
+        call: Call<wire::SetAudioRequest>,
+    ) -> Result<Answer<wire::ConferenceInfo>, Status> {
+        self.info(Request::SetAudio(call.into_inner())).await
+    }
+
+    async fn set_participant_audio(
+        &self,
+        call: Call<wire::SetParticipantAudioRequest>,
+    ) -> Result<Answer<wire::ParticipantInfo>, Status> {
+        match self.0.request(Request::SetParticipantAudio(call.into_inner())).await? {
+            Response::Participant(info) => Ok(Answer::new(*info)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn set_pair_gain(
+        &self,
+        call: Call<wire::SetPairGainRequest>,
+    ) -> Result<Answer<wire::ConferenceInfo>, Status> {
+        self.info(Request::SetPairGain(call.into_inner())).await
+    }
+
+    async fn play_prompt(
+        &self,
+        call: Call<wire::PlayPromptRequest>,
+    ) -> Result<Answer<wire::PlayPromptResponse>, Status> {
+        let id = uuid::Uuid::new_v4().to_string();
+        match self.0.request(Request::Play { id, play: call.into_inner() }).await? {
+            Response::Prompt(PromptAnswer::Playing(playing)) => Ok(Answer::new(playing)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn stop_prompt(
+        &self,
+        call: Call<wire::StopPromptRequest>,
+    ) -> Result<Answer<wire::StopPromptResponse>, Status> {
+        match self.0.request(Request::StopPrompt(call.into_inner())).await? {
+            Response::Prompt(PromptAnswer::Stopped(stopped)) => Ok(Answer::new(stopped)),
             _ => Err(unexpected()),
         }
     }

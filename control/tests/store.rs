@@ -1,6 +1,6 @@
 //! One suite for every store: the embedded one, and a real redis-server of its own.
 
-use motet_control::conference::{Phase, Record};
+use motet_control::conference::{Audio, Phase, Record};
 use motet_control::store::{EmbeddedStore, RedisStore, Store, StoreError};
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
@@ -26,6 +26,8 @@ fn record(id: &str, number: &str, version: u64) -> Record {
         version,
         participants: BTreeMap::new(),
         expected: 5,
+        audio: Audio::default(),
+        pair_gains: Vec::new(),
     }
 }
 

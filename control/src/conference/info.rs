@@ -1,5 +1,6 @@
 //! What control knows, as applications see it.
 
+use super::audio::PairGain;
 use super::model::{Conference, Phase, State};
 use crate::placement;
 use motet_proto::conference as wire;
@@ -28,6 +29,8 @@ impl Conference {
             revision: record.revision,
             created_unix_ms: record.created_unix_ms,
             ended_unix_ms: record.ended_unix_ms,
+            audio: record.audio.to_wire(),
+            pair_gains: record.pair_gains.iter().map(PairGain::to_wire).collect(),
             participants: record.participants.keys().filter_map(|id| self.participant_info(id)).collect(),
         }
     }
@@ -64,6 +67,7 @@ impl Conference {
             media: media.collect(),
             receives: receives.collect(),
             alive: self.alive.contains(id),
+            audio: participant.audio.to_wire(),
         })
     }
 }

@@ -1,11 +1,12 @@
 //! What nodes run, against what control knows: adoption and repair, never deletion by absence.
 
+use super::audio::{Audio, PairGain, ParticipantAudio};
 use super::media::media_of_leg;
 use super::model::{Conference, Participant, Phase, Record, RunningCopy, Token};
 use super::step::{About, RETRY_MS, Step};
 use crate::nodes::NodeFailure;
 use motet_proto::conference::ConferenceEventKind as Kind;
-use motet_proto::node::ListConferencesResponse;
+use motet_proto::node::{Leg, ListConferencesResponse};
 use motet_proto::registry::NodeState;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -119,9 +120,11 @@ impl Step<'_> {
     /// What can be said of a conference that was not put there by control, or by a much older one.
     fn unnamed(&self, copy: &RunningCopy) -> Record {
         let legs = copy.spec.iter().flat_map(|spec| &spec.legs);
-        let participants: BTreeMap<String, Participant> = legs
-            .map(|leg| (leg.id.clone(), Participant { name: String::new(), media: media_of_leg(leg) }))
-            .collect();
+        let participants: BTreeMap<String, Participant> =
+            legs.map(|leg| (leg.id.clone(), participant_of_leg(leg))).collect();
+        let spec = copy.spec.as_ref();
+        let audio = spec.and_then(|spec| Audio::check(spec.audio.as_ref()).ok()).unwrap_or_default();
+        let pair_gains = spec.iter().flat_map(|spec| &spec.pair_gains).map(PairGain::from_wire).collect();
         Record {
             id: copy.id.clone(),
             number: String::new(),
@@ -140,6 +143,8 @@ impl Step<'_> {
             version: 0,
             participants,
             expected: 0,
+            audio,
+            pair_gains,
         }
     }
 
@@ -163,4 +168,10 @@ impl Step<'_> {
             self.pending_restore(&id, &format!("node {node} was started again and no longer runs it"));
         }
     }
+}
+
+/// What can be said of a participant by its leg.
+fn participant_of_leg(leg: &Leg) -> Participant {
+    let audio = ParticipantAudio::check(leg.audio.as_ref()).unwrap_or_default();
+    Participant { name: String::new(), media: media_of_leg(leg), audio }
 }

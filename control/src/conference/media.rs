@@ -1,5 +1,6 @@
 //! A participant's media: checked once, kept in records, and turned into what a node understands.
 
+use super::audio::ParticipantAudio;
 use crate::refusal::Refusal;
 use motet_proto::media::{Codec as WireCodec, Direction, LatchPolicy, MediaKind};
 use motet_proto::{conference as wire, node};
@@ -49,6 +50,9 @@ pub struct Medium {
     pub receive_from: String,
     /// 0, 4 or 6.
     pub ip_version: u32,
+    /// Number of the header extension that tells how loud it is (RFC 6464); 0: none.
+    #[serde(default)]
+    pub audio_level_id: u32,
 }
 
 impl Medium {
@@ -67,6 +71,7 @@ impl Medium {
             bundle: self.bundle.clone(),
             receive_from: self.receive_from.clone(),
             ip_version: self.ip_version,
+            audio_level_id: self.audio_level_id,
         }
     }
 
@@ -108,7 +113,7 @@ impl Codec {
 }
 
 /// The leg that carries a participant with these media.
-pub(super) fn leg(participant: &str, media: &[Medium]) -> node::Leg {
+pub(super) fn leg(participant: &str, media: &[Medium], audio: ParticipantAudio) -> node::Leg {
     let mut transports: Vec<node::Transport> = Vec::new();
     for medium in media {
         let id = medium.transport();
@@ -132,7 +137,7 @@ pub(super) fn leg(participant: &str, media: &[Medium]) -> node::Leg {
         codecs: medium.codecs.iter().map(Codec::to_wire).collect(),
         ssrc: medium.ssrc,
         receive_from: medium.receive_from.clone(),
-        audio_level_id: 0,
+        audio_level_id: medium.audio_level_id,
     });
     node::Leg {
         id: participant.into(),
@@ -140,7 +145,7 @@ pub(super) fn leg(participant: &str, media: &[Medium]) -> node::Leg {
         transports,
         media: media.collect(),
         muted: false,
-        audio: None,
+        audio: audio.to_wire(),
     }
 }
 
@@ -162,6 +167,7 @@ pub(super) fn media_of_leg(leg: &node::Leg) -> Vec<Medium> {
             bundle: transport.id.strip_prefix(BUNDLE_PREFIX).unwrap_or_default().into(),
             receive_from: medium.receive_from.clone(),
             ip_version: transport.ip_version,
+            audio_level_id: medium.audio_level_id,
         }
     });
     media.collect()
@@ -225,6 +231,10 @@ fn check_medium(at: &str, participant: &str, given: &wire::ParticipantMedium) ->
         }
     }
     check_addresses(at, given)?;
+    if given.audio_level_id != 0 && (kind != MediaKind::Audio || given.audio_level_id > 14) {
+        let why = format!("{}; must be 1 to 14, and of audio", given.audio_level_id);
+        return Err(Refusal::invalid(format!("{at}.audio_level_id"), why));
+    }
     Ok(Medium {
         id,
         kind: kind as i32,
@@ -238,6 +248,7 @@ fn check_medium(at: &str, participant: &str, given: &wire::ParticipantMedium) ->
         bundle: given.bundle.clone(),
         receive_from: given.receive_from.clone(),
         ip_version: given.ip_version,
+        audio_level_id: given.audio_level_id,
     })
 }
 

@@ -11,6 +11,7 @@
 //! - a conference ends by an explicit request only; a node that no longer mentions it makes it
 //!   pending-restore.
 
+mod audio;
 mod census;
 mod drain;
 mod info;
@@ -18,6 +19,7 @@ mod lists;
 mod media;
 mod model;
 mod nodes;
+mod numbers;
 mod operations;
 mod requests;
 mod room;
@@ -25,11 +27,12 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+pub use audio::{Audio, Mix, PairGain, ParticipantAudio};
 pub use census::Census;
 pub use media::{Codec, Medium, check_media};
 pub use model::{
     Conference, Effect, Event, MediaEvent, Node, NodeAnnouncement, Now, Options, Participant, Phase, Record,
     RequestId, RunningCopy, State, Token,
 };
-pub use requests::{Request, Response};
+pub use requests::{PromptAnswer, PromptOrder, Request, Response};
 pub use step::step;

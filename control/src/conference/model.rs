@@ -1,7 +1,8 @@
 //! What control knows, what can happen, and what it can do about it.
 
+use super::audio::{Audio, AudioChange, PairGain, ParticipantAudio};
 use super::media::Medium;
-use super::requests::{Request, Response};
+use super::requests::{PromptAnswer, PromptOrder, Request, Response};
 use crate::nodes::NodeFailure;
 use crate::placement::{FILL_PERCENT, units};
 use crate::refusal::Refusal;
@@ -93,12 +94,18 @@ pub struct Record {
     /// Participants that room is kept for.
     #[serde(default)]
     pub expected: u32,
+    /// What becomes of sound.
+    #[serde(default)]
+    pub audio: Audio,
+    /// Who hears whom in another way than all others do.
+    #[serde(default)]
+    pub pair_gains: Vec<PairGain>,
 }
 
 impl Record {
     /// Work that the conference is promised; see [`units`].
     pub fn units(&self) -> u64 {
-        units::units_of(&self.participants, self.expected)
+        units::units_of(&self.participants, self.expected, self.audio.voices_max())
     }
 
     /// Participants who are there or expected.
@@ -114,6 +121,9 @@ pub struct Participant {
     pub name: String,
     /// Checked, with defaults filled in.
     pub media: Vec<Medium>,
+    /// What becomes of its sound.
+    #[serde(default)]
+    pub audio: ParticipantAudio,
 }
 
 /// A conference in memory.
@@ -161,6 +171,11 @@ pub(super) enum Work {
         request: RequestId,
         joins: bool,
         participant: String,
+    },
+    /// Something becomes of sound.
+    Audio {
+        request: RequestId,
+        what: AudioChange,
     },
     End {
         request: RequestId,
@@ -338,6 +353,13 @@ pub enum Event {
         /// How many conferences are left there.
         result: Result<u32, NodeFailure>,
     },
+    /// Answer to [`Effect::NodePrompt`].
+    NodePrompted {
+        /// As in the effect.
+        request: RequestId,
+        /// What the node said.
+        result: Result<PromptAnswer, NodeFailure>,
+    },
     /// An event of a node.
     Media(Box<MediaEvent>),
     /// The node's event stream broke and it does not answer.
@@ -409,6 +431,15 @@ pub enum Effect {
         node: String,
         /// What to send; none: it shall no longer drain.
         drain: Option<wire::DrainRequest>,
+    },
+    /// Make a node play a file into a conference, or stop that.
+    NodePrompt {
+        /// Who waits for the answer.
+        request: RequestId,
+        /// Address of the node.
+        address: String,
+        /// What to send.
+        order: Box<PromptOrder>,
     },
     /// Follow the events of a node, instead of an earlier start of it.
     NodeWatch {

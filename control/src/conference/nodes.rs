@@ -206,8 +206,39 @@ impl Step<'_> {
                 let (who, medium) = (&ended.leg, &ended.medium);
                 tell(who, Kind::StreamEnded, format!("{who} said goodbye to {medium}"));
             }
-            _ => {}
+            Some(kind) => self.sound(event, &number, kind),
+            None => {}
         }
+    }
+
+    /// An event of a mix.
+    fn sound(&mut self, event: &MediaEvent, number: &str, kind: &Media) {
+        let (kind, who, message) = match kind {
+            Media::SpeakerChanged(changed) if changed.speaking => {
+                let message = format!("{} talks in conference {number}", changed.leg);
+                (Kind::SpeakerStarted, changed.leg.as_str(), message)
+            }
+            Media::SpeakerChanged(changed) => {
+                let message = format!("{} no longer talks in conference {number}", changed.leg);
+                (Kind::SpeakerStopped, changed.leg.as_str(), message)
+            }
+            Media::ActiveSpeakerChanged(changed) => {
+                let who = if changed.leg.is_empty() { "nobody" } else { &changed.leg };
+                let message = format!("{who} talks most in conference {number}");
+                (Kind::ActiveSpeaker, changed.leg.as_str(), message)
+            }
+            Media::KeyPressed(pressed) => {
+                let (who, key) = (pressed.leg.as_str(), &pressed.key);
+                (Kind::KeyPressed, who, format!("{who} pressed {key} for {} ms", pressed.duration_ms))
+            }
+            Media::PromptFinished(finished) => {
+                let how = if finished.complete { "has been played" } else { "was stopped" };
+                (Kind::PromptFinished, "", format!("prompt {} {how} in conference {number}", finished.prompt))
+            }
+            _ => return,
+        };
+        let about = About { conference: &event.conference, participant: who, node: &event.node_id };
+        self.emit(kind, about, message);
     }
 
     fn set_alive(&mut self, conference: &str, who: &str, alive: bool) {

@@ -1,5 +1,6 @@
 //! Create, join, leave, end: first the store, then the node, then the answer.
 
+use super::audio::{Audio, AudioChange, PairGain, ParticipantAudio, mode_name};
 use super::media::{check_identifier, check_media, leg};
 use super::model::{
     Abandoned, Conference, Effect, Operation, Participant, Phase, Record, RequestId, Token, Work,
@@ -31,6 +32,9 @@ impl Step<'_> {
             Request::Add { add, .. } => &add.conference,
             Request::Remove(remove) => &remove.conference,
             Request::End(end) => &end.conference,
+            Request::SetAudio(set) => &set.conference,
+            Request::SetParticipantAudio(set) => &set.conference,
+            Request::SetPairGain(set) => &set.conference,
             _ => unreachable!("reads and creates were taken before"),
         };
         match self.found(name).map(|found| found.record.id.clone()) {
@@ -54,6 +58,9 @@ impl Step<'_> {
                 Request::Add { id: chosen, add } => self.add(id, moid, chosen, add),
                 Request::Remove(remove) => self.remove(id, moid, &remove.participant),
                 Request::End(end) => self.end(id, moid, end.reason),
+                Request::SetAudio(set) => self.set_audio(id, moid, set.audio),
+                Request::SetParticipantAudio(set) => self.set_participant_audio(id, moid, set),
+                Request::SetPairGain(set) => self.set_pair_gain(id, moid, set.pair_gain),
                 _ => unreachable!("only changes are queued"),
             };
             match answer {
@@ -99,6 +106,7 @@ impl Step<'_> {
             }
         }
         let expected = expected_participants(&create)?;
+        let audio = Audio::check(create.audio.as_ref())?;
         let number_chosen = create.number.is_empty();
         let number = if number_chosen { self.free_number(None)? } else { create.number };
         if self.number_taken(&number) {
@@ -106,7 +114,8 @@ impl Step<'_> {
             return Err(Refusal::at(Code::AlreadyExists, "number", why));
         }
         let tried = BTreeMap::new();
-        let (node_id, room) = self.place(units::units_of(&BTreeMap::new(), expected), expected, &tried)?;
+        let units = units::units_of(&BTreeMap::new(), expected, audio.voices_max());
+        let (node_id, room) = self.place(units, expected, &tried)?;
         let record = Record {
             id: moid.clone(),
             number,
@@ -125,38 +134,12 @@ impl Step<'_> {
             version: 1,
             participants: BTreeMap::new(),
             expected,
+            audio,
+            pair_gains: Vec::new(),
         };
         self.state.conferences.insert(moid.clone(), Conference::new(record.clone()));
         self.start(&moid, record, Work::Create { request, tried, number_chosen });
         Ok(None)
-    }
-
-    fn number_taken(&self, number: &str) -> bool {
-        let living = |conference: &Conference| conference.record.phase != Phase::Ended;
-        self.state
-            .conferences
-            .values()
-            .any(|conference| living(conference) && conference.record.number == number)
-    }
-
-    /// The lowest free number after `after`.
-    fn free_number(&self, after: Option<&str>) -> Result<String, Refusal> {
-        let (first, last) = self.state.options.numbers;
-        let from = after.and_then(|number| number.parse::<u64>().ok()).map_or(first, |number| number + 1);
-        let taken: std::collections::BTreeSet<&str> = self
-            .state
-            .conferences
-            .values()
-            .filter(|conference| conference.record.phase != Phase::Ended)
-            .map(|conference| conference.record.number.as_str())
-            .collect();
-        (from..=last)
-            .map(|number| number.to_string())
-            .find(|number| !taken.contains(number.as_str()))
-            .ok_or_else(|| {
-                let why = format!("no number from {first} to {last} is free; give one, or widen --numbers");
-                Refusal::at(Code::ResourceExhausted, "number", why)
-            })
     }
 
     fn add(
@@ -172,6 +155,7 @@ impl Step<'_> {
             return Err(Refusal::invalid("name", "has more than 128 characters"));
         }
         let media = check_media(&participant, &add.media)?;
+        let audio = ParticipantAudio::check(add.audio.as_ref())?;
         let mut next = self.running(moid)?.record.clone();
         let conference = self.conference(moid).expect("it runs");
         if let Some(known) = next.participants.get(&participant) {
@@ -183,7 +167,7 @@ impl Step<'_> {
             return Err(Refusal::at(Code::AlreadyExists, "participant", why));
         }
         let before = next.clone();
-        next.participants.insert(participant.clone(), Participant { name: add.name, media });
+        next.participants.insert(participant.clone(), Participant { name: add.name, media, audio });
         self.check_growth(&before, &next)?;
         next.revision += 1;
         self.start(moid, next, Work::Change { request, joins: true, participant });
@@ -200,6 +184,7 @@ impl Step<'_> {
         if next.participants.remove(participant).is_none() {
             return Ok(Some(Response::Removed(wire::RemoveParticipantResponse { existed: false })));
         }
+        next.forget_pairs(participant);
         next.revision += 1;
         self.start(moid, next, Work::Change { request, joins: false, participant: participant.to_owned() });
         Ok(None)
@@ -219,7 +204,7 @@ impl Step<'_> {
     }
 
     /// The conference, if it runs.
-    fn running(&self, moid: &str) -> Result<&Conference, Refusal> {
+    pub(super) fn running(&self, moid: &str) -> Result<&Conference, Refusal> {
         let conference = self.found(moid)?;
         let record = &conference.record;
         match record.phase {
@@ -237,7 +222,7 @@ impl Step<'_> {
     }
 
     /// Begins an operation by writing what it leads to.
-    fn start(&mut self, moid: &str, mut next: Record, work: Work) {
+    pub(super) fn start(&mut self, moid: &str, mut next: Record, work: Work) {
         let token = self.token();
         let new = matches!(&work, Work::Create { tried, .. } if tried.is_empty());
         let conference = self.conference(moid).expect("an operation is about a known conference");
@@ -308,7 +293,7 @@ impl Step<'_> {
                 self.forget(moid);
                 self.reply(request, Err(refusal));
             }
-            Work::Change { request, .. } | Work::End { request } => {
+            Work::Change { request, .. } | Work::Audio { request, .. } | Work::End { request } => {
                 self.flush(moid);
                 self.reply(request, Err(refusal));
                 self.next_request(moid);
@@ -319,11 +304,14 @@ impl Step<'_> {
 
     /// Tells the node that carries `record` all of it.
     pub(super) fn put_on_node(&mut self, moid: &str, token: Token, record: &Record) {
-        let legs = record.participants.iter().map(|(id, participant)| leg(id, &participant.media));
+        let participants = record.participants.iter();
+        let legs = participants.map(|(id, participant)| leg(id, &participant.media, participant.audio));
         let spec = node::ConferenceSpec {
             id: record.id.clone(),
             legs: legs.collect(),
             metadata: serde_json::to_vec(record).expect("a record is plain data"),
+            audio: record.audio.to_wire(),
+            pair_gains: record.pair_gains.iter().map(PairGain::to_wire).collect(),
             ..node::ConferenceSpec::default()
         };
         let put =
@@ -405,6 +393,15 @@ impl Step<'_> {
                 let removed = wire::RemoveParticipantResponse { existed: true };
                 self.reply(request, Ok(Response::Removed(removed)));
             }
+            Work::Audio { request, what } => {
+                let response = conference.audio_response(&what);
+                if what == AudioChange::Mode {
+                    let mode = mode_name(&conference.record.audio);
+                    let message = format!("the sound of conference {number} is {mode} now");
+                    self.emit(Kind::AudioChanged, about, message);
+                }
+                self.reply(request, Ok(response));
+            }
             Work::Repair => {
                 if conference.record.phase != Phase::Running {
                     conference.record.phase = Phase::Running;
@@ -436,7 +433,7 @@ impl Step<'_> {
                     }
                 }
             }
-            Work::Change { request, .. } => {
+            Work::Change { request, .. } | Work::Audio { request, .. } => {
                 // What was there before is the truth again, under a revision above the one that failed.
                 let conference = self.conference(moid).expect("the caller found it");
                 conference.record.revision = operation.next.revision + 1;

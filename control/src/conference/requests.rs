@@ -1,6 +1,6 @@
 //! What applications and nodes ask for, and what they get.
 
-use motet_proto::{conference as wire, registry};
+use motet_proto::{conference as wire, node, registry};
 
 /// A request. Ids for what is made come along, since the core draws no random numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,21 @@ pub enum Request {
     Remove(wire::RemoveParticipantRequest),
     /// End a conference.
     End(wire::EndRequest),
+    /// Change the audio mode.
+    SetAudio(wire::SetAudioRequest),
+    /// Mute a participant, and so on.
+    SetParticipantAudio(wire::SetParticipantAudioRequest),
+    /// Say how one participant hears another.
+    SetPairGain(wire::SetPairGainRequest),
+    /// Play a file; under this id when none is given.
+    Play {
+        /// Id to use when none is given.
+        id: String,
+        /// As asked for.
+        play: wire::PlayPromptRequest,
+    },
+    /// Stop playing a file.
+    StopPrompt(wire::StopPromptRequest),
     /// Read one conference.
     Get(wire::GetRequest),
     /// Read all.
@@ -43,6 +58,11 @@ impl Request {
             Request::Add { .. } => "add",
             Request::Remove(_) => "remove",
             Request::End(_) => "end",
+            Request::SetAudio(_) => "set-audio",
+            Request::SetParticipantAudio(_) => "set-participant-audio",
+            Request::SetPairGain(_) => "set-pair-gain",
+            Request::Play { .. } => "play-prompt",
+            Request::StopPrompt(_) => "stop-prompt",
             Request::Get(_) => "get",
             Request::List(_) => "list",
             Request::ListNodes => "list-nodes",
@@ -71,4 +91,24 @@ pub enum Response {
     Draining(registry::DrainNodeResponse),
     /// Of undrain.
     Undrained(registry::UndrainNodeResponse),
+    /// Of prompts.
+    Prompt(PromptAnswer),
+}
+
+/// What a node is to do about a prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PromptOrder {
+    /// Play it.
+    Play(node::PlayPromptRequest),
+    /// Stop it.
+    Stop(node::StopPromptRequest),
+}
+
+/// What it did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PromptAnswer {
+    /// It plays.
+    Playing(wire::PlayPromptResponse),
+    /// It no longer plays.
+    Stopped(wire::StopPromptResponse),
 }

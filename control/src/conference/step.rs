@@ -28,6 +28,7 @@ pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
         Event::NodeDrained { request, node, drain, result } => {
             step.node_drained(request, &node, drain, result)
         }
+        Event::NodePrompted { request, result } => step.node_prompted(request, result),
         Event::Media(event) => step.media(&event),
         Event::NodeUnreachable { node, boot_id, why } => step.node_unreachable(&node, &boot_id, &why),
         Event::Tick => step.tick(),
@@ -87,6 +88,9 @@ impl Step<'_> {
                 let registry::DrainNodeRequest { node_id, deadline_ms } = drain;
                 self.drain_node(id, node_id, Some(DrainRequest { deadline_ms }));
             }
+            // Prompts are not remembered either.
+            Request::Play { id: chosen, play } => self.play_prompt(id, chosen, play),
+            Request::StopPrompt(stop) => self.stop_prompt(id, stop),
             Request::Undrain(undrain) => self.drain_node(id, undrain.node_id, None),
             change => match self.store_ready() {
                 Ok(()) => self.change(id, change),

@@ -1,6 +1,8 @@
 //! Nodes over gRPC.
 
 use super::{NodeEvents, NodeFailure, Nodes};
+use crate::conference::{PromptAnswer, PromptOrder};
+use motet_proto::conference::{PlayPromptResponse, StopPromptResponse};
 use motet_proto::node as wire;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +14,7 @@ use wire::media_node_client::MediaNodeClient;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+const PROMPT_TIMEOUT: Duration = Duration::from_secs(8);
 /// A full list of thousands of conferences is some megabytes.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -76,6 +79,24 @@ impl Nodes for GrpcNodes {
             None => {
                 client.undrain(timed(wire::UndrainRequest {})).await?;
                 Ok(0)
+            }
+        }
+    }
+
+    async fn prompt(&self, address: &str, order: PromptOrder) -> Result<PromptAnswer, NodeFailure> {
+        let mut client = self.client(address)?;
+        match order {
+            PromptOrder::Play(play) => {
+                let prompt = play.prompt.clone();
+                let mut request = Request::new(play);
+                // The node reads and converts a whole file.
+                request.set_timeout(PROMPT_TIMEOUT);
+                let duration_ms = client.play_prompt(request).await?.into_inner().duration_ms;
+                Ok(PromptAnswer::Playing(PlayPromptResponse { prompt, duration_ms }))
+            }
+            PromptOrder::Stop(stop) => {
+                let existed = client.stop_prompt(timed(stop)).await?.into_inner().existed;
+                Ok(PromptAnswer::Stopped(StopPromptResponse { existed }))
             }
         }
     }

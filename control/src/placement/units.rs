@@ -16,30 +16,36 @@ pub const CONTENT_UNITS: u64 = 100;
 /// Participants that a conference is kept room for when nobody says how many come.
 pub const PARTICIPANTS_EXPECTED: u32 = 3;
 
-/// Work of a conference with these participants. Seats up to `expected` that nobody has taken yet count as
-/// sending and receiving sound and a camera, since that room is promised.
-pub fn units_of(participants: &BTreeMap<String, Participant>, expected: u32) -> u64 {
+/// Work of a conference with these participants, of whom each gets at most `voices_max` streams of sound from all
+/// others. Seats up to `expected` that nobody has taken yet count as sending and receiving sound and a camera,
+/// since that room is promised.
+pub fn units_of(participants: &BTreeMap<String, Participant>, expected: u32, voices_max: u64) -> u64 {
     let empty = u64::from(expected).saturating_sub(participants.len() as u64);
-    let of = |kind, units, empty| units * routes(participants, kind, empty);
-    of(MediaKind::Audio, AUDIO_UNITS, empty)
-        + of(MediaKind::Video, VIDEO_UNITS, empty)
-        + of(MediaKind::Content, CONTENT_UNITS, 0)
+    let of = |kind, units, empty, streams_max| units * routes(participants, kind, empty, streams_max);
+    of(MediaKind::Audio, AUDIO_UNITS, empty, voices_max)
+        + of(MediaKind::Video, VIDEO_UNITS, empty, u64::MAX)
+        + of(MediaKind::Content, CONTENT_UNITS, 0, u64::MAX)
 }
 
 /// Streams of a kind times those who receive each. Empty seats send and receive one.
-fn routes(participants: &BTreeMap<String, Participant>, kind: MediaKind, empty: u64) -> u64 {
+fn routes(
+    participants: &BTreeMap<String, Participant>,
+    kind: MediaKind,
+    empty: u64,
+    streams_max: u64,
+) -> u64 {
     let sent_by = |who: &Participant| of_kind(who, kind).filter(|medium| sends(medium)).count() as u64;
     let sent: u64 = participants.values().map(sent_by).sum::<u64>() + empty;
     let received_by = |participant: &Participant| -> u64 {
         let receiving = of_kind(participant, kind).filter(|medium| receives(medium));
         let streams = receiving.map(|medium| match medium.receive_from.as_str() {
-            "" => sent - sent_by(participant),
+            "" => (sent - sent_by(participant)).min(streams_max),
             // One who is not there yet will send one stream.
             from => participants.get(from).map_or(1, sent_by),
         });
         streams.sum()
     };
-    participants.values().map(received_by).sum::<u64>() + empty * sent.saturating_sub(1)
+    participants.values().map(received_by).sum::<u64>() + empty * sent.saturating_sub(1).min(streams_max)
 }
 
 fn of_kind(participant: &Participant, kind: MediaKind) -> impl Iterator<Item = &Medium> {
@@ -57,6 +63,7 @@ fn receives(medium: &Medium) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conference::ParticipantAudio;
 
     fn medium(kind: MediaKind, direction: Direction, receive_from: &str) -> Medium {
         let id = kind.as_str_name().to_owned();
@@ -73,6 +80,7 @@ mod tests {
             bundle: String::new(),
             receive_from: receive_from.to_owned(),
             ip_version: 0,
+            audio_level_id: 0,
         }
     }
 
@@ -81,9 +89,29 @@ mod tests {
     }
 
     fn room(participants: Vec<(&str, Vec<Medium>)>) -> BTreeMap<String, Participant> {
-        let named =
-            |(id, media): (&str, Vec<Medium>)| (id.to_owned(), Participant { name: String::new(), media });
+        let named = |(id, media): (&str, Vec<Medium>)| {
+            (id.to_owned(), Participant { name: String::new(), media, audio: ParticipantAudio::default() })
+        };
         participants.into_iter().map(named).collect()
+    }
+
+    fn units_of(participants: &BTreeMap<String, Participant>, expected: u32) -> u64 {
+        super::units_of(participants, expected, u64::MAX)
+    }
+
+    #[test]
+    fn of_a_mix_everybody_gets_one_stream() {
+        let three = room(vec![("a", both_kinds()), ("b", both_kinds()), ("c", both_kinds())]);
+        assert_eq!(super::units_of(&three, 5, 1), 5 * AUDIO_UNITS + 20 * VIDEO_UNITS);
+        assert_eq!(
+            super::units_of(&three, 5, 2),
+            10 * AUDIO_UNITS + 20 * VIDEO_UNITS,
+            "and of the two loudest two"
+        );
+    }
+
+    fn both_kinds() -> Vec<Medium> {
+        vec![both(MediaKind::Audio), both(MediaKind::Video)]
     }
 
     #[test]

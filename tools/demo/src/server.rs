@@ -116,6 +116,7 @@ impl Server {
             participant: name.into(),
             name: name.into(),
             media: vec![medium(MediaKind::Audio, audio), medium(MediaKind::Video, video)],
+            ..Default::default()
         };
         let answer = self.conferences().add_participant(request).await;
         Ok(answer.map_err(|status| refused(&format!("adding {name}"), &status))?.into_inner())

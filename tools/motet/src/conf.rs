@@ -1,11 +1,11 @@
 //! `motet conf`: conferences, as control's clients see them.
 
 use crate::client::{Server, Usage};
-use crate::{medium, out, sdp, show};
+use crate::{medium, out, sdp, show, sound};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use motet_proto::conference::*;
-use motet_proto::media::MediaKind;
+use motet_proto::media::{AudioSettings, MediaKind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,6 +28,20 @@ enum Command {
     Join(Box<Join>),
     /// Remove a participant
     Leave(Leave),
+    /// Change how sound reaches participants: relayed, the loudest only, or mixed
+    Audio(sound::Audio),
+    /// Let nobody, or one, hear a participant
+    Mute(sound::Mute),
+    /// Let a participant hear nobody
+    Deaf(sound::Deaf),
+    /// Make a participant louder or quieter, for all or for one
+    Gain(sound::Gain),
+    /// Bring a participant to a common loudness, whatever it does
+    Level(sound::Level),
+    /// Play a file into a mixed conference
+    Play(sound::Play),
+    /// Stop a file that plays
+    Stop(sound::Stop),
     /// End a conference
     End(End),
     /// Print events as they happen, until Ctrl-C
@@ -35,6 +49,7 @@ enum Command {
 }
 
 #[derive(Args)]
+#[command(after_help = sound::MODES)]
 struct Create {
     /// Name for people, up to 128 characters
     #[arg(long, default_value = "")]
@@ -51,6 +66,9 @@ struct Create {
     /// Participants to keep room for, with sound and a camera each; more may join while there is room
     #[arg(long, value_name = "N", default_value_t = 3)]
     participants: u32,
+    /// How sound reaches participants; see below [default: relay]
+    #[arg(long, value_name = "MODE", value_parser = sound::parse_mode)]
+    audio: Option<AudioSettings>,
     #[command(flatten)]
     server: Server,
 }
@@ -142,14 +160,22 @@ pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
         Command::Show(options) => show_one(options).await,
         Command::Join(options) => join(*options).await,
         Command::Leave(options) => leave(options).await,
+        Command::Audio(options) => sound::audio(options).await,
+        Command::Mute(options) => sound::mute(options).await,
+        Command::Deaf(options) => sound::deaf(options).await,
+        Command::Gain(options) => sound::gain(options).await,
+        Command::Level(options) => sound::level(options).await,
+        Command::Play(options) => sound::play(options).await,
+        Command::Stop(options) => sound::stop(options).await,
         Command::End(options) => end(options).await,
         Command::Watch(options) => watch(options).await,
     }
 }
 
 async fn create(options: Create) -> Result<ExitCode> {
-    let Create { name, number, user_domain, request_id, participants, server } = options;
-    let create = CreateRequest { name, number, user_domain, request_id, expected_participants: participants };
+    let Create { name, number, user_domain, request_id, participants, audio, server } = options;
+    let expected_participants = participants;
+    let create = CreateRequest { name, number, user_domain, request_id, expected_participants, audio };
     let (control, mut client) = server.conferences().await?;
     let info = control.answer(client.create(create)).await?;
     done(server.json, show::conference(&info), || {
@@ -203,6 +229,7 @@ async fn join(options: Join) -> Result<ExitCode> {
         participant: options.participant,
         name: options.name,
         media,
+        audio: None,
     };
     let (control, mut client) = options.server.conferences().await?;
     let info = control.answer(client.add_participant(add)).await?;

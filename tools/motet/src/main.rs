@@ -12,6 +12,7 @@ mod out;
 mod sdp;
 mod serve;
 mod show;
+mod sound;
 mod up;
 
 use clap::{Parser, Subcommand};

@@ -18,6 +18,7 @@ A MEDIUM is a list of items separated by commas; quotes are not needed:
   from=bob              receive from this participant only
   bundle=NAME           share a port with other media of the same bundle
   ssrc=1234             the SSRC that the participant sends with, if known
+  level=1               the header extension that tells how loud it is (RFC 6464), 1 to 14
   id=NAME               name of the medium, if there are two of a kind
   v6                    take an IPv6 port when no address is given
 An empty list ('') or 'default' takes the usual codecs.
@@ -57,6 +58,9 @@ fn apply(medium: &mut ParticipantMedium, item: &str) -> Result<(), String> {
             "from" => medium.receive_from = value.to_owned(),
             "bundle" => medium.bundle = value.to_owned(),
             "id" => medium.id = value.to_owned(),
+            "level" => {
+                medium.audio_level_id = number(value).ok_or_else(|| format!("'{value}' is not a number"))?;
+            }
             "ssrc" => medium.ssrc = number(value).ok_or_else(|| format!("'{value}' is not an SSRC"))?,
             _ => return Err(format!("'{key}=' is not known; see --help")),
         }

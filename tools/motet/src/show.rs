@@ -1,7 +1,7 @@
 //! What the client prints, as text: JSON for programs, tables for people.
 
 use motet_proto::conference::*;
-use motet_proto::media::Codec;
+use motet_proto::media::{Codec, PairGain};
 use motet_proto::node::{Calibration, RunningConference};
 use motet_proto::registry::{NodeState, RegisteredNode};
 use serde_json::{Value, json};
@@ -31,6 +31,8 @@ pub(crate) fn conference(info: &ConferenceInfo) -> Value {
         "revision": info.revision,
         "created_unix_ms": info.created_unix_ms,
         "ended_unix_ms": info.ended_unix_ms,
+        "audio": crate::sound::mode_of(info),
+        "pair_gains": info.pair_gains.iter().map(pair_gain).collect::<Vec<_>>(),
         "participants": info.participants.iter().map(participant).collect::<Vec<_>>(),
     })
 }
@@ -65,9 +67,28 @@ pub(crate) fn participant(info: &ParticipantInfo) -> Value {
         "id": info.id,
         "name": info.name,
         "alive": info.alive,
+        "muted": info.audio.unwrap_or_default().muted,
+        "deaf": info.audio.unwrap_or_default().deaf,
+        "gain_db": info.audio.unwrap_or_default().gain_db,
+        "automatic_gain": info.audio.unwrap_or_default().automatic_gain,
         "media": media.collect::<Vec<_>>(),
         "receives": receives.collect::<Vec<_>>(),
     })
+}
+
+fn pair_gain(pair: &PairGain) -> Value {
+    json!({ "from": pair.from, "to": pair.to, "gain_db": pair.gain_db, "silent": pair.silent })
+}
+
+/// What becomes of a participant's sound, in words.
+pub(crate) fn sound(info: &ParticipantInfo) -> String {
+    let audio = info.audio.unwrap_or_default();
+    let mut words = Vec::new();
+    words.extend(audio.muted.then(|| "muted".to_owned()));
+    words.extend(audio.deaf.then(|| "deaf".to_owned()));
+    words.extend((audio.gain_db != 0.0).then(|| format!("{:+} dB", audio.gain_db)));
+    words.extend(audio.automatic_gain.then(|| "levelled".to_owned()));
+    if words.is_empty() { "as it is".to_owned() } else { words.join(", ") }
 }
 
 fn codec(codec: &Codec) -> Value {
@@ -223,14 +244,15 @@ pub(crate) fn node_table(nodes: &[RegisteredNode]) -> String {
 pub(crate) fn conference_page(info: &ConferenceInfo) -> String {
     let why = if info.reason.is_empty() { String::new() } else { format!(": {}", info.reason) };
     let mut page = format!(
-        "conference {}  {}\n  id        {}\n  state     {}{why}\n  node      {} (epoch {}, revision {})\n",
+        "conference {}  {}\n  id        {}\n  state     {}{why}\n  node      {} (epoch {}, revision {})\n  sound     {}\n",
         info.number,
         info.name,
         info.id,
         state(info),
         info.node_id,
         info.epoch,
-        info.revision
+        info.revision,
+        crate::sound::mode_of(info)
     );
     for participant in &info.participants {
         page.push('\n');
@@ -241,7 +263,8 @@ pub(crate) fn conference_page(info: &ConferenceInfo) -> String {
 
 pub(crate) fn participant_page(info: &ParticipantInfo) -> String {
     let name = if info.name.is_empty() { String::new() } else { format!(" ({})", info.name) };
-    let mut page = format!("{}{name}, {}\n", info.id, if info.alive { "sending" } else { "silent" });
+    let sound = info.audio.map(|_| format!(", {}", sound(info))).unwrap_or_default();
+    let mut page = format!("{}{name}, {}{sound}\n", info.id, if info.alive { "sending" } else { "silent" });
     let mut rows = Vec::new();
     for entry in &info.media {
         let medium = entry.medium.clone().unwrap_or_default();
@@ -258,7 +281,10 @@ pub(crate) fn participant_page(info: &ParticipantInfo) -> String {
     let mut rows = Vec::new();
     for stream in &info.receives {
         rows.push(vec![
-            format!("  from {}/{}", stream.from_participant, stream.from_medium),
+            match stream.from_participant.as_str() {
+                "" => "  from the mix".to_owned(),
+                who => format!("  from {who}/{}", stream.from_medium),
+            },
             format!("in {}", stream.medium),
             format!("ssrc {}", stream.ssrc),
             codecs(&stream.codecs),

@@ -127,6 +127,7 @@ impl Session {
             participant: participant_id(participant),
             name: String::new(),
             media: media.collect::<anyhow::Result<_>>()?,
+            ..AddParticipantRequest::default()
         };
         let info = self.connection.answer(self.client.add_participant(request)).await;
         let info = info.context("cannot join a participant")?;

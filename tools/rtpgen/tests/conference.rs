@@ -151,6 +151,38 @@ impl Conference for FakeControl {
         Ok(Response::new(ConferenceInfo::default()))
     }
 
+    async fn set_audio(&self, _: Request<SetAudioRequest>) -> Result<Response<ConferenceInfo>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn set_participant_audio(
+        &self,
+        _: Request<SetParticipantAudioRequest>,
+    ) -> Result<Response<ParticipantInfo>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn set_pair_gain(
+        &self,
+        _: Request<SetPairGainRequest>,
+    ) -> Result<Response<ConferenceInfo>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn play_prompt(
+        &self,
+        _: Request<PlayPromptRequest>,
+    ) -> Result<Response<PlayPromptResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn stop_prompt(
+        &self,
+        _: Request<StopPromptRequest>,
+    ) -> Result<Response<StopPromptResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
     async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }

@@ -9,6 +9,7 @@ mod draining;
 mod faults;
 mod ipv6;
 mod manager;
+mod mixing;
 mod moving;
 mod numa;
 mod observing;

@@ -1,10 +1,11 @@
 //! Real processes on free ports, ended with the test.
 
 use rustix::process::Signal;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -301,4 +302,30 @@ fn participant(css: &Css, conference: &str, name: &str) -> (UdpSocket, Value) {
     let medium = format!("pcmu@{}", socket.local_addr().expect("it is bound"));
     let info = css.json(&["conf", "join", conference, name, "--audio", &medium]);
     (socket, info)
+}
+
+/// A client command that goes on, and what it has printed so far.
+pub struct Watched {
+    lines: Arc<Mutex<Vec<String>>>,
+    _process: Process,
+}
+
+impl Watched {
+    pub fn start(mut command: Command) -> Watched {
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it can be started");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&lines);
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                seen.lock().expect("nobody panics with it").push(line);
+            }
+        });
+        Watched { lines, _process: Process(child) }
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().expect("nobody panics with it").clone()
+    }
 }

@@ -1,0 +1,343 @@
+//! What becomes of a conference's sound: checked once, kept in records, and told to nodes.
+
+use super::model::{Effect, Record, RequestId, Work};
+use super::requests::{PromptAnswer, PromptOrder, Response};
+use super::step::Step;
+use crate::nodes::NodeFailure;
+use crate::placement;
+use crate::refusal::Refusal;
+use motet_proto::{conference as wire, media, node};
+use serde::{Deserialize, Serialize};
+use tonic::Code;
+
+/// A conference's audio mode; see `media.proto`. Enumerations are the numbers of the schema.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audio {
+    /// `AudioMode`.
+    pub mode: i32,
+    /// With LOUDEST: how many.
+    pub loudest: u32,
+    /// With MIX: how.
+    pub mix: Option<Mix>,
+}
+
+/// How a conference is mixed. 0 is read as what is usual.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mix {
+    /// Samples a second.
+    pub rate_hz: u32,
+    /// Heard at once.
+    pub speakers_max: u32,
+    /// Milliseconds that a voice stays.
+    pub hold_ms: u32,
+    /// Keys are told and not heard.
+    pub strip_dtmf: bool,
+}
+
+/// What becomes of a participant's sound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ParticipantAudio {
+    /// Nobody hears it.
+    pub muted: bool,
+    /// It hears nobody.
+    pub deaf: bool,
+    /// For all others, in decibels.
+    pub gain_db: f64,
+    /// Brought to a common loudness.
+    pub automatic_gain: bool,
+}
+
+/// How one participant hears another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PairGain {
+    /// Who is heard.
+    pub from: String,
+    /// Who hears.
+    pub to: String,
+    /// In decibels.
+    pub gain_db: f64,
+    /// Not at all.
+    pub silent: bool,
+}
+
+/// A change of what becomes of sound.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum AudioChange {
+    /// Of the mode.
+    Mode,
+    /// Of a participant.
+    Participant(String),
+    /// Of a pair.
+    Pair,
+}
+
+const GAINS_DB: std::ops::RangeInclusive<f64> = -60.0..=20.0;
+const RATES_HZ: [u32; 5] = [0, 8_000, 16_000, 32_000, 48_000];
+const SPEAKERS_MAX: u32 = 32;
+
+impl Audio {
+    /// Each participant is mixed.
+    pub fn is_mixed(&self) -> bool {
+        self.mode == media::AudioMode::Mix as i32
+    }
+
+    /// Streams of sound that each participant gets from all others at most.
+    pub(crate) fn voices_max(&self) -> u64 {
+        match media::AudioMode::try_from(self.mode) {
+            Ok(media::AudioMode::Mix) => 1,
+            Ok(media::AudioMode::Loudest) => u64::from(self.loudest),
+            _ => u64::MAX,
+        }
+    }
+
+    /// Checks what was given; errors name the field, beginning with `audio`.
+    pub(super) fn check(given: Option<&media::AudioSettings>) -> Result<Audio, Refusal> {
+        let Some(given) = given else { return Ok(Audio::default()) };
+        let bad = |field: &str, why: String| Err(Refusal::invalid(format!("audio.{field}"), why));
+        let Ok(mode) = media::AudioMode::try_from(given.mode) else {
+            return bad("mode", format!("{} is not known", given.mode));
+        };
+        match (mode, given.loudest) {
+            (media::AudioMode::Loudest, 1..=SPEAKERS_MAX) => {}
+            (media::AudioMode::Loudest, other) => {
+                return bad("loudest", format!("{other}; must be 1 to {SPEAKERS_MAX}"));
+            }
+            (_, 0) => {}
+            _ => return bad("loudest", "is given, but the mode is not LOUDEST".to_owned()),
+        }
+        if given.mix.is_some() && mode != media::AudioMode::Mix {
+            return bad("mix", "is given, but the mode is not MIX".to_owned());
+        }
+        let mix = given.mix.unwrap_or_default();
+        if !RATES_HZ.contains(&mix.rate_hz) {
+            return bad("mix.rate_hz", format!("{} Hz; must be 8000, 16000, 32000 or 48000", mix.rate_hz));
+        }
+        if mix.speakers_max > SPEAKERS_MAX {
+            return bad("mix.speakers_max", format!("{}; at most {SPEAKERS_MAX}", mix.speakers_max));
+        }
+        if !matches!(mix.hold_ms, 0 | 20..=10_000) {
+            return bad("mix.hold_ms", format!("{} ms; must be 20 to 10000", mix.hold_ms));
+        }
+        let media::MixSettings { rate_hz, speakers_max, hold_ms, strip_dtmf } = mix;
+        let mix = Mix { rate_hz, speakers_max, hold_ms, strip_dtmf };
+        let mix = (mode == media::AudioMode::Mix).then_some(mix);
+        Ok(Audio { mode: given.mode, loudest: given.loudest, mix })
+    }
+
+    /// As applications and nodes see it; none: as usual.
+    pub(super) fn to_wire(&self) -> Option<media::AudioSettings> {
+        let mix = self.mix.map(|mix| media::MixSettings {
+            rate_hz: mix.rate_hz,
+            speakers_max: mix.speakers_max,
+            hold_ms: mix.hold_ms,
+            strip_dtmf: mix.strip_dtmf,
+        });
+        let audio = media::AudioSettings { mode: self.mode, loudest: self.loudest, mix };
+        (*self != Audio::default()).then_some(audio)
+    }
+}
+
+impl ParticipantAudio {
+    pub(super) fn check(given: Option<&media::ParticipantAudio>) -> Result<ParticipantAudio, Refusal> {
+        let media::ParticipantAudio { muted, deaf, gain_db, automatic_gain } =
+            given.copied().unwrap_or_default();
+        check_gain("audio.gain_db", gain_db)?;
+        Ok(ParticipantAudio { muted, deaf, gain_db, automatic_gain })
+    }
+
+    /// As applications and nodes see it; none: as usual.
+    pub(super) fn to_wire(self) -> Option<media::ParticipantAudio> {
+        let ParticipantAudio { muted, deaf, gain_db, automatic_gain } = self;
+        let audio = media::ParticipantAudio { muted, deaf, gain_db, automatic_gain };
+        (self != ParticipantAudio::default()).then_some(audio)
+    }
+}
+
+impl PairGain {
+    pub(super) fn to_wire(&self) -> media::PairGain {
+        let PairGain { from, to, gain_db, silent } = self.clone();
+        media::PairGain { from, to, gain_db, silent }
+    }
+
+    pub(super) fn from_wire(given: &media::PairGain) -> PairGain {
+        let media::PairGain { from, to, gain_db, silent } = given.clone();
+        PairGain { from, to, gain_db, silent }
+    }
+}
+
+/// Not a number is in no range.
+fn check_gain(field: &str, gain_db: f64) -> Result<(), Refusal> {
+    if GAINS_DB.contains(&gain_db) {
+        return Ok(());
+    }
+    let why = format!("{gain_db} dB; must be {} to {}", GAINS_DB.start(), GAINS_DB.end());
+    Err(Refusal::invalid(field, why))
+}
+
+impl Record {
+    /// Forgets how a participant who left was heard.
+    pub(super) fn forget_pairs(&mut self, participant: &str) {
+        self.pair_gains.retain(|pair| pair.from != participant && pair.to != participant);
+    }
+}
+
+/// The participant, if it is there.
+fn find<'a>(record: &'a Record, field: &str, participant: &str) -> Result<&'a super::Participant, Refusal> {
+    record.participants.get(participant).ok_or_else(|| {
+        let why = format!("'{participant}' is not in conference {}", record.number);
+        Refusal::at(Code::NotFound, field, why)
+    })
+}
+
+impl Step<'_> {
+    /// Another audio mode.
+    pub(super) fn set_audio(
+        &mut self,
+        request: RequestId,
+        moid: &str,
+        given: Option<media::AudioSettings>,
+    ) -> Result<Option<Response>, Refusal> {
+        let audio = Audio::check(given.as_ref())?;
+        let before = self.running(moid)?.record.clone();
+        let next = Record { audio, ..before.clone() };
+        self.check_growth(&before, &next)?;
+        self.change_audio(request, moid, next, AudioChange::Mode)
+    }
+
+    /// Mutes, deafens and so on.
+    pub(super) fn set_participant_audio(
+        &mut self,
+        request: RequestId,
+        moid: &str,
+        set: wire::SetParticipantAudioRequest,
+    ) -> Result<Option<Response>, Refusal> {
+        let mut next = self.running(moid)?.record.clone();
+        find(&next, "participant", &set.participant)?;
+        let audio = &mut next.participants.get_mut(&set.participant).expect("found a moment ago").audio;
+        *audio = ParticipantAudio {
+            muted: set.muted.unwrap_or(audio.muted),
+            deaf: set.deaf.unwrap_or(audio.deaf),
+            gain_db: set.gain_db.unwrap_or(audio.gain_db),
+            automatic_gain: set.automatic_gain.unwrap_or(audio.automatic_gain),
+        };
+        check_gain("gain_db", audio.gain_db)?;
+        self.change_audio(request, moid, next, AudioChange::Participant(set.participant))
+    }
+
+    /// How one participant hears another.
+    pub(super) fn set_pair_gain(
+        &mut self,
+        request: RequestId,
+        moid: &str,
+        pair: Option<media::PairGain>,
+    ) -> Result<Option<Response>, Refusal> {
+        let pair = pair.ok_or_else(|| Refusal::invalid("pair_gain", "is missing"))?;
+        let mut next = self.running(moid)?.record.clone();
+        find(&next, "pair_gain.from", &pair.from)?;
+        find(&next, "pair_gain.to", &pair.to)?;
+        if pair.from == pair.to {
+            return Err(Refusal::invalid("pair_gain.to", "nobody hears itself"));
+        }
+        check_gain("pair_gain.gain_db", pair.gain_db)?;
+        next.pair_gains.retain(|known| (&known.from, &known.to) != (&pair.from, &pair.to));
+        if pair.silent || pair.gain_db != 0.0 {
+            next.pair_gains.push(PairGain::from_wire(&pair));
+        }
+        self.change_audio(request, moid, next, AudioChange::Pair)
+    }
+
+    /// Begins the change, unless it is none.
+    fn change_audio(
+        &mut self,
+        request: RequestId,
+        moid: &str,
+        mut next: Record,
+        what: AudioChange,
+    ) -> Result<Option<Response>, Refusal> {
+        let conference = self.conference(moid).expect("it runs");
+        if next == conference.record {
+            return Ok(Some(conference.audio_response(&what)));
+        }
+        next.revision += 1;
+        self.start(moid, next, Work::Audio { request, what });
+        Ok(None)
+    }
+
+    /// Has the conference's node play a file, or stop that.
+    pub(super) fn order_prompt(
+        &mut self,
+        request: RequestId,
+        conference: &str,
+        order: impl FnOnce(&Record) -> Result<PromptOrder, Refusal>,
+    ) {
+        let found = self.found(conference).map(|found| found.record.id.clone());
+        let ordered = found.and_then(|moid| {
+            let record = &self.running(&moid)?.record;
+            if !record.audio.is_mixed() {
+                let why = format!("{} is not mixed; prompts need the audio mode MIX", record.number);
+                return Err(Refusal::at(Code::FailedPrecondition, "conference", why));
+            }
+            let order = order(record)?;
+            let node = self.state.nodes.get(&record.node_id).filter(|node| placement::reachable(node));
+            let why = || format!("node {} does not answer", record.node_id);
+            let node = node.ok_or_else(|| Refusal::plain(Code::Unavailable, why()))?;
+            Ok(Effect::NodePrompt { request, address: node.address.clone(), order: Box::new(order) })
+        });
+        match ordered {
+            Ok(effect) => self.effects.push(effect),
+            Err(refusal) => self.reply(request, Err(refusal)),
+        }
+    }
+
+    /// What the node is to play.
+    pub(super) fn play_prompt(&mut self, request: RequestId, chosen: String, play: wire::PlayPromptRequest) {
+        let conference = play.conference.clone();
+        self.order_prompt(request, &conference, |record| {
+            for (index, participant) in play.to.iter().enumerate() {
+                find(record, &format!("to[{index}]"), participant)?;
+            }
+            check_gain("gain_db", play.gain_db)?;
+            let wire::PlayPromptRequest { prompt, file, to, gain_db, repeat, .. } = play;
+            let prompt = if prompt.is_empty() { chosen } else { prompt };
+            let (conference, epoch) = (record.id.clone(), record.epoch);
+            let play = node::PlayPromptRequest { conference, epoch, prompt, file, to, gain_db, repeat };
+            Ok(PromptOrder::Play(play))
+        });
+    }
+
+    /// What the node is to stop playing.
+    pub(super) fn stop_prompt(&mut self, request: RequestId, stop: wire::StopPromptRequest) {
+        let wire::StopPromptRequest { conference, prompt } = stop;
+        self.order_prompt(request, &conference, |record| {
+            let (conference, epoch) = (record.id.clone(), record.epoch);
+            Ok(PromptOrder::Stop(node::StopPromptRequest { conference, epoch, prompt }))
+        });
+    }
+
+    /// The node has done it, or not.
+    pub(super) fn node_prompted(&mut self, request: RequestId, result: Result<PromptAnswer, NodeFailure>) {
+        self.reply(request, result.map(Response::Prompt).map_err(Refusal::from));
+    }
+}
+
+impl super::Conference {
+    /// What who changed something is told.
+    pub(super) fn audio_response(&self, what: &AudioChange) -> Response {
+        match what {
+            AudioChange::Participant(participant) => {
+                let info = self.participant_info(participant).expect("it was found before it was changed");
+                Response::Participant(Box::new(info))
+            }
+            AudioChange::Mode | AudioChange::Pair => Response::Conference(Box::new(self.info())),
+        }
+    }
+}
+
+/// For people.
+pub(super) fn mode_name(audio: &Audio) -> String {
+    match media::AudioMode::try_from(audio.mode) {
+        Ok(media::AudioMode::Mix) => "mixed".to_owned(),
+        Ok(media::AudioMode::Loudest) => format!("that of the {} loudest", audio.loudest),
+        _ => "relayed".to_owned(),
+    }
+}
