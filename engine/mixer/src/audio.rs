@@ -41,6 +41,7 @@ mod slots;
 mod source;
 mod stage;
 mod strip;
+mod suppress;
 #[cfg(test)]
 mod tests;
 

@@ -51,7 +51,7 @@ fn join(mixer: &mut AudioMixer, id: u32) -> ToneSender {
         group: GroupId(0),
         payloads: vec![(96, SourcePayload::Sound(codec.clone()))],
         level_extension,
-        settings: SourceSettings::default(),
+        settings: SourceSettings { noise_suppression: id < 2, ..SourceSettings::default() },
     };
     mixer.handle_command(MixCommand::AddSource(source)).expect("a source");
     let output = OutputConfig {

@@ -11,7 +11,7 @@ use super::output::{NO_FEED, Output};
 use super::prompt::{Playing, Target};
 use super::slots::Slots;
 use super::source::Source;
-use super::strip::Strips;
+use super::strip::{Strip, Strips};
 use super::{Gain, MixEvent, MixOutbox, MixStats, OutputId};
 
 /// What there is to be mixed.
@@ -111,9 +111,9 @@ impl AudioMixer {
         for feed in self.feeds.iter_mut() {
             let format = self.formats[feed.format as usize].as_ref().expect("a feed's format is there");
             let buffers = &mut self.buffers;
-            sounds.mix(&feed.recipe, format.rate, &mut buffers.mix);
+            sounds.mix(&feed.recipe, None, format.rate, &mut buffers.mix);
             if let Some(before) = feed.before.take() {
-                sounds.mix(&before, format.rate, &mut buffers.before);
+                sounds.mix(&before, Some(&feed.recipe), format.rate, &mut buffers.before);
                 Ramp { from: 0.0, to: 1.0 }.apply(&mut buffers.mix);
                 Ramp { from: 1.0, to: 0.0 }.add(&mut buffers.mix, &buffers.before);
             }
@@ -184,23 +184,23 @@ fn recipe(output: &Output, sources: &Slots<Source>) -> Recipe {
 }
 
 impl Sounds<'_> {
-    /// What a recipe sounds like in this tick.
-    fn mix(&self, recipe: &Recipe, rate: usize, mix: &mut Vec<f32>) {
+    /// What a recipe sounds like in this tick. `next` is the recipe that takes its place, if one does: what enters
+    /// the mix in this tick was never heard otherwise.
+    fn mix(&self, recipe: &Recipe, next: Option<&Recipe>, rate: usize, mix: &mut Vec<f32>) {
         let group = &self.groups[recipe.group as usize];
         mix.clear();
         if recipe.deaf {
             mix.resize(self.strips.frame(rate), 0.0);
         } else {
             mix.extend_from_slice(group.sources_at(rate));
-            for (place, gain) in &recipe.changes {
-                let Some(source) = self.sources.at(*place).filter(|source| source.group == recipe.group)
-                else {
-                    continue;
-                };
-                let Some(strip) = source.strip.map(|strip| self.strips.at(strip)) else { continue };
-                // The sum has it at the gain for all.
-                let (gain, heard) = (gain.linear(), strip.heard);
-                Ramp { from: gain - heard.from, to: gain - heard.to }.add(mix, strip.at(rate));
+            for change in &recipe.changes {
+                self.add_change(recipe, change, rate, mix);
+            }
+            for change in next.iter().flat_map(|next| &next.changes) {
+                let named = recipe.changes.iter().any(|(place, _)| *place == change.0);
+                if !named && self.strip_of(recipe, change.0).is_some_and(|strip| strip.fade.from == 0.0) {
+                    self.add_change(recipe, change, rate, mix);
+                }
             }
             group.duck.apply(mix);
             Ramp::at(self.own_duck(recipe)).apply(mix);
@@ -214,6 +214,20 @@ impl Sounds<'_> {
             }
         }
         Ramp::at(recipe.gain.linear()).apply(mix);
+    }
+
+    /// The strip of a source of the recipe's room, while it is mixed.
+    fn strip_of(&self, recipe: &Recipe, place: u32) -> Option<&Strip> {
+        let source = self.sources.at(place).filter(|source| source.group == recipe.group)?;
+        source.strip.map(|strip| self.strips.at(strip))
+    }
+
+    /// Brings a source from the gain for all, at which the sum has it, to another one.
+    fn add_change(&self, recipe: &Recipe, (place, gain): &(u32, Gain), rate: usize, mix: &mut [f32]) {
+        if let Some(strip) = self.strip_of(recipe, *place) {
+            let (gain, heard) = (gain.linear(), strip.heard);
+            Ramp { from: gain - heard.from, to: gain - heard.to }.add(mix, strip.at(rate));
+        }
     }
 
     /// How far the recipe's own prompts bring down the conference.

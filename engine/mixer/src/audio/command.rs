@@ -127,6 +127,8 @@ pub struct SourceSettings {
     pub heard: Gain,
     /// Automatic gain brings it to the level of the others.
     pub automatic_gain: bool,
+    /// Noise is taken out of it, which delays it by 10 ms. For mixes at 48 kHz.
+    pub noise_suppression: bool,
     /// What happens to its telephone events.
     pub events: EventHandling,
 }
@@ -138,6 +140,7 @@ impl Default for SourceSettings {
             muted: false,
             heard: Gain::UNITY,
             automatic_gain: false,
+            noise_suppression: false,
             events: EventHandling::Report,
         }
     }

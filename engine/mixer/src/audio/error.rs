@@ -67,6 +67,12 @@ pub enum MixError {
     /// An identifier of a header extension that there cannot be.
     #[error("level_extension is {0}: identifiers are 1 to 255, without 15 (RFC 8285)")]
     LevelExtension(u8),
+    /// Noise suppression was asked for in a mix of another rate than 48,000 Hz.
+    #[error("noise_suppression takes a mix at 48000 Hz, and this one has {rate_hz}")]
+    NoiseSuppression {
+        /// The mix's rate.
+        rate_hz: u32,
+    },
     /// The codec is not to be had.
     #[error(transparent)]
     Codec(#[from] CodecError),

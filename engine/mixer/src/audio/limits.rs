@@ -24,5 +24,9 @@ pub const PAYLOAD_BYTES_MAX: usize = 4_096;
 pub const EVENTS_MAX: usize = 4_096;
 /// Ticks between two calls of `resync` of one encoder, which cost the quality of a frame.
 pub const RESYNC_TICKS_MIN: u64 = 10;
+/// A source whose packets say that it is louder than its sound, by so many decibels...
+pub const LIE_DB: f32 = 20.0;
+/// ...for so many ticks in a row, is judged by its sound from then on.
+pub const LIE_TICKS: u32 = 100;
 /// Ticks without a packet after which the level in the last one says nothing any more.
 pub const LEVEL_TICKS_MAX: u64 = 6;

@@ -76,7 +76,7 @@ impl AudioMixer {
             return Heard { level_db: SILENCE_DB, pulled: None };
         }
         let samples = &mut self.buffers.pulled;
-        let pulled = source.voice.pull(now, samples);
+        let pulled = source.pull(now, samples);
         self.stats.decodes += 1;
         let level_db = if pulled == Pulled::Silence { SILENCE_DB } else { level_db(samples) };
         Heard { level_db, pulled: Some(pulled) }
@@ -133,7 +133,13 @@ impl AudioMixer {
             }
             None if audible => {
                 self.stats.decodes += 1;
-                source.voice.pull(now, &mut strip.samples)
+                let pulled = source.pull(now, &mut strip.samples);
+                let sound_db = if pulled == Pulled::Silence { SILENCE_DB } else { level_db(&strip.samples) };
+                if source.is_liar(heard.level_db, sound_db) {
+                    (source.level_extension, source.claim) = (None, None);
+                    self.stats.levels_distrusted += 1;
+                }
+                pulled
             }
             None => {
                 source.voice.skip(now);

@@ -170,6 +170,8 @@ pub struct MixStats {
     pub limited: u64,
     /// Payloads that an encoder failed to make.
     pub encode_failures: u64,
+    /// Sources whose header extensions said to be louder than they are, and are not believed any more.
+    pub levels_distrusted: u64,
     /// Times that a voice took the place of another.
     pub displacements: u64,
     /// Events lost since nobody took them by a tick.

@@ -3,7 +3,8 @@
 use super::agc::Agc;
 use super::dtmf::Keypad;
 use super::level::{Activity, SILENCE_DB, level_of_element};
-use super::limits::LEVEL_TICKS_MAX;
+use super::limits::{LEVEL_TICKS_MAX, LIE_DB, LIE_TICKS};
+use super::suppress::Suppressor;
 use super::{SourceId, SourceSettings};
 use crate::playout::{Inserted, PlayoutStats, Pulled, SourcePacket};
 use motet_rtp::{RtpView, Time};
@@ -49,6 +50,10 @@ pub(crate) struct Source {
     pub agc: Agc,
     /// The level in its last packet, if it had one.
     pub claim: Option<Claim>,
+    /// Ticks for which it was not as loud as it said.
+    pub lie_ticks: u32,
+    /// What takes its noise out.
+    pub suppressor: Option<Suppressor>,
     /// Ticks for which it was louder than who is mixed.
     pub challenge: u32,
     /// Where it is mixed.
@@ -81,6 +86,21 @@ impl Source {
         let claim = self.claim?;
         let stale = tick.saturating_sub(claim.tick) > LEVEL_TICKS_MAX;
         Some(if stale { SILENCE_DB } else { claim.level_db })
+    }
+
+    /// One tick of its sound. [`Pulled::Silence`] leaves `samples` alone.
+    pub(crate) fn pull(&mut self, now: Time, samples: &mut [f32]) -> Pulled {
+        let pulled = self.voice.pull(now, samples);
+        match &mut self.suppressor {
+            Some(suppressor) => suppressor.process(pulled, samples),
+            None => pulled,
+        }
+    }
+
+    /// Compares what its packets say with its sound; whether they are not to be believed.
+    pub(crate) fn is_liar(&mut self, claimed_db: f32, sound_db: f32) -> bool {
+        self.lie_ticks = if claimed_db > sound_db + LIE_DB { self.lie_ticks + 1 } else { 0 };
+        self.lie_ticks > LIE_TICKS
     }
 
     /// Whether it may be mixed at all.

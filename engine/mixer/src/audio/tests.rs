@@ -1,5 +1,6 @@
 //! The mixer with sources made of tones, by signal: what is in each output, and that nothing else is.
 
+mod care;
 mod property;
 mod rooms;
 mod sharing;

@@ -5,7 +5,8 @@ use crate::audio::level::Activity;
 use crate::audio::limits::SOURCES_MAX;
 use crate::audio::mixer::AudioMixer;
 use crate::audio::source::{Leaving, Source, Voice};
-use crate::audio::{GroupId, MixError, SourceConfig, SourceId, SourcePayload, SourceSettings};
+use crate::audio::suppress::{self, Suppressor};
+use crate::audio::{Gain, GroupId, MixError, SourceConfig, SourceId, SourcePayload, SourceSettings};
 
 impl AudioMixer {
     /// Adds a source whose sound comes from `voice`.
@@ -24,6 +25,7 @@ impl AudioMixer {
         if let Some(extension @ (0 | 15)) = level_extension {
             return Err(MixError::LevelExtension(extension));
         }
+        self.check_settings(&settings)?;
         let group = self.group(group)?;
         let event_clocks = payloads.iter().filter_map(|(payload_type, payload)| match payload {
             SourcePayload::Events { clock_hz } => Some((*payload_type, *clock_hz)),
@@ -40,6 +42,8 @@ impl AudioMixer {
             activity: Activity::new(),
             agc: Agc::new(),
             claim: None,
+            lie_ticks: 0,
+            suppressor: settings.noise_suppression.then(Suppressor::new),
             challenge: 0,
             strip: None,
             leaving: None,
@@ -55,9 +59,16 @@ impl AudioMixer {
         self.groups[group as usize].members += 1;
         self.take_floor(place);
         for (output_place, output) in self.outputs.iter_mut() {
-            if output.own == Some(id) {
-                output.own_place = Some(place);
-                self.sources[place].dependents.push(output_place);
+            if output.own != Some(id) {
+                continue;
+            }
+            self.sources[place].dependents.push(output_place);
+            if let Some(before) = output.own_place.replace(place) {
+                // The one before fades out still; it is no less the receiver's own.
+                match output.pairs.binary_search_by_key(&before, |(source, _)| *source) {
+                    Ok(at) => output.pairs[at].1 = Gain::SILENT,
+                    Err(at) => output.pairs.insert(at, (before, Gain::SILENT)),
+                }
             }
         }
         Ok(())
@@ -65,9 +76,22 @@ impl AudioMixer {
 
     pub(super) fn set_source(&mut self, id: SourceId, settings: SourceSettings) -> Result<(), MixError> {
         let place = self.source(id)?;
-        self.sources[place].settings = settings;
+        self.check_settings(&settings)?;
+        let source = &mut self.sources[place];
+        source.settings = settings;
+        if source.suppressor.is_some() != settings.noise_suppression {
+            source.suppressor = settings.noise_suppression.then(Suppressor::new);
+        }
         // Pair gains may differ from what all hear now, and have not before.
         self.mark_dependents(place);
+        Ok(())
+    }
+
+    fn check_settings(&self, settings: &SourceSettings) -> Result<(), MixError> {
+        let rate_hz = self.config.rate_hz;
+        if settings.noise_suppression && rate_hz != suppress::RATE_HZ {
+            return Err(MixError::NoiseSuppression { rate_hz });
+        }
         Ok(())
     }
 
