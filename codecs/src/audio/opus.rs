@@ -23,8 +23,14 @@ const BITRATE_BPS_DEFAULT: u32 = 32_000;
 /// More than a frame's share of the bit rate, as libopus spends more on what is hard to encode.
 const PAYLOAD_BYTES_MIN: usize = 16;
 
-/// OPUS_APPLICATION_VOIP: speech in conferences.
-const VOICE: i32 = 2048;
+/// OPUS_APPLICATION_VOIP and OPUS_APPLICATION_AUDIO. For speech libopus takes its SILK layer, which costs about three
+/// times as much as the other at these bit rates. Only it has in-band FEC, and DTX at low complexity.
+const FOR_SPEECH: i32 = 2048;
+const FOR_ALL_SOUND: i32 = 2049;
+
+/// OPUS_AUTO and OPUS_SIGNAL_VOICE: with the latter libopus turns to its SILK layer at any loss, to send FEC.
+const SIGNAL_UNKNOWN: i32 = -1000;
+const SIGNAL_VOICE: i32 = 3001;
 
 /// What the receiver asked for (RFC 7587 section 6.1), as far as it bears on an encoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +53,7 @@ pub struct OpusEncoder {
     format: AudioFormat,
     bitrate_bps: u32,
     dtx: bool,
+    fec: bool,
     resyncing: bool,
 }
 
@@ -62,7 +69,10 @@ impl OpusEncoder {
         limits: &OpusLimits,
     ) -> Result<Self, CodecError> {
         let unsupported = CodecError::Format { codec: "opus", format, takes: TAKES };
-        let encoder = Encoder::new(format.sample_rate_hz, format.channels, VOICE).map_err(|_| unsupported)?;
+        let dtx = settings.dtx && !limits.no_dtx;
+        let application = if dtx { FOR_SPEECH } else { FOR_ALL_SOUND };
+        let encoder =
+            Encoder::new(format.sample_rate_hz, format.channels, application).map_err(|_| unsupported)?;
         let channels = u32::from(format.channels);
         let wanted = settings.bitrate_bps.unwrap_or(BITRATE_BPS_DEFAULT * channels);
         if !(500..=512_000 * channels).contains(&wanted) {
@@ -70,10 +80,10 @@ impl OpusEncoder {
             return Err(CodecError::Setting { setting: "bitrate_bps", value: wanted, takes });
         }
         let bitrate_bps = wanted.min(limits.bitrate_bps_max.unwrap_or(wanted)).max(500);
-        let dtx = settings.dtx && !limits.no_dtx;
-        let mut opus = OpusEncoder { encoder, format, bitrate_bps, dtx, resyncing: false };
+        let fec = settings.fec && !limits.no_fec;
+        let mut opus = OpusEncoder { encoder, format, bitrate_bps, dtx, fec, resyncing: false };
         opus.set(EncoderOption::BitrateBps, bitrate_bps as i32);
-        opus.set(EncoderOption::InbandFec, i32::from(settings.fec && !limits.no_fec));
+        opus.set(EncoderOption::InbandFec, i32::from(fec));
         opus.set(EncoderOption::Dtx, i32::from(dtx));
         opus.set(EncoderOption::VariableRate, i32::from(!limits.constant_rate));
         if let Some(rate_hz) = limits.playback_rate_hz_max {
@@ -136,6 +146,8 @@ impl AudioEncoder for OpusEncoder {
 
     fn set_loss_percent(&mut self, percent: u8) {
         self.set(EncoderOption::LossPercent, i32::from(percent.min(100)));
+        let fec_wanted = self.fec && percent > 0;
+        self.set(EncoderOption::Signal, if fec_wanted { SIGNAL_VOICE } else { SIGNAL_UNKNOWN });
     }
 
     fn set_complexity(&mut self, complexity: u8) {

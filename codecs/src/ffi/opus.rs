@@ -95,6 +95,7 @@ pub(crate) enum EncoderOption {
     LossPercent = sys::OPUS_SET_PACKET_LOSS_PERC_REQUEST,
     Dtx = sys::OPUS_SET_DTX_REQUEST,
     PredictionDisabled = sys::OPUS_SET_PREDICTION_DISABLED_REQUEST,
+    Signal = sys::OPUS_SET_SIGNAL_REQUEST,
 }
 
 /// A decoder's state, initialised.
