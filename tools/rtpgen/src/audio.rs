@@ -13,8 +13,9 @@
 //!
 //! The cores take `now` and never read a clock: [`stage`] says who talks when, [`sender`] writes packets,
 //! [`impair`] loses and delays them, [`ear`] counts and keeps what comes, [`decode`] makes one line of sound
-//! of it, [`measure`] and [`judge`] listen to that, [`report`] sums it up. The edges: [`run`], [`wav`].
+//! of it, [`measure`] and [`judge`] listen to that, [`report`] sums it up. The edges: [`run`], [`conference`], [`wav`].
 
+pub mod conference;
 pub mod decode;
 pub mod ear;
 pub mod impair;

@@ -2,9 +2,9 @@
 
 pub use crate::options::LoadOptions;
 
+use crate::audio;
 use crate::conference;
 use crate::raw::RawLoad;
-use crate::report::Report;
 use crate::run::{Control, Plan, execute};
 use crate::system;
 use anyhow::{Context, anyhow};
@@ -35,34 +35,68 @@ pub fn run(options: LoadOptions) -> anyhow::Result<ExitCode> {
 async fn load(options: &LoadOptions) -> anyhow::Result<ExitCode> {
     system::raise_descriptor_limit();
     let run = run_number();
-    let report = match &options.css {
-        None => measure(RawLoad::from_options(options, run).plan()?, options.progress).await?,
+    let done = match &options.css {
+        None => measure(options, RawLoad::from_options(options, run).plan()?).await?,
         Some(url) => {
             let mut session = conference::Session::open(url, options.timeout).await?;
             // Whatever happens after the first conference exists, none is left behind.
-            let report = tokio::select! {
-                plan = session.set_up(options, run) => match plan {
-                    Ok(plan) => measure(plan, options.progress).await,
+            let done = tokio::select! {
+                job = set_up(&mut session, options, run) => match job {
+                    Ok(Job::Packets(plan)) => measure(options, plan).await,
+                    Ok(Job::Sound(plan)) => measure_sound(options, plan).await,
                     Err(error) => Err(error),
                 },
                 _ = tokio::signal::ctrl_c() => Err(anyhow!("ended before the first packet was sent")),
             };
             session.end_all().await;
-            report?
+            done?
         }
     };
-    print(options, &report)?;
-    Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    print(options, &done)?;
+    Ok(if done.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs a plan on threads of its own, with a progress line and an early end at Ctrl-C.
-async fn measure(plan: Plan, progress: bool) -> anyhow::Result<Report> {
+/// What is to be done in conferences.
+enum Job {
+    Packets(Plan),
+    Sound(audio::run::Plan),
+}
+
+async fn set_up(session: &mut conference::Session, options: &LoadOptions, run: u32) -> anyhow::Result<Job> {
+    if options.audio.audio {
+        return session.set_up_audio(options, run).await.map(Job::Sound);
+    }
+    session.set_up(options, run).await.map(Job::Packets)
+}
+
+/// What a run came to, in words and for programs.
+struct Done {
+    passed: bool,
+    table: String,
+    json: String,
+}
+
+async fn measure(options: &LoadOptions, plan: Plan) -> anyhow::Result<Done> {
+    let report = watch(options, plan.duration, move |control| execute(plan, control)).await?;
+    Ok(Done { passed: report.passed, table: report.table(), json: serde_json::to_string_pretty(&report)? })
+}
+
+async fn measure_sound(options: &LoadOptions, plan: audio::run::Plan) -> anyhow::Result<Done> {
+    let report = watch(options, plan.duration, move |control| audio::run::execute(plan, control)).await?;
+    Ok(Done { passed: report.passed, table: report.table(), json: serde_json::to_string_pretty(&report)? })
+}
+
+/// Runs something on a thread of its own, with a progress line and an early end at Ctrl-C.
+async fn watch<R: Send + 'static>(
+    options: &LoadOptions,
+    total: Duration,
+    run: impl FnOnce(&Control) -> anyhow::Result<R> + Send + 'static,
+) -> anyhow::Result<R> {
     let control = Arc::new(Control::default());
-    let progress = progress || std::io::stderr().is_terminal();
-    let total = plan.duration;
+    let progress = options.progress || std::io::stderr().is_terminal();
     let mut running = tokio::task::spawn_blocking({
         let control = control.clone();
-        move || execute(plan, &control)
+        move || run(&control)
     });
     let mut second = tokio::time::interval(Duration::from_secs(1));
     second.tick().await;
@@ -85,18 +119,15 @@ async fn measure(plan: Plan, progress: bool) -> anyhow::Result<Report> {
     }
 }
 
-fn print(options: &LoadOptions, report: &Report) -> anyhow::Result<()> {
+fn print(options: &LoadOptions, done: &Done) -> anyhow::Result<()> {
+    let json = format!("{}\n", done.json);
     let text = match &options.json {
-        None => report.table(),
+        Some(file) if file.as_os_str() == "-" => &json,
         Some(file) => {
-            let json = serde_json::to_string_pretty(report)? + "\n";
-            if file.as_os_str() == "-" {
-                json
-            } else {
-                std::fs::write(file, json).with_context(|| format!("--json {}", file.display()))?;
-                report.table()
-            }
+            std::fs::write(file, &json).with_context(|| format!("--json {}", file.display()))?;
+            &done.table
         }
+        None => &done.table,
     };
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

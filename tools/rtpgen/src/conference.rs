@@ -58,7 +58,7 @@ impl Session {
         let mut members = Vec::new();
         let mut infos = Vec::new();
         for conference in 0..options.conferences {
-            let id = self.create(options, conference, run).await?;
+            let id = self.create(self.create_request(options, conference, run)).await?;
             for participant in 0..options.participants {
                 members.extend(self.join(options, &id, conference, participant, run).await?);
             }
@@ -83,17 +83,26 @@ impl Session {
         }
     }
 
-    async fn create(&mut self, options: &LoadOptions, conference: u32, run: u32) -> anyhow::Result<String> {
-        let request = CreateRequest {
+    pub(crate) fn create_request(&self, options: &LoadOptions, conference: u32, run: u32) -> CreateRequest {
+        CreateRequest {
             name: format!("load {run:08x} {conference}"),
             request_id: format!("load-{run:08x}-{conference}"),
             expected_participants: options.participants,
             ..CreateRequest::default()
-        };
+        }
+    }
+
+    /// Creates a conference, which will be ended with all others, and gives its id.
+    pub(crate) async fn create(&mut self, request: CreateRequest) -> anyhow::Result<String> {
         let info = self.connection.answer(self.client.create(request)).await;
         let info = info.context("cannot create a conference")?;
         self.conferences.push(info.id.clone());
         Ok(info.id)
+    }
+
+    pub(crate) async fn add(&mut self, request: AddParticipantRequest) -> anyhow::Result<ParticipantInfo> {
+        let info = self.connection.answer(self.client.add_participant(request)).await;
+        info.context("cannot join a participant")
     }
 
     async fn join(
@@ -125,12 +134,10 @@ impl Session {
         let request = AddParticipantRequest {
             conference: id.to_owned(),
             participant: participant_id(participant),
-            name: String::new(),
             media: media.collect::<anyhow::Result<_>>()?,
             ..AddParticipantRequest::default()
         };
-        let info = self.connection.answer(self.client.add_participant(request)).await;
-        let info = info.context("cannot join a participant")?;
+        let info = self.add(request).await?;
         for member in &mut members {
             member.relay = relay_address(&info, member.medium)?;
         }
@@ -146,7 +153,7 @@ fn media_profiles(media: Media) -> &'static [Profile] {
     }
 }
 
-fn receiver_address(options: &LoadOptions, number: u32) -> anyhow::Result<SocketAddr> {
+pub(crate) fn receiver_address(options: &LoadOptions, number: u32) -> anyhow::Result<SocketAddr> {
     let first = options.receive_from();
     if first.port() == 0 {
         return Ok(first);
@@ -156,7 +163,7 @@ fn receiver_address(options: &LoadOptions, number: u32) -> anyhow::Result<Socket
     Ok(SocketAddr::new(first.ip(), port as u16))
 }
 
-fn participant_id(participant: u32) -> String {
+pub(crate) fn participant_id(participant: u32) -> String {
     format!("p{participant}")
 }
 
@@ -209,7 +216,7 @@ fn medium_request(options: &LoadOptions, member: &Member) -> anyhow::Result<Part
     })
 }
 
-fn relay_address(info: &ParticipantInfo, medium: Profile) -> anyhow::Result<SocketAddr> {
+pub(crate) fn relay_address(info: &ParticipantInfo, medium: Profile) -> anyhow::Result<SocketAddr> {
     let id = medium_id(medium);
     let found = info.media.iter().find(|media| media.medium.as_ref().is_some_and(|medium| medium.id == id));
     let local = &found.with_context(|| format!("control gave participant {} no {id}", info.id))?.local;

@@ -7,7 +7,8 @@
 //!
 //! The cores take `now` and never read a clock: [`schedule`] says what is due, [`sender`] writes it,
 //! [`payload`] marks it, [`receiver`] reads it, [`account`] judges it, [`report`] sums it up. The edges
-//! own sockets and threads: [`run`], [`reach`], [`conference`], [`cli`].
+//! own sockets and threads: [`run`], [`reach`], [`conference`], [`cli`]. [`audio`] has the same for sound that
+//! is mixed, and so cannot be stamped.
 #![forbid(unsafe_code)]
 // They panic when nobody reads any more.
 #![deny(clippy::print_stdout, clippy::print_stderr)]

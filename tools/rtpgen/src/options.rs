@@ -1,5 +1,6 @@
 //! What `motet load` can be asked for.
 
+use crate::audio::options::AudioOptions;
 use crate::reach;
 use crate::run::Wait;
 use crate::sender::PACKET_BYTES_MIN;
@@ -143,6 +144,10 @@ pub struct LoadOptions {
     /// Write the report as JSON, to a file or (without a value) to standard output instead of the table
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     pub json: Option<PathBuf>,
+
+    /// Real sound instead of stamped payloads
+    #[command(flatten)]
+    pub audio: AudioOptions,
 }
 
 /// The shape of a stream.
@@ -288,6 +293,9 @@ impl LoadOptions {
         if self.css.is_some() {
             ensure!(self.conferences >= 1, "--conferences: at least 1");
             ensure!(self.participants >= 2, "--participants: at least 2, or there is nothing to receive");
+            if self.audio.audio {
+                self.audio.check(self.participants, self.duration)?;
+            }
             return Ok(());
         }
         ensure!(self.streams >= 1, "--streams: at least 1");
@@ -357,6 +365,30 @@ mod tests {
         assert!(parse("--send 127.0.0.1:5004").is_err());
         assert!(parse("--css http://127.0.0.1:7400").is_ok());
         assert!(parse("--css http://127.0.0.1:7400 --send 127.0.0.1:1").is_err());
+    }
+
+    #[test]
+    fn options_about_sound_need_audio() {
+        let css = "--css http://127.0.0.1:7400";
+        assert!(parse(&format!("{css} --talkers 2")).is_err());
+        let refused = |words: &str| {
+            let options = parse(&format!("{css} --audio {words}")).expect("parses");
+            options.check().map_err(|error| error.to_string())
+        };
+        assert_eq!(refused("--participants 8 --talkers 3 --codec opus,g722 --listeners 2"), Ok(()));
+        for (words, name) in [
+            ("--listeners 3", "--listeners"),
+            ("--talkers 26", "--talkers"),
+            ("--turn 1", "--turn"),
+            ("--duration 2.5", "--duration"),
+            ("--speech x.wav --codec pcmu", "--speech"),
+            ("--loss 101", "--loss"),
+            ("--jitter 201", "--jitter"),
+        ] {
+            let error = refused(words).expect_err(words);
+            assert!(error.starts_with(name), "{error}");
+        }
+        assert!(parse(&format!("{css} --audio --codec mp3")).is_err());
     }
 
     #[test]

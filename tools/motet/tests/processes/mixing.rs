@@ -296,3 +296,22 @@ fn kind_of(line: &str) -> String {
     let event: Value = serde_json::from_str(line).expect("one JSON document each line");
     event["kind"].as_str().expect("a kind").to_owned()
 }
+
+#[test]
+fn the_generator_hears_everybody_in_everybody_elses_mix() {
+    let css = Css::new();
+    let _control = css.start("embedded");
+    let _node = css.start_node_with("n1", &["--metrics", "off"]);
+    css.wait_for_nodes(1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (url, wav) = (css.url(), folder.path().to_string_lossy().into_owned());
+    let load = ["load", "--css", &url, "--audio", "--participants", "4", "--codec", "opus,pcmu,g722,pcma"];
+    let all = ["--talkers", "4", "--turn", "2.4", "--duration", "2.5", "--wav", &wav, "--json"];
+    let output = css.run(&[&load[..], &all].concat());
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+    let count = |name: &str| report[name].as_u64().expect(name);
+    assert_eq!((count("voices_expected"), count("voices_heard")), (12, 12), "{report}");
+    assert_eq!((count("own_expected"), count("own_absent")), (4, 4), "{report}");
+    assert!(report["level_db"]["min"].as_f64() > Some(-3.0), "{report}");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("it was made").count(), 4);
+}

@@ -2,7 +2,7 @@
 
 use crate::audio::decode::Line;
 use crate::audio::measure::{GAP_TALKERS_MAX, LINE_RATE_HZ, find_marker, gap_ms, level_db, marker_samples};
-use crate::audio::sound::Voice;
+use crate::audio::sound::{MARKER_MS, Voice};
 use crate::audio::stage::Stage;
 use motet_rtp::Time;
 use serde::Serialize;
@@ -98,9 +98,10 @@ fn delays_ms(line: &Line, narrow: &[f32], voice: Voice, (began, ended): (Time, T
     let marker = voice.marker(LINE_RATE_HZ);
     let (before, after) = MARKER_SEARCH_S;
     let first = Duration::from_millis(voice.marker_at_ms().into());
-    // The first second settles. The last one ends with the turn and may be cut.
-    let seconds = ended.since(began).as_secs().saturating_sub(1);
-    let spoken = (1..seconds).map(|second| began + Duration::from_secs(second) + first);
+    let marker_ends = first + Duration::from_millis(MARKER_MS.into());
+    // The first second settles; the last marker is wholly within the turn.
+    let seconds = (1..).map(Duration::from_secs).take_while(|second| began + *second + marker_ends <= ended);
+    let spoken = seconds.map(|second| began + second + first);
     let delay = |spoken: Time| -> Option<f64> {
         let place = narrow_place(line, line.place(spoken)?);
         let from = (place - before * f64::from(LINE_RATE_HZ)).max(0.0) as usize;
