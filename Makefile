@@ -12,7 +12,7 @@ DEMO_SECONDS ?= 15
 UPGRADES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-upgrade test fmt fmt-check lint tidy doc fuzz bench bench-relay bench-criterion
+.PHONY: help setup demo demo-upgrade test fmt fmt-check lint tidy doc fuzz bench bench-relay bench-audio bench-criterion
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -53,7 +53,7 @@ doc: ## build the documentation, warnings denied
 fuzz: ## run each fuzz target for FUZZ_SECONDS
 	scripts/fuzz.sh $(FUZZ_SECONDS)
 
-bench: bench-relay bench-criterion ## all benchmarks; tables here, figures in target/bench/
+bench: bench-relay bench-audio bench-criterion ## all benchmarks; tables here, figures in target/bench/
 
 bench-relay: ## CPU per forwarded packet, against a bare loop, rtpengine and mediasoup
 	@scripts/setup.sh bench
@@ -62,6 +62,13 @@ bench-relay: ## CPU per forwarded packet, against a bare loop, rtpengine and med
 	cargo build --release -p motet-net --example bare_loop
 	cargo build --release -p motet-benches --bin bench_relay
 	target/release/bench_relay --out-markdown benches/RESULTS.md
+
+bench-audio: ## CPU per participant of a mix, mouth to ear, gaps and quality, beside Janus's AudioBridge
+	@scripts/setup.sh bench
+	@scripts/pesq.sh || echo "quality of speech will not be measured"
+	cargo build --release -p motet
+	cargo build --release -p motet-benches --bin bench_audio
+	target/release/bench_audio --out-markdown benches/RESULTS.md
 
 bench-criterion: ## nanoseconds of parsing, rewriting and routing, and of mixing
 	cargo bench -p motet-benches --bench packet --bench mix

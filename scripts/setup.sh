@@ -2,10 +2,11 @@
 # Installs what building, testing and the demo need and this machine lacks, from Debian's packages.
 #
 #   scripts/setup.sh          for make demo and make test
-#   scripts/setup.sh bench    rtpengine too, which the benchmarks compare with, and what builds mediasoup
+#   scripts/setup.sh bench    rtpengine and Janus too, which the benchmarks compare with, what builds
+#                             mediasoup, and what installs PESQ
 #
 # Does nothing, and asks nobody, when all is there. Services that Debian would start on installation
-# (redis-server, rtpengine) are installed and not started: tests and benchmarks start their own.
+# (redis-server, rtpengine, janus) are installed and not started: tests and benchmarks start their own.
 set -euo pipefail
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -32,6 +33,9 @@ case "${1:-}" in
     bench)
         needs+=(
             "rtpengine rtpengine-daemon a_relay_that_benchmarks_compare_with"
+            "janus janus a_mixer_that_benchmarks_compare_with"
+            "/usr/share/doc/python3-venv python3-venv installs_PESQ,_which_scores_speech"
+            "/usr/share/doc/python3-dev python3-dev builds_PESQ"
             "meson meson builds_mediasoup"
             "ninja ninja-build builds_mediasoup"
             "/usr/include/openssl/ssl.h libssl-dev builds_mediasoup"

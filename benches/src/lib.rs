@@ -4,13 +4,16 @@
 //! names. `benches/packet.rs` has the Criterion benchmarks of single functions.
 #![forbid(unsafe_code)]
 
+pub mod audio;
 pub mod bencode;
 pub mod criterion;
 pub mod figures;
 pub mod floor;
+pub mod janus;
 pub mod machine;
 pub mod mediasoup;
 pub mod node;
+pub mod pesq;
 pub mod process;
 pub mod relay;
 pub mod rtpengine;

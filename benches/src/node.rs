@@ -1,7 +1,7 @@
 //! The real `motet node`: one conference for each room.
 
 use crate::process::Pinned;
-use crate::relay::{self, Residence, Room, Row, Shape, Subject, Task};
+use crate::relay::{self, Residence, Room, Row, Shape, Subject, Task, residence};
 use anyhow::{Context, bail};
 use motet_proto::media::{Codec, Direction, LatchPolicy, MediaKind};
 use motet_proto::node::media_node_client::MediaNodeClient;
@@ -38,7 +38,8 @@ pub struct Node {
     /// Where the socket for take-overs is; goes with the node.
     _handover: tempfile::TempDir,
     epoch: u64,
-    conferences: usize,
+    /// Ids of what runs.
+    conferences: Vec<String>,
 }
 
 impl Node {
@@ -50,6 +51,18 @@ impl Node {
         binary: &Path,
         ip: IpAddr,
         core: usize,
+    ) -> anyhow::Result<Node> {
+        Node::start_with(name, io, binary, ip, core, &[])
+    }
+
+    /// The same with further options of the command.
+    pub fn start_with(
+        name: &'static str,
+        io: &str,
+        binary: &Path,
+        ip: IpAddr,
+        core: usize,
+        options: &[&str],
     ) -> anyhow::Result<Node> {
         let (listen, metrics) = (free_address()?, free_address()?);
         let handover = tempfile::tempdir()?;
@@ -65,11 +78,12 @@ impl Node {
             ["--worker-cores", &core.to_string()],
             ["--handover-socket", &socket.to_string_lossy()],
         ];
-        let arguments: Vec<String> = arguments.concat().into_iter().map(str::to_owned).collect();
+        let arguments = arguments.concat().into_iter().chain(options.iter().copied());
+        let arguments: Vec<String> = arguments.map(str::to_owned).collect();
         let mut process = Pinned::start(command(binary, &arguments), core)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(answers(listen, &mut process))?;
-        let (epoch, conferences) = (0, 0);
+        let (epoch, conferences) = (0, Vec::new());
         let binary = binary.to_owned();
         Ok(Node {
             name,
@@ -98,34 +112,42 @@ impl Node {
 
     /// Creates a conference for each room, one after another.
     pub fn create(&mut self, shape: Shape, rooms: &[Room]) -> anyhow::Result<Vec<ConferenceAllocation>> {
+        let rooms = rooms.iter().enumerate();
+        self.put(rooms.map(|(index, room)| conference(index, shape, room)).collect())
+    }
+
+    /// Puts conferences, one after another.
+    pub fn put(&mut self, specs: Vec<ConferenceSpec>) -> anyhow::Result<Vec<ConferenceAllocation>> {
         self.epoch += 1;
-        self.conferences = rooms.len();
+        self.conferences = specs.iter().map(|spec| spec.id.clone()).collect();
         let (epoch, listen) = (self.epoch, self.listen);
         self.runtime.block_on(async {
             let mut client = connect(listen).await?;
             let mut allocations = Vec::new();
-            for (index, room) in rooms.iter().enumerate() {
-                let spec = Some(conference(index, shape, room));
-                let request = PutConferenceRequest { spec, epoch, revision: 1 };
+            for spec in specs {
+                let request = PutConferenceRequest { spec: Some(spec), epoch, revision: 1 };
                 allocations.push(client.put_conference(request).await?.into_inner());
             }
             Ok(allocations)
         })
     }
 
-    /// Ends what [`Node::create`] has made.
+    /// Ends what [`Node::create`] or [`Node::put`] has made.
     pub fn end(&mut self) -> anyhow::Result<()> {
-        let (epoch, listen, conferences) = (self.epoch, self.listen, self.conferences);
+        let (epoch, listen, conferences) = (self.epoch, self.listen, std::mem::take(&mut self.conferences));
         self.runtime.block_on(async {
             let mut client = connect(listen).await?;
-            for index in 0..conferences {
-                let request = DeleteConferenceRequest { id: name(index), epoch };
-                client.delete_conference(request).await?;
+            for id in conferences {
+                client.delete_conference(DeleteConferenceRequest { id, epoch }).await?;
             }
             anyhow::Ok(())
         })?;
-        self.conferences = 0;
         self.process.check_running()
+    }
+
+    /// Its page of metrics.
+    pub fn metrics(&self) -> anyhow::Result<String> {
+        residence::page(self.metrics)
     }
 }
 

@@ -9,7 +9,7 @@
 
 pub mod memory;
 pub mod residence;
-pub mod results;
+mod results;
 pub mod rows;
 pub mod takeover;
 pub mod turns;

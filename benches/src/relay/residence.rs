@@ -18,15 +18,20 @@ pub struct Residence {
     at_most: BTreeMap<u64, u64>,
 }
 
+/// A node's page of metrics.
+pub fn page(metrics: SocketAddr) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(metrics).context("the node's metrics cannot be reached")?;
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {metrics}\r\nConnection: close\r\n\r\n")?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    Ok(page)
+}
+
 impl Residence {
     /// Asks a node. None: it does not measure this.
     pub fn of_node(metrics: SocketAddr) -> anyhow::Result<Option<Residence>> {
-        let mut stream = TcpStream::connect(metrics).context("the node's metrics cannot be reached")?;
-        stream.set_read_timeout(Some(ANSWER_MAX))?;
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {metrics}\r\nConnection: close\r\n\r\n")?;
-        let mut page = String::new();
-        stream.read_to_string(&mut page)?;
-        Ok(Residence::of_page(&page))
+        Ok(Residence::of_page(&page(metrics)?))
     }
 
     /// Sums up all workers. None: the page has no such histogram.
