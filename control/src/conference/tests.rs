@@ -17,6 +17,7 @@ use wire::ConferenceEventKind as Kind;
 mod draining;
 mod histories;
 mod room;
+mod sound;
 
 /// What a node runs of a conference: epoch, revision, metadata.
 type Copy = (u64, u64, Vec<u8>);

@@ -46,6 +46,8 @@ pub(crate) enum MixingEventKind {
     Speaker { leg: Id, speaking: bool },
     /// Another one talks most; none: who did has left.
     Active { leg: Option<Id> },
+    /// These are the loudest now, where that is all that the mix is for.
+    Loudest { legs: Vec<Id> },
     /// A key was pressed.
     Key { leg: Id, key: char, duration_ms: u32 },
     /// A prompt is over.

@@ -6,7 +6,7 @@
 use motet_codecs::audio::AudioCodec;
 use motet_proto::{media as wire_media, node as wire};
 use motet_relay::Latch;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ pub struct Spec {
     pub audio: AudioMode,
     /// How the first leg of a pair is heard by the second, in decibels; none: not at all.
     pub pair_gains: BTreeMap<(Id, Id), Option<f32>>,
+    /// With [`AudioMode::Loudest`], who is among the loudest: the node's own finding.
+    pub loudest: BTreeSet<Id>,
 }
 
 /// Route policy.

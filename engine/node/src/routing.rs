@@ -1,6 +1,6 @@
 //! Which routes a specification wants, and with which payload types. Pure.
 
-use crate::model::{Codec, Leg, MediaKind, Medium, Policy, RouteKey, Spec};
+use crate::model::{AudioMode, Codec, Leg, MediaKind, Medium, Policy, RouteKey, Spec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ impl Routes {
     fn add_by_policy(&mut self, spec: &Spec, from: &Leg, source: &Medium, to: &Leg) {
         let takes = |medium: &&Medium| medium.receives && medium.kind == source.kind;
         let named = |medium: &&Medium| medium.receive_from.as_ref() == Some(&from.id);
-        let mixed = source.kind == MediaKind::Audio && self.mixed.is_some();
+        let mixed = source.kind == MediaKind::Audio && spec.audio.mix().is_some();
         let open = |medium: &&Medium| medium.receive_from.is_none() && !mixed;
         let sinks = || to.media.iter().filter(takes);
         let Some(sink) = sinks().find(named).or_else(|| sinks().find(open)) else {
@@ -134,7 +134,8 @@ fn is_heard(spec: &Spec, key: &RouteKey, kind: MediaKind) -> bool {
         let pair = (from.id.clone(), to.id.clone());
         from.audio.muted || to.audio.deaf || spec.pair_gains.get(&pair) == Some(&None)
     };
-    !from.muted && (kind != MediaKind::Audio || !silent())
+    let is_loud = || !matches!(spec.audio, AudioMode::Loudest(_)) || spec.loudest.contains(&from.id);
+    !from.muted && (kind != MediaKind::Audio || (!silent() && is_loud()))
 }
 
 fn medium<'a>(leg: &'a Leg, id: &str) -> &'a Medium {

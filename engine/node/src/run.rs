@@ -38,7 +38,7 @@ use handover::{
     ask, ensure_together, handover_path, inherited, open_place, relaunch_when_asked, serve_status, take,
     wait_for_successor,
 };
-use mixing::{forward_mixing, start_mixing};
+use mixing::{forward_mixing, mixed_codecs, start_mixing};
 use open::{open_pools, raise_descriptor_limit, start_workers};
 
 /// Events that may wait between the workers and the watchers.
@@ -80,7 +80,7 @@ impl Shared {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             room: self.room.clone(),
             numa_node: self.numa_node.map_or(-1, |node| node as i32),
-            codecs: Vec::new(),
+            codecs: mixed_codecs(),
             io_backend: self.io_backend.to_owned(),
             io_reason: self.io_reason.clone(),
             capacity: Some(wire::Capacity {

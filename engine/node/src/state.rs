@@ -7,7 +7,7 @@ use crate::claims::Claims;
 use crate::ending::Ending;
 use crate::error::NodeError;
 use crate::events::Events;
-use crate::model::{AudioMode, Id, Spec};
+use crate::model::{Id, Spec};
 use crate::placement::rebalance::Rebalancer;
 use crate::placement::{Limits, WorkerLoad};
 use crate::plan::{HeldPorts, Holdings, Plan, Step, plan, plan_end};
@@ -205,20 +205,19 @@ impl State {
     async fn install(
         &mut self,
         wire: wire::ConferenceSpec,
-        spec: Spec,
+        mut spec: Spec,
         epoch: u64,
         revision: u64,
     ) -> Result<wire::ConferenceAllocation, NodeError> {
         if let Some(claims) = &self.claims {
             claims.check(&spec)?;
         }
-        if let AudioMode::Loudest(_) = spec.audio {
-            let why = "LOUDEST is not there yet in this version; use RELAY or MIX";
-            return Err(NodeError::invalid("spec.audio.mode", why));
-        }
         let id = spec.id.clone();
         let nothing = Holdings::default();
         let running = self.conferences.get(&id);
+        if let Some(running) = running {
+            spec.loudest.clone_from(&running.spec.loudest);
+        }
         let (old, held) = running.map_or((None, &nothing), |running| (Some(&running.spec), &running.held));
         let mixers = self.mixing.loads();
         let mut taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, mixers);

@@ -38,6 +38,8 @@ pub(super) struct Room {
     /// Prompts that play, by number.
     prompts: HashMap<u32, Id>,
     prompts_begun: u32,
+    /// Who is among the loudest, by number, as was told last.
+    loudest: Vec<bool>,
 }
 
 impl Room {
@@ -46,7 +48,7 @@ impl Room {
         let mixer = AudioMixer::new(translate::config(&form.settings))?;
         let form = Arc::new(MixForm::empty(form.settings));
         let (members, numbers, prompts) = (Vec::new(), HashMap::new(), HashMap::new());
-        Ok(Room { id, slot, form, mixer, members, numbers, prompts, prompts_begun: 0 })
+        Ok(Room { id, slot, form, mixer, members, numbers, prompts, prompts_begun: 0, loudest: Vec::new() })
     }
 
     /// Makes the mix what the form says. Goes on after what fails, and gives the first failure.
@@ -226,7 +228,7 @@ impl Room {
         now: Time,
         out: &mut MixOutbox,
         desk: &mut Desk,
-        mut tell: impl FnMut(MixingEvent),
+        mut tell: impl FnMut(MixingEvent) -> bool,
     ) {
         self.mixer.tick(now, out);
         for packet in out.packets() {
@@ -246,6 +248,27 @@ impl Room {
             if let Some(kind) = self.kind_of(event) {
                 tell(MixingEvent { conference: self.id.clone(), kind });
             }
+        }
+        if self.form.finds_loudest {
+            self.find_loudest(now, tell);
+        }
+    }
+
+    /// Tells who is among the loudest when that has changed.
+    fn find_loudest(&mut self, now: Time, mut tell: impl FnMut(MixingEvent) -> bool) {
+        self.loudest.resize(self.members.len(), false);
+        let is_loud = |number: usize| {
+            self.mixer.source_status(now, SourceId(number as u32)).is_some_and(|status| status.mixed)
+        };
+        if (0..self.members.len()).all(|number| self.loudest[number] == is_loud(number)) {
+            return;
+        }
+        let loudest: Vec<bool> = (0..self.members.len()).map(is_loud).collect();
+        let loud = self.members.iter().zip(&loudest).filter(|(_, loud)| **loud);
+        let legs = loud.filter_map(|(member, _)| Some(member.as_ref()?.leg.clone())).collect();
+        // What finds no room is told again at the next tick.
+        if tell(MixingEvent { conference: self.id.clone(), kind: MixingEventKind::Loudest { legs } }) {
+            self.loudest = loudest;
         }
     }
 

@@ -24,6 +24,7 @@ const TICK: Duration = Duration::from_millis(20);
 struct Talker {
     codec: Arc<Codec>,
     tone_hz: f64,
+    amplitude: f64,
     encoder: Box<dyn AudioEncoder>,
     decoder: Box<dyn AudioDecoder>,
     samples: u64,
@@ -40,7 +41,17 @@ impl Talker {
         let encoder = sound.encoder(&EncoderSettings::default()).expect("an encoder");
         let decoder = sound.decoder().expect("a decoder");
         let (heard, numbers) = (Vec::new(), Vec::new());
-        Talker { codec, tone_hz, encoder, decoder, samples: 0, sequence: 7, heard, numbers }
+        Talker {
+            codec,
+            tone_hz,
+            amplitude: 8_000.0,
+            encoder,
+            decoder,
+            samples: 0,
+            sequence: 7,
+            heard,
+            numbers,
+        }
     }
 
     fn rate_hz(&self) -> f64 {
@@ -53,7 +64,7 @@ impl Talker {
         let samples: Vec<i16> = (0..format.samples_in_ms(20) as u64)
             .map(|at| {
                 let turns = (self.samples + at) as f64 * self.tone_hz / self.rate_hz();
-                ((turns * TAU).sin() * 8_000.0) as i16
+                ((turns * TAU).sin() * self.amplitude) as i16
             })
             .collect();
         let mut payload = vec![0; 2_000];
@@ -143,7 +154,10 @@ impl World {
                 self.room.mixer.handle_packet(self.now, &talker.talk(ssrcs(leg).0));
             }
             let events = &mut self.events;
-            self.room.tick(self.now, &mut self.out, &mut self.mixing, |event| events.push(event.kind));
+            self.room.tick(self.now, &mut self.out, &mut self.mixing, |event| {
+                events.push(event.kind);
+                true
+            });
             self.mixing.flush();
             while let Some(parcel) = self.worker.take() {
                 for run in &parcel.runs {
@@ -278,4 +292,32 @@ fn a_codec_that_changes_is_heard_on() {
     world.talkers.insert("a", talker);
     world.pass(100);
     assert_eq!(world.heard(), ALL);
+}
+
+#[test]
+fn the_loudest_are_told_where_nobody_hears_the_mix() {
+    let mut world = World::new();
+    world.put(|form| {
+        form.outputs.clear();
+        (form.finds_loudest, form.settings.speakers_max) = (true, 1);
+    });
+    world.talkers.get_mut("b").expect("b").amplitude = 24_000.0;
+    world.pass(60);
+    let last = |world: &World| {
+        let mut told = world.events.iter().filter_map(|event| match event {
+            MixingEventKind::Loudest { legs } => Some(legs.clone()),
+            _ => None,
+        });
+        told.next_back().expect("it is told")
+    };
+    assert_eq!(last(&world), [Id::from("b")]);
+    world.events.clear();
+    world.pass(60);
+    assert!(
+        !world.events.iter().any(|event| matches!(event, MixingEventKind::Loudest { .. })),
+        "only changes"
+    );
+    world.put(|form| form.sources.get_mut("b").expect("b").muted = true);
+    world.pass(60);
+    assert!(matches!(last(&world).as_slice(), [leg] if *leg != *"b"));
 }

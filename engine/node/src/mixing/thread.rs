@@ -173,7 +173,9 @@ impl Loop {
         let put = room.put(Arc::clone(&form), effort);
         self.change_ports(number, &before, &form);
         let events = put.map_err(|error| error.to_string())?;
-        events.into_iter().for_each(|event| tell(&self.events, &mut self.events_dropped, event));
+        for event in events {
+            tell(&self.events, &mut self.events_dropped, event);
+        }
         Ok(())
     }
 
@@ -312,10 +314,11 @@ impl Loop {
     }
 }
 
-fn tell(events: &mpsc::Sender<MixingEvent>, dropped: &mut u64, event: MixingEvent) {
-    if events.try_send(event).is_err() {
-        *dropped += 1;
-    }
+/// False: there was no room for it.
+fn tell(events: &mpsc::Sender<MixingEvent>, dropped: &mut u64, event: MixingEvent) -> bool {
+    let told = events.try_send(event).is_ok();
+    *dropped += u64::from(!told);
+    told
 }
 
 /// Time that this thread has spent on a processor.

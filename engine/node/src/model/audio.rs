@@ -48,6 +48,8 @@ const SPEAKERS_MAX: u32 = 32;
 const SPEAKERS_USUAL: u32 = 3;
 const HOLD_MS: std::ops::RangeInclusive<u32> = 20..=10_000;
 const HOLD_MS_USUAL: u32 = 500;
+/// Receivers are told of a change by a gap, so that who talks is not cut off at each breath.
+const HOLD_MS_LOUDEST: u32 = 1_500;
 const RATES_HZ: [u32; 4] = [8_000, 16_000, 32_000, 48_000];
 /// Gains that can be asked for, in decibels.
 const GAINS_DB: std::ops::RangeInclusive<f64> = -60.0..=20.0;
@@ -58,6 +60,21 @@ impl AudioMode {
         match self {
             AudioMode::Mix(settings) => Some(settings),
             _ => None,
+        }
+    }
+
+    /// How the mixer listens, to mix or only to find the loudest; none: it does not.
+    pub fn listening(&self) -> Option<MixSettings> {
+        match self {
+            AudioMode::Relay => None,
+            AudioMode::Mix(settings) => Some(*settings),
+            AudioMode::Loudest(count) => Some(MixSettings {
+                // Enough to tell how loud a voice is.
+                rate_hz: 8_000,
+                speakers_max: *count,
+                hold_ms: HOLD_MS_LOUDEST,
+                strip_dtmf: true,
+            }),
         }
     }
 

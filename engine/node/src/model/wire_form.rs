@@ -47,14 +47,23 @@ impl Spec {
             let why = "needs the route policy ALL; named routes are relayed as they are";
             return Err(path.field("audio").field("mode").error(why));
         }
-        if audio.mix().is_some() {
+        if audio.listening().is_some() {
             for (index, leg) in spec.legs.iter().enumerate() {
                 check_mixed(&path.index("legs", index), &legs[leg.id.as_str()])?;
             }
         }
         let pair_gains = pair_gains(&path, spec, &legs)?;
         let metadata = spec.metadata.clone();
-        Ok(Spec { id: spec.id.clone(), legs, policy, routes, metadata, audio, pair_gains })
+        Ok(Spec {
+            id: spec.id.clone(),
+            legs,
+            policy,
+            routes,
+            metadata,
+            audio,
+            pair_gains,
+            loudest: BTreeSet::new(),
+        })
     }
 }
 

@@ -40,7 +40,7 @@ impl Planner<'_> {
             outputs: BTreeMap::new(),
             unheard: mixed.unheard.clone(),
             unserved: mixed.unserved.clone(),
-            form: Arc::new(MixForm::empty(*self.new.audio.mix().expect("it is mixed"))),
+            form: Arc::new(MixForm::empty(self.new.audio.listening().expect("it is mixed"))),
         };
         self.leave_mix(mixed, &mix);
         for (leg, part) in &mixed.sources {

@@ -28,16 +28,17 @@ pub struct Participation {
 }
 
 impl Mixed {
-    /// None: nothing is mixed.
+    /// None: the mixer has nothing to do with it. To find the loudest it listens, and nobody hears it.
     pub(super) fn of(spec: &Spec) -> Option<Mixed> {
-        spec.audio.mix()?;
+        spec.audio.listening()?;
+        let hears = spec.audio.mix().is_some();
         let mut mixed = Mixed::default();
         for leg in spec.legs.values() {
             for medium in leg.media.iter().filter(|medium| medium.kind == MediaKind::Audio) {
                 if medium.sends {
                     mixed.add_source(&leg.id, medium);
                 }
-                if medium.receives && medium.receive_from.is_none() {
+                if hears && medium.receives && medium.receive_from.is_none() {
                     mixed.add_output(&leg.id, medium);
                 }
             }

@@ -1,6 +1,7 @@
 use super::*;
+use crate::model::Id;
 use crate::testing::{caller, codec, conference, leg, medium, opus};
-use motet_proto::media::{Direction, MediaKind, PairGain, ParticipantAudio};
+use motet_proto::media::{AudioMode, AudioSettings, Direction, MediaKind, PairGain, ParticipantAudio};
 use motet_proto::node as wire;
 
 fn routes(spec: &wire::ConferenceSpec) -> Routes {
@@ -111,6 +112,23 @@ fn policy_none_makes_named_routes_only_and_muting_keeps_them_silent() {
     assert_eq!(ends(&routes), ["a/audio>a/audio"]);
     let wanted = routes.wanted.values().next().expect("one route");
     assert_eq!((wanted.ssrc, wanted.active), (Some(99), false));
+}
+
+#[test]
+fn of_the_loudest_only_their_sound_is_forwarded() {
+    let mut spec = conference(vec![caller("a"), caller("b"), caller("c")]);
+    let audio = AudioSettings { mode: AudioMode::Loudest.into(), loudest: 1, mix: None };
+    spec.audio = Some(audio);
+    let mut spec = Spec::from_wire(&spec, false).expect("a good specification");
+    spec.loudest.insert(Id::from("b"));
+    let routes = Routes::of(&spec);
+    assert_eq!(routes.wanted.len(), 12, "all are there, to be switched at once");
+    for (key, wanted) in &routes.wanted {
+        let heard = *key.from_medium == *"video" || *key.from_leg == *"b";
+        assert_eq!(wanted.active, heard, "{key:?}");
+    }
+    let mixed = routes.mixed.expect("the mixer listens");
+    assert_eq!((mixed.sources.len(), mixed.outputs.len()), (3, 0));
 }
 
 #[test]

@@ -4,12 +4,13 @@ use super::Shared;
 use crate::events::Events;
 use crate::exchange::Exchange;
 use crate::mixing::prompts::PromptFolder;
-use crate::mixing::{MixingEvent, MixingOptions, MixingThread};
+use crate::mixing::{MixingEvent, MixingEventKind, MixingOptions, MixingThread};
 use crate::numa::Binding;
 use crate::options::NodeOptions;
 use crate::state::{Mixing, publish};
 use crate::worker::Clock;
 use anyhow::{Result, bail};
+use motet_codecs::audio::AudioCodecName;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -52,7 +53,20 @@ pub(super) async fn forward_mixing(
     mut waiting: mpsc::Receiver<MixingEvent>,
     events: Events,
 ) {
-    while let Some(event) = waiting.recv().await {
-        publish(&shared.state.lock().await.conferences, &events, event);
+    while let Some(MixingEvent { conference, kind }) = waiting.recv().await {
+        let mut state = shared.state.lock().await;
+        if let MixingEventKind::Loudest { legs } = kind {
+            if let Err(error) = state.set_loudest(&conference, legs).await {
+                tracing::warn!(%conference, %error, "who is loudest was found and cannot be forwarded");
+            }
+            continue;
+        }
+        publish(&state.conferences, &events, MixingEvent { conference, kind });
     }
+}
+
+/// Encoding names that the mixer decodes and encodes.
+pub(super) fn mixed_codecs() -> Vec<String> {
+    use AudioCodecName::{AacLc, G722, L16, Opus, Pcma, Pcmu};
+    [Opus, G722, Pcma, Pcmu, L16, AacLc].map(|name| name.encoding_name().to_owned()).into()
 }

@@ -1,13 +1,14 @@
 //! What the state asks of mixing threads.
 
-use super::State;
+use super::{Opened, State};
 use crate::error::NodeError;
 use crate::events::Events;
 use crate::mixing::prompts::PromptFolder;
 use crate::mixing::{MixingEvent, MixingEventKind, MixingGauge, MixingThread, PromptOrder};
 use crate::model::check::{Path, identifier};
-use crate::model::{Id, gain};
-use crate::plan::{Holdings, MixForm};
+use crate::model::{AudioMode, Id, Spec, gain};
+use crate::plan::{Holdings, MixForm, plan};
+use crate::resources::Taker;
 use motet_mixer::audio::prompt::PromptSound;
 use motet_proto::node as wire;
 use std::collections::BTreeMap;
@@ -76,6 +77,32 @@ impl State {
             }
             Some(Ok(())) => Ok(()),
         }
+    }
+
+    /// Forwards the sound of these legs, and of no others, where the loudest are.
+    pub(crate) async fn set_loudest(&mut self, id: &str, legs: Vec<Id>) -> Result<(), NodeError> {
+        self.check_ours()?;
+        let Some(conference) = self.conferences.get(id) else { return Ok(()) };
+        if !matches!(conference.spec.audio, AudioMode::Loudest(_)) {
+            // It was about the mode before.
+            return Ok(());
+        }
+        let spec = Spec { loudest: legs.into_iter().collect(), ..conference.spec.clone() };
+        let (old, held) = (&conference.spec, &conference.held);
+        let mixers = self.mixing.loads();
+        let mut taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, mixers);
+        let planned = match plan(Some(old), held, &spec, &mut taker) {
+            Ok(planned) => planned,
+            Err(error) => {
+                taker.undo();
+                return Err(error);
+            }
+        };
+        let next = planned.next.clone();
+        self.carry_out(id, Opened::new(), planned).await?;
+        let conference = self.conferences.get_mut(id).expect("only this call holds the state");
+        (conference.spec, conference.held) = (spec, next);
+        Ok(())
     }
 
     fn mixer(&self, station: usize) -> &MixingThread {
@@ -154,6 +181,8 @@ pub(crate) fn publish(
 ) {
     let Some(conference) = conferences.get(event.conference.as_str()) else { return };
     let kind = match event.kind {
+        // It changes what is forwarded, and is no news of its own.
+        MixingEventKind::Loudest { .. } => return,
         MixingEventKind::Speaker { leg, speaking } => {
             Kind::SpeakerChanged(wire::SpeakerChanged { leg: leg.to_string(), speaking })
         }

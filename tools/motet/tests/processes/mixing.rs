@@ -4,7 +4,7 @@ use crate::world::{Css, PATIENCE, eventually, free_port, http, local};
 use motet_codecs::audio::{AudioCodec, AudioDecoder, AudioEncoder, EncoderSettings};
 use motet_rtp::{RtpBuilder, RtpView, WireSeq, WireTimestamp};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::f64::consts::TAU;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ const TONE: f64 = 8_000.0;
 struct Phone {
     name: &'static str,
     tone_hz: f64,
+    amplitude: f64,
     socket: UdpSocket,
     target: SocketAddr,
     codec: AudioCodec,
@@ -25,9 +26,8 @@ struct Phone {
     decoder: Box<dyn AudioDecoder>,
     samples: u64,
     sequence: u16,
-    heard: Vec<i16>,
-    /// SSRCs that were heard.
-    ssrcs: BTreeSet<u32>,
+    /// By SSRC.
+    heard: BTreeMap<u32, Vec<i16>>,
 }
 
 impl Phone {
@@ -43,6 +43,7 @@ impl Phone {
         Phone {
             name,
             tone_hz,
+            amplitude: TONE,
             target: target.parse().expect("an address"),
             encoder: codec.encoder(&EncoderSettings::default()).expect("an encoder"),
             decoder: codec.decoder().expect("a decoder"),
@@ -51,8 +52,7 @@ impl Phone {
             payload_type,
             samples: 0,
             sequence: 0,
-            heard: Vec::new(),
-            ssrcs: BTreeSet::new(),
+            heard: BTreeMap::new(),
         }
     }
 
@@ -62,7 +62,8 @@ impl Phone {
 
     fn talk(&mut self) {
         let format = self.encoder.format();
-        let sample = |at: u64| ((at as f64 * self.tone_hz / self.rate_hz() * TAU).sin() * TONE) as i16;
+        let sample =
+            |at: u64| ((at as f64 * self.tone_hz / self.rate_hz() * TAU).sin() * self.amplitude) as i16;
         let samples: Vec<i16> =
             (0..format.samples_in_ms(20) as u64).map(|at| sample(self.samples + at)).collect();
         let mut payload = vec![0; 2_000];
@@ -89,16 +90,21 @@ impl Phone {
             let packet = RtpView::new(&bytes[..length]).expect("RTP");
             if packet.payload_type() == self.payload_type {
                 let count = self.decoder.decode(packet.payload(), &mut samples).expect("it is decoded");
-                self.heard.extend(&samples[..count]);
-                self.ssrcs.insert(packet.ssrc());
+                self.heard.entry(packet.ssrc()).or_default().extend(&samples[..count]);
             }
         }
     }
 
+    /// Amplitude of a tone in the last half second of the stream that has most of it.
+    fn hears(&self, tone_hz: f64) -> f64 {
+        let streams = self.heard.values().filter_map(|heard| self.amplitude_in(heard, tone_hz));
+        streams.fold(0.0, f64::max)
+    }
+
     /// Amplitude of a tone in the last half second (Goertzel); none: less than that was heard.
-    fn hears(&self, tone_hz: f64) -> Option<f64> {
+    fn amplitude_in(&self, heard: &[i16], tone_hz: f64) -> Option<f64> {
         let count = (self.rate_hz() / 2.0) as usize;
-        let samples = &self.heard[self.heard.len().checked_sub(count)?..];
+        let samples = &heard[heard.len().checked_sub(count)?..];
         let (mut real, mut imaginary) = (0.0, 0.0);
         for (at, sample) in samples.iter().enumerate() {
             let angle = at as f64 * tone_hz / self.rate_hz() * TAU;
@@ -129,7 +135,7 @@ fn heard(phones: &[Phone], tones: &[(&str, f64)]) -> Option<BTreeSet<String>> {
     let mut heard = BTreeSet::new();
     for to in phones {
         for (from, tone_hz) in tones {
-            match to.hears(*tone_hz).unwrap_or(0.0) {
+            match to.hears(*tone_hz) {
                 amplitude if amplitude > PRESENT => heard.insert(format!("{from}>{}", to.name)),
                 amplitude if amplitude < PRESENT / 4.0 => false,
                 _ => return None,
@@ -195,7 +201,7 @@ fn everybody_hears_the_others_and_the_mode_is_switched_while_they_talk() {
     );
     assert_eq!(receives[0]["codecs"][0]["name"], "G722");
     until_heard(&mut phones, &[], &ALL);
-    assert!(phones.iter().all(|phone| phone.ssrcs.len() == 1), "one stream each");
+    assert!(phones.iter().all(|phone| phone.heard.len() == 1), "one stream each");
 
     // Relayed, only those hear each other who have a codec in common.
     let info = css.json(&["conf", "audio", "8601", "relay"]);
@@ -207,6 +213,29 @@ fn everybody_hears_the_others_and_the_mode_is_switched_while_they_talk() {
     css.json(&["conf", "leave", "8601", "alice"]);
     let rest: Vec<&str> = ALL.into_iter().filter(|pair| !pair.contains("alice")).collect();
     until_heard(&mut phones[1..], &[], &rest);
+}
+
+#[test]
+fn of_the_loudest_only_they_are_forwarded() {
+    let css = Css::new();
+    let _control = css.start("embedded");
+    let _node = css.start_node_with("n1", &["--metrics", "off", "--workers", "2", "--worker-legs-max", "2"]);
+    css.wait_for_nodes(1);
+    css.json(&["conf", "create", "--number", "8603", "--audio", "loudest:1"]);
+    let mut phones: Vec<Phone> =
+        [("alice", 440.0, TONE), ("bob", 850.0, TONE / 2.0), ("carol", 1_250.0, TONE / 4.0)]
+            .into_iter()
+            .map(|(name, tone_hz, amplitude)| Phone {
+                amplitude,
+                ..Phone::join(&css, "8603", name, ("pcmu", 8_000, 0), tone_hz)
+            })
+            .collect();
+    until_heard(&mut phones, &[], &["alice>bob", "alice>carol"]);
+    css.json(&["conf", "mute", "8603", "alice"]);
+    until_heard(&mut phones, &[], &["bob>alice", "bob>carol"]);
+    css.json(&["conf", "audio", "8603", "relay"]);
+    phones[2].amplitude = TONE;
+    until_heard(&mut phones, &[], &["bob>alice", "bob>carol", "carol>alice", "carol>bob"]);
 }
 
 /// A second of a tone, again and again, as 16-bit PCM in a file.

@@ -80,6 +80,8 @@ pub struct MixForm {
     pub outputs: BTreeMap<Id, OutputForm>,
     /// How the first leg is heard by the second, in decibels; none: not at all.
     pub pair_gains: BTreeMap<(Id, Id), Option<f32>>,
+    /// Who is loudest is to be told: nobody hears the mix.
+    pub finds_loudest: bool,
 }
 
 /// Somebody who is heard, as a mixing thread knows it.
@@ -128,12 +130,14 @@ pub struct MixStep {
 impl MixForm {
     pub(crate) fn empty(settings: MixSettings) -> MixForm {
         let (sources, outputs) = (BTreeMap::new(), BTreeMap::new());
-        MixForm { settings, ends: Vec::new(), sources, outputs, pair_gains: BTreeMap::new() }
+        let (ends, pair_gains) = (Vec::new(), BTreeMap::new());
+        MixForm { settings, ends, sources, outputs, pair_gains, finds_loudest: false }
     }
 
     /// What a mixing thread has to know of a mix that is held. `spec` is mixed.
     pub fn new(spec: &Spec, held: &Holdings, mix: &HeldMix) -> MixForm {
-        let mut form = MixForm::empty(*spec.audio.mix().expect("it is mixed"));
+        let mut form = MixForm::empty(spec.audio.listening().expect("it is mixed"));
+        form.finds_loudest = spec.audio.mix().is_none();
         let far = |leg: &Id| mix.trunks[&held.legs[leg].worker].far;
         for (worker, trunk) in &mix.trunks {
             form.ends.push(TrunkEnd { port: trunk.far, worker: *worker, peer: trunk.near });
