@@ -2,6 +2,7 @@
 
 use crate::drop::DropReason;
 use crate::latch::{Claim, Heard, Judgement};
+use crate::leg::Transport;
 use crate::limits::ROAMING_DISTANCE_MAX;
 use crate::port::{Port, PortUse};
 use crate::relay::{Inbound, Relay, Sorted};
@@ -10,6 +11,9 @@ use crate::{Event, Outbox, Payload, StreamId};
 use motet_rtp::Time;
 use motet_rtp::demux::{PacketClass, classify};
 use motet_rtp::rtp::{FIXED_HEADER_BYTES, FixedHeader, RtpError};
+
+/// Streams of one transport from which on they are looked for in turn: a participant has fewer.
+const STREAMS_MANY: usize = 8;
 
 impl Relay {
     /// Puts each datagram of a run to its stream's list, or handles it as RTCP.
@@ -213,10 +217,32 @@ impl Relay {
         out.events.push(Event::LegAlive { leg: used.leg, transport: used.transport, source });
     }
 
+    /// As [`Relay::find_stream`], by SSRC alone and beginning at the stream that is likely to come next.
+    fn find_in_turn(&self, transport: &Transport, header: &FixedHeader) -> Option<(StreamId, u32)> {
+        let clock_of = |id: StreamId| {
+            let stream = self.streams[id.0 as usize].as_ref().expect("a transport lists existing streams");
+            stream.clock_hz(header.payload_type).filter(|_| stream.ssrc == Some(header.ssrc))
+        };
+        let streams = &transport.streams;
+        let first = transport.turn.get().checked_rem(streams.len())?;
+        let (before, after) = streams.split_at(first);
+        let in_turn = after.iter().chain(before).enumerate();
+        let (passed, (id, clock_hz)) = in_turn
+            .map(|(passed, id)| (passed, *id))
+            .find_map(|(passed, id)| Some((passed, (id, clock_of(id)?))))?;
+        transport.turn.set((first + passed + 1) % streams.len());
+        Some((id, clock_hz))
+    }
+
     /// The stream that a packet belongs to, and the clock of its payload type.
     fn find_stream(&self, used: PortUse, header: &FixedHeader) -> Result<(StreamId, u32), DropReason> {
         let transport =
             self.transport(used.leg, used.transport).expect("a port in use belongs to a transport");
+        if transport.streams.len() >= STREAMS_MANY
+            && let Some(found) = self.find_in_turn(transport, header)
+        {
+            return Ok(found);
+        }
         let mut by_type = None;
         let mut other_ssrc = false;
         for id in &transport.streams {

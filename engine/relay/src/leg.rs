@@ -5,6 +5,7 @@ use crate::limits::CLOCK_STEP_MIN;
 use crate::sink::{SinkId, Sinks};
 use crate::{LegSpec, PortId, RouteId, StreamId, TransportSpec};
 use motet_rtp::{Ntp, Time};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -44,6 +45,8 @@ pub(crate) struct Transport {
     pub(crate) report_waited: u32,
     /// What the leg publishes here.
     pub(crate) streams: Vec<StreamId>,
+    /// Place of the stream that is likely to come next, where there are many: a mixer sends them in turn.
+    pub(crate) turn: Cell<usize>,
     /// What the leg receives here.
     pub(crate) routes: Vec<RouteId>,
 }
@@ -55,7 +58,8 @@ impl Leg {
             let latch = Latching::new(latch, remote, remote_rtcp, rtcp.is_none());
             let sink = sinks.add(rtp, latch.destination());
             let (streams, routes) = (Vec::new(), Vec::new());
-            Transport { rtp, rtcp, latch, sink, report_wait: 0, report_waited: 0, streams, routes }
+            let (report_wait, report_waited, turn) = (0, 0, Cell::new(0));
+            Transport { rtp, rtcp, latch, sink, report_wait, report_waited, streams, turn, routes }
         });
         Leg {
             transports: transports.collect(),

@@ -355,7 +355,8 @@ impl Leg {
 
 impl Transport {
     fn snapshot(&self) -> TransportSnapshot {
-        let Transport { rtp, rtcp, latch, sink: _, report_wait, report_waited, streams, routes } = self;
+        let Transport { rtp, rtcp, latch, sink: _, report_wait, report_waited, streams, turn: _, routes } =
+            self;
         TransportSnapshot {
             rtp: *rtp,
             rtcp: *rtcp,

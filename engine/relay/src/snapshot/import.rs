@@ -11,6 +11,7 @@ use crate::route::Route;
 use crate::sink::SinkId;
 use crate::stream::Stream;
 use crate::{LegId, PortId, RouteId, StreamId};
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 /// Why a snapshot cannot be taken up. Nothing has changed.
@@ -183,6 +184,7 @@ impl<'a> Import<'a> {
                 report_wait: place.report_wait,
                 report_waited: place.report_waited,
                 streams: place.streams.clone(),
+                turn: Cell::new(0),
                 routes: place.routes.clone(),
             });
         }
