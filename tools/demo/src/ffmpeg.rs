@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::cast::{Person, RATE};
 use crate::hearing::SAMPLE_RATE;
+use crate::mixed::Voice;
 use crate::ports;
 use crate::sight::{PICTURE_BYTES, Seen};
 
@@ -109,6 +110,69 @@ pub fn send(person: &Person, audio: Target, video: Target, folder: &Path) -> Res
         audio = audio.url(),
     );
     Process::start(format!("send-{}", person.name), folder, &words(&line), Stdio::null())
+}
+
+/// Sends a participant's tone in real time, with the ups and downs of speech, without which it would be noise to a
+/// mixer.
+pub fn speak(person: &Person, voice: &Voice, target: Target, folder: &Path) -> Result<Process> {
+    let line = format!(
+        "-re -f lavfi -i sine=frequency={tone}:sample_rate=48000,tremolo=f=4:d=0.6 {encode} \
+         -payload_type {payload_type} -f rtp rtp://{rtp}?rtcpport={rtcp}&pkt_size={bytes}",
+        tone = person.tone_hz,
+        encode = voice.encode,
+        payload_type = voice.payload_type,
+        rtp = target.rtp,
+        rtcp = target.rtcp.port(),
+        bytes = voice.packet_bytes,
+    );
+    Process::start(format!("speak-{}", person.name), folder, &words(&line), Stdio::null())
+}
+
+/// Decodes and records one stream of sound.
+pub struct Listener {
+    process: Process,
+    wav: PathBuf,
+    /// Where it takes RTP.
+    pub port: u16,
+}
+
+impl Listener {
+    /// Starts to decode.
+    pub fn start(name: &str, folder: &Path, voice: &Voice) -> Result<Listener> {
+        let port = ports::udp_pair()?.0.local_addr()?.port();
+        let (sdp, wav) = (folder.join(format!("{name}.sdp")), folder.join(format!("{name}.wav")));
+        let text = format!(
+            "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=motet demo\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+             m=audio {port} RTP/AVP {}\r\n{}\r\n",
+            voice.payload_type,
+            voice.rtpmap()
+        );
+        std::fs::write(&sdp, text).with_context(|| format!("cannot write {}", sdp.display()))?;
+        let mut arguments = words("-protocol_whitelist file,udp,rtp -analyzeduration 0 -i");
+        arguments.push(sdp.display().to_string());
+        arguments.extend(words(&format!("-ac 1 -ar {SAMPLE_RATE} -c:a pcm_s16le -f wav")));
+        arguments.push(wav.display().to_string());
+        let process = Process::start(name.to_owned(), folder, &arguments, Stdio::null())?;
+        Ok(Listener { process, wav, port })
+    }
+
+    /// Name of the recording.
+    pub fn name(&self) -> String {
+        self.wav.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Whether it listens.
+    pub fn is_ready(&mut self) -> Result<bool> {
+        self.process.check()?;
+        Ok(ports::is_bound(self.port))
+    }
+
+    /// Ends it and gives the recording's samples.
+    pub async fn end(self) -> Result<Vec<i16>> {
+        self.process.end().await?;
+        let wav = std::fs::read(&self.wav).unwrap_or_default();
+        Ok(crate::hearing::wav_samples(&wav))
+    }
 }
 
 /// Decodes what one participant receives of another.

@@ -9,6 +9,7 @@
 mod cast;
 mod ffmpeg;
 mod hearing;
+mod mixed;
 mod ports;
 mod report;
 mod server;
@@ -29,11 +30,13 @@ use tokio::time::Instant;
 
 use crate::cast::CAST;
 use crate::ffmpeg::{Decoder, Process, Target};
+use crate::mixed::Mix;
 use crate::report::Pair;
 use crate::server::Server;
 use crate::terminal::{Port, address};
 
-/// A conference of three with real pictures and sound: does everyone see and hear everyone else?
+/// A conference of three with real pictures and sound: does everyone see and hear everyone else? And a mixed one of
+/// three with a codec each: does everyone hear all others and not themselves?
 ///
 /// Exit code 0 only if so. Leaves the contact sheet, recordings, figures and logs in --out.
 #[derive(Parser)]
@@ -122,8 +125,9 @@ async fn run(options: &Options) -> Result<bool> {
     for sender in senders {
         sender.end().await?;
     }
+    let mixes = mixed::run(&server, &out).await?;
     server.end(&conference.id).await?;
-    show(&pairs, strays, seconds, &out).await
+    show(&pairs, strays, &mixes, seconds, &out).await
 }
 
 /// An empty folder, as an absolute path for ffmpeg's sake.
@@ -312,9 +316,12 @@ async fn end_decoders(links: Vec<Link>, terminals: &[Terminal]) -> Result<Vec<Pa
     Ok(pairs)
 }
 
-async fn show(pairs: &[Pair], strays: u64, seconds: usize, out: &Path) -> Result<bool> {
+async fn show(pairs: &[Pair], strays: u64, mixes: &[Mix], seconds: usize, out: &Path) -> Result<bool> {
     let result = out.join("result.json");
-    std::fs::write(&result, format!("{:#}\n", report::json(pairs, strays, seconds)))
+    let mut figures = report::json(pairs, strays, seconds);
+    figures["mixes"] = mixes.iter().map(Mix::json).collect();
+    figures["mixes_passed"] = mixed::passed(mixes).into();
+    std::fs::write(&result, format!("{figures:#}\n"))
         .with_context(|| format!("cannot write {}", result.display()))?;
     let picture = out.join("contact-sheet.png");
     sheet::write(pairs, seconds, &picture).await?;
@@ -328,6 +335,12 @@ async fn show(pairs: &[Pair], strays: u64, seconds: usize, out: &Path) -> Result
     } else {
         println!("demo: FAILED: not everyone saw and heard everyone else; logs are in {}", out.display());
     }
-    println!("demo: look at {}", picture.display());
-    Ok(passed)
+    println!("demo: look at {}\n\n{}", picture.display(), mixed::table(mixes));
+    let mixed = mixed::passed(mixes);
+    if mixed {
+        println!("demo: each mix has everybody's voice but its receiver's; they are in {}", out.display());
+    } else {
+        println!("demo: FAILED: a mix is wrong; logs are in {}", out.display());
+    }
+    Ok(passed && mixed)
 }

@@ -11,7 +11,7 @@ use motet_proto::conference::{
     AddParticipantRequest, ConferenceInfo, CreateRequest, EndRequest, GetRequest, ParticipantInfo,
     ParticipantMedium,
 };
-use motet_proto::media::{Codec, LatchPolicy, MediaKind};
+use motet_proto::media::{AudioMode, AudioSettings, Codec, LatchPolicy, MediaKind};
 use motet_proto::registry::node_registry_client::NodeRegistryClient;
 use motet_proto::registry::{ListNodesRequest, NodeState, RegisteredNode};
 use tokio::process::{Child, Command};
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::ffmpeg::{H264, OPUS};
+use crate::mixed::Voice;
 use crate::ports;
 use crate::terminal::Port;
 
@@ -116,6 +117,34 @@ impl Server {
             participant: name.into(),
             name: name.into(),
             media: vec![medium(MediaKind::Audio, audio), medium(MediaKind::Video, video)],
+            ..Default::default()
+        };
+        let answer = self.conferences().add_participant(request).await;
+        Ok(answer.map_err(|status| refused(&format!("adding {name}"), &status))?.into_inner())
+    }
+
+    /// Creates a conference in which everybody gets one sound.
+    pub async fn create_mixed(&self) -> Result<ConferenceInfo> {
+        let audio = AudioSettings { mode: AudioMode::Mix as i32, ..AudioSettings::default() };
+        let request =
+            CreateRequest { name: "motet demo, mixed".into(), audio: Some(audio), ..Default::default() };
+        let answer = self.conferences().create(request).await;
+        Ok(answer.map_err(|status| refused("creating a mixed conference", &status))?.into_inner())
+    }
+
+    /// Adds a participant with sound alone.
+    pub async fn join_mixed(
+        &self,
+        conference: &str,
+        name: &str,
+        voice: &Voice,
+        port: &Port,
+    ) -> Result<ParticipantInfo> {
+        let request = AddParticipantRequest {
+            conference: conference.into(),
+            participant: name.into(),
+            name: name.into(),
+            media: vec![ParticipantMedium { codecs: vec![voice.codec()], ..medium(MediaKind::Audio, port) }],
             ..Default::default()
         };
         let answer = self.conferences().add_participant(request).await;
