@@ -5,7 +5,7 @@
 //! a round, so that a machine that changes its mind hits them all alike.
 //!
 //! Here is who takes part: rows of work, the participants of each, and the processes under test.
-//! [`turns`] measures, [`results`] compares, [`memory`] is about legs that carry nothing.
+//! [`turns`] measures, `results` compares, [`memory`] is about legs that carry nothing.
 
 pub mod memory;
 pub mod residence;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use motet_proto::registry::NodeState;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::{Child, ChildStdin, Command};
@@ -42,6 +43,14 @@ pub(crate) struct ServeOptions {
     /// [default: the address of --node-listen; a free port]
     #[arg(long, value_name = "IP:PORT|off")]
     node_metrics: Option<String>,
+
+    /// Folder with WAV files that may be played into mixed conferences
+    #[arg(long, value_name = "FOLDER")]
+    prompts: Option<PathBuf>,
+
+    /// Threads that mix sound; 0: conferences that are to be mixed are refused
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(..=64))]
+    mixing_threads: u16,
 
     /// How packets are carried: auto, uring or mmsg
     #[arg(long, value_name = "auto|uring|mmsg", default_value = "auto")]
@@ -105,7 +114,10 @@ fn start_node(options: &ServeOptions, control: &str) -> Result<(Child, Option<Ch
         Some(port) => command.args(["--shared-port", &port.to_string()]),
         None => command.args(["--port-range", &options.port_range]),
     };
-    command.args(["--io", &options.io]);
+    command.args(["--io", &options.io, "--mixing-threads", &options.mixing_threads.to_string()]);
+    if let Some(folder) = &options.prompts {
+        command.arg("--prompts").arg(folder);
+    }
     if let Some(metrics) = &options.node_metrics {
         command.args(["--metrics", metrics]);
     }

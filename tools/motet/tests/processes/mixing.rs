@@ -260,6 +260,22 @@ fn write_prompt(path: &std::path::Path, tone_hz: f64, seconds: u32) {
 }
 
 #[test]
+fn prompts_are_played_where_all_is_served_by_one_command() {
+    let css = Css::new();
+    let prompts = tempfile::tempdir().expect("a folder can be made");
+    write_prompt(&prompts.path().join("gong.wav"), 2_300.0, 2);
+    let folder = prompts.path().to_str().expect("text");
+    let ports = crate::world::media_ports();
+    let serve = ["serve", "--listen", &css.listen(), "--port-range", &ports, "--prompts", folder];
+    let _server = crate::world::Process::motet(&serve);
+    css.wait_for_nodes(1);
+    css.json(&["conf", "create", "--number", "8604", "--audio", "mix"]);
+    css.json(&["conf", "join", "8604", "alice", "--audio", "pcmu"]);
+    let playing = css.json(&["conf", "play", "8604", "gong.wav"]);
+    assert_eq!(playing["duration_ms"], 2_000);
+}
+
+#[test]
 fn a_mix_is_controlled_and_says_what_happens() {
     let (css, metrics) = (Css::new(), free_port());
     let prompts = tempfile::tempdir().expect("a folder can be made");
