@@ -2,10 +2,10 @@
 //!
 //! Moves cost little, but conferences that wander to and fro help nobody. So one goes only
 //!
-//! - when its worker was the busiest, and busier than a mark, in [`LOOKS`] looks in a row, a second apart, and the
-//!   calmest has clearly less to do ([`EVEN`]);
-//! - when the busier of the two is then less busy by half of what the conference takes, or more ([`GAIN`]);
-//! - when it has not been moved for [`REST`], and fewer than [`MOVES_PER_MINUTE`] were in the last minute.
+//! - when its worker was the busiest, and busier than a mark, in `LOOKS` looks in a row, a second apart, and the
+//!   calmest has clearly less to do (`EVEN`);
+//! - when the busier of the two is then less busy by half of what the conference takes, or more (`GAIN`);
+//! - when it has not been moved for `REST`, and fewer than `MOVES_PER_MINUTE` were in the last minute.
 //!
 //! As the busier of the two always has less to do after a move, none leads back to where it was before while
 //! the load is the same.

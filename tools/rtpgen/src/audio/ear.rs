@@ -45,7 +45,7 @@ pub struct Kept {
     pub sequence: u64,
     /// Its extended timestamp.
     pub ticks: i64,
-    /// Where its payload begins in [`Ear::bytes`].
+    /// Where its payload begins in `Ear::bytes`.
     pub first: usize,
     /// Bytes of it.
     pub len: usize,

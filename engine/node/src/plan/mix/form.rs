@@ -18,9 +18,9 @@ pub struct HeldMix {
     pub sources: BTreeMap<Id, HeldSource>,
     /// Who hears, by leg.
     pub outputs: BTreeMap<Id, HeldOutput>,
-    /// As in [`Mixed::unheard`].
+    /// As in [`Mixed::unheard`](crate::routing::Mixed::unheard).
     pub unheard: BTreeMap<Id, (Id, String)>,
-    /// As in [`Mixed::unserved`].
+    /// As in [`Mixed::unserved`](crate::routing::Mixed::unserved).
     pub unserved: BTreeMap<Id, (Id, String)>,
     /// What the mixing thread was told.
     pub form: Arc<MixForm>,
