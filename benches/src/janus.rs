@@ -126,7 +126,12 @@ impl Janus {
         if row.level_extension {
             rtp["audiolevel_ext"] = LEVEL_EXTENSION_ID.into();
         }
-        let body = json!({"request": "join", "room": room + 1, "codec": codec, "rtp": rtp});
+        let mut body = json!({"request": "join", "room": room + 1, "codec": codec});
+        if row.wants_fec() {
+            rtp["fec"] = true.into();
+            body["expected_loss"] = (row.loss_percent as u64).into();
+        }
+        body["rtp"] = rtp;
         self.post(&format!("/{session}/{handle}"), json!({"janus": "message", "body": body}))?;
         let port = self.event(session, handle, |data| data["rtp"]["port"].as_u64())?;
         Ok(SocketAddr::new(RTP_IP, u16::try_from(port).context("Janus gave a port that is none")?))

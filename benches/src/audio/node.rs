@@ -82,7 +82,8 @@ fn addresses(room: &Room, allocation: &ConferenceAllocation) -> anyhow::Result<V
 }
 
 fn conference(index: usize, row: &Row, room: &Room) -> ConferenceSpec {
-    let mix = MixSettings { speakers_max: row.talkers.max(3), ..MixSettings::default() };
+    let mix =
+        MixSettings { rate_hz: row.mix_rate_hz, speakers_max: row.talkers.max(3), ..MixSettings::default() };
     ConferenceSpec {
         id: format!("mix{index}"),
         legs: room.seats.iter().enumerate().map(|(index, seat)| leg(index, row, seat)).collect(),
@@ -102,7 +103,7 @@ fn leg(index: usize, row: &Row, seat: &Seat) -> Leg {
         name: row.codec.encoding_name().to_owned(),
         clock_rate_hz: row.codec.clock_hz(),
         channels: row.codec.sdp_channels().into(),
-        fmtp: row.codec.fmtp().to_owned(),
+        fmtp: if row.wants_fec() { row.codec.fmtp().to_owned() } else { String::new() },
     };
     let direction = if seat.speaks { Direction::SendReceive } else { Direction::ReceiveOnly };
     let medium = Medium {

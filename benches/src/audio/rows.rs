@@ -37,6 +37,8 @@ pub struct Row {
     pub talkers: u32,
     /// What all send and receive.
     pub codec: LoadCodec,
+    /// Samples a second in motet's mix; 0: as it is without asking, 48,000. Janus always has 48,000.
+    pub mix_rate_hz: u32,
     /// Packets tell how loud they are (RFC 6464).
     pub level_extension: bool,
     /// Percent lost on purpose in each direction.
@@ -56,6 +58,7 @@ const PLAIN: Row = Row {
     listeners: 0,
     talkers: 3,
     codec: LoadCodec::Opus,
+    mix_rate_hz: 0,
     level_extension: false,
     loss_percent: 0.0,
     jitter_ms: 0,
@@ -73,7 +76,7 @@ const NO_GOALS: Goals = Goals {
 };
 
 /// All rows.
-pub const ROWS: [Row; 8] = [
+pub const ROWS: [Row; 10] = [
     Row {
         name: "opus, 100 participants, 3 talk, with levels",
         level_extension: true,
@@ -92,6 +95,13 @@ pub const ROWS: [Row; 8] = [
         ..PLAIN
     },
     Row {
+        name: "g711, 100 participants, 3 talk, mixed at 8 kHz",
+        codec: LoadCodec::Pcmu,
+        mix_rate_hz: 8000,
+        goals: Goals { janus: Some(1.0 / 3.0), ..NO_GOALS },
+        ..PLAIN
+    },
+    Row {
         name: "opus, 1000 listeners, 5 speakers",
         people: 1005,
         listeners: 1000,
@@ -100,7 +110,9 @@ pub const ROWS: [Row; 8] = [
         ..PLAIN
     },
     Row {
-        name: "opus, 200 rooms of 5",
+        name: "g711, 200 rooms of 5, mixed at 8 kHz",
+        codec: LoadCodec::Pcmu,
+        mix_rate_hz: 8000,
         rooms: 200,
         people: 5,
         talkers: 1,
@@ -124,6 +136,7 @@ pub const ROWS: [Row; 8] = [
         goals: Goals { gap_ms: Some(60.0), ..NO_GOALS },
         ..PLAIN
     },
+    Row { name: "opus, speech", people: 3, talkers: 1, speech: true, ..PLAIN },
     Row {
         name: "opus, speech, 5 % loss, 40 ms jitter",
         people: 3,
@@ -144,6 +157,11 @@ impl Row {
         // The scored speech is said without a break.
         let speakers = if self.speech { 1 } else { (self.people - self.listeners) as u32 };
         Stage { speakers, talkers: self.talkers, turn_frames: TURN_FRAMES }
+    }
+
+    /// Participants ask for forward error correction where packets get lost, and only there.
+    pub fn wants_fec(&self) -> bool {
+        self.codec == LoadCodec::Opus && self.loss_percent > 0.0
     }
 
     /// Participants of all rooms.
@@ -170,9 +188,14 @@ impl Row {
         } else {
             String::new()
         };
+        let rate = if self.mix_rate_hz > 0 {
+            format!("; motet mixes at {} Hz", self.mix_rate_hz)
+        } else {
+            String::new()
+        };
         format!(
             "{} in 20 ms packets, {rooms} of {} participants{listeners}; {} at once talk in each, the others send noise at -60 dB; \
-             {} RFC 6464 levels{network}.",
+             {} RFC 6464 levels{network}{rate}.",
             self.codec.encoding_name(),
             self.people,
             self.talkers,
