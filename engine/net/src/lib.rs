@@ -15,6 +15,7 @@ mod cmsg;
 mod layout;
 mod lent;
 mod mmsg;
+mod newcomers;
 mod numa;
 mod options;
 mod outbound;

@@ -426,6 +426,7 @@ impl Io for MmsgIo {
         if self.paused {
             return Ok(Turn::default());
         }
+        self.watch_newcomers();
         let ready = self.wait(timeout)?;
         Ok(self.receive(ready))
     }

@@ -1,5 +1,6 @@
 //! Sockets of a back end by id, and the options set on them.
 
+use crate::newcomers::Newcomers;
 use crate::{Options, SocketId, SocketPair, residence, twin};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -42,6 +43,8 @@ pub(crate) struct Entry {
     pub(crate) receiving: bool,
     /// Nothing is to be received from it.
     pub(crate) held: bool,
+    /// Of a twin: it is not received from before its socket was read empty.
+    pub(crate) waiting: bool,
     /// Datagrams that the kernel dropped, as far as they are counted.
     pub(crate) kernel_drops: u32,
     /// Its place in a dense table of all sockets, in which those of the twins come last.
@@ -71,6 +74,7 @@ pub(crate) struct Sockets {
     twins: u32,
     twins_max: u32,
     generation: u32,
+    pub(crate) newcomers: Newcomers,
 }
 
 /// Generations are this many, so that they fit beside a slot in 64 bits.
@@ -79,7 +83,15 @@ const GENERATIONS: u32 = 1 << 24;
 impl Sockets {
     /// For ids below `max`, with up to `twins_max` twins.
     pub(crate) fn new(max: u32, twins_max: u32) -> Self {
-        Self { entries: Vec::new(), max, twin_places: Vec::new(), twins: 0, twins_max, generation: 0 }
+        Self {
+            entries: Vec::new(),
+            max,
+            twin_places: Vec::new(),
+            twins: 0,
+            twins_max,
+            generation: 0,
+            newcomers: Newcomers::default(),
+        }
     }
 
     /// Whether a socket may be added under this id.
@@ -115,8 +127,8 @@ impl Sockets {
         let place = if slot.is_twin() { self.twin_place() } else { slot.id().0 };
         let generation = self.generation;
         let kernel_drops = drops_until_now(&socket);
-        let (fed, receiving, held) = (false, false, false);
-        let entry = Entry { socket, generation, fed, receiving, held, kernel_drops, place, peer };
+        let (fed, receiving, held, waiting) = (false, false, false, false);
+        let entry = Entry { socket, generation, fed, receiving, held, waiting, kernel_drops, place, peer };
         self.entries[index] = Some(entry);
         self.generation
     }

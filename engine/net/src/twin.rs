@@ -5,7 +5,8 @@
 //! participant whose address changes, and strangers, who are counted. So the socket stays as it is, and a
 //! twin beside it, bound to the same address, is connected to the peer. The kernel gives a datagram to the
 //! socket that fits best (`compute_score` in net/ipv4/udp.c): the peer's to the twin, all others to the
-//! socket. Both are read under one [`SocketId`](crate::SocketId).
+//! socket. Both are read under one [`SocketId`](crate::SocketId). A new twin is read only after
+//! the socket was read empty ([`crate::newcomers`]), so that the peer's packets stay in order.
 //!
 //! A twin that has no peer is *deaf*: connected to its own address, which sends nothing. What it had
 //! received before stays readable, so that nothing is lost when it loses its peer.

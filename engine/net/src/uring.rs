@@ -119,6 +119,13 @@ impl UringIo {
             let pushed = unsafe { submission.push(&poll.user_data(Token::Wake.pack())) };
             state.waker_polled = pushed.is_ok();
         }
+        if !state.paused && state.sockets.has_newcomers() {
+            state.stats.system_calls += 1;
+            state.sockets.look_at_newcomers();
+            while let Some(twin) = state.sockets.next_ripe() {
+                state.to_arm.push_back(twin);
+            }
+        }
         while !state.paused && submission.len() < SUBMISSIONS.min(submission.capacity() as u32) as usize {
             let Some(slot) = state.to_arm.pop_front() else { break };
             let Some(entry) = state.sockets.get_mut(slot) else { continue };
@@ -443,9 +450,9 @@ impl Io for UringIo {
 
 impl State {
     /// Something is at hand already: messages beyond the last turn's bound, a wake-up seen while a socket
-    /// was removed, or more receives to start than fitted into one submission.
+    /// was removed, more receives to start than fitted into one submission, or a twin that waits for its socket.
     fn must_not_wait(&self) -> bool {
-        let to_start = !self.paused && !self.to_arm.is_empty();
+        let to_start = !self.paused && (!self.to_arm.is_empty() || self.sockets.has_newcomers());
         self.inbound.has_backlog() || self.woken || to_start
     }
 }

@@ -21,11 +21,31 @@ impl MmsgIo {
     /// Watches sockets again that were held.
     pub(super) fn let_go_of(&mut self, ids: &[SocketId]) {
         for slot in self.sockets.set_held(ids, false) {
-            let descriptor = self.sockets.descriptor(slot).expect("it is there");
-            // One that is watched already stays so.
-            if let Err(error) = watch(&self.epoll, descriptor, u64::from(slot.0)) {
-                self.stats.receive_errors += u64::from(error.kind() != io::ErrorKind::AlreadyExists);
+            if slot.is_twin() {
+                self.sockets.let_wait(slot);
+            } else {
+                self.watch_socket(slot);
             }
+        }
+    }
+
+    /// Watches the twins whose sockets have been read empty.
+    pub(super) fn watch_newcomers(&mut self) {
+        if !self.sockets.has_newcomers() {
+            return;
+        }
+        self.stats.system_calls += 1;
+        self.sockets.look_at_newcomers();
+        while let Some(twin) = self.sockets.next_ripe() {
+            self.watch_socket(twin);
+        }
+    }
+
+    fn watch_socket(&mut self, slot: Slot) {
+        let descriptor = self.sockets.descriptor(slot).expect("it is there");
+        // One that is watched already stays so.
+        if let Err(error) = watch(&self.epoll, descriptor, u64::from(slot.0)) {
+            self.stats.receive_errors += u64::from(error.kind() != io::ErrorKind::AlreadyExists);
         }
     }
 }
@@ -41,12 +61,17 @@ impl Registry for MmsgIo {
         socket: UdpSocket,
         peer: Option<SocketAddr>,
     ) -> Result<(), Refused<UdpSocket>> {
-        let watched = configure(&socket, slot.id(), &self.options)
-            .and_then(|()| watch(&self.epoll, socket.as_raw_fd(), u64::from(slot.0)));
+        let watched = configure(&socket, slot.id(), &self.options).and_then(|()| {
+            // A twin is watched when its socket has been read empty.
+            if slot.is_twin() { Ok(()) } else { watch(&self.epoll, socket.as_raw_fd(), u64::from(slot.0)) }
+        });
         if let Err(error) = watched {
             return Err((error, socket));
         }
         self.sockets.insert(slot, socket, peer);
+        if slot.is_twin() {
+            self.sockets.let_wait(slot);
+        }
         Ok(())
     }
 

@@ -97,9 +97,10 @@ impl UringIo {
         for slot in sockets.set_held(ids, false) {
             // One whose receive is yet to end starts again by that.
             let idle = sockets.get(slot).is_some_and(|entry| !entry.receiving);
-            if idle && !to_arm.contains(&slot) {
-                to_arm.push_back(slot);
+            if !idle || to_arm.contains(&slot) {
+                continue;
             }
+            if slot.is_twin() { sockets.let_wait(slot) } else { to_arm.push_back(slot) }
         }
     }
 
@@ -135,7 +136,7 @@ impl Registry for UringIo {
         &mut self.state.sockets
     }
 
-    /// Its receive starts at the next turn.
+    /// Its receive starts at the next turn; a twin's when its socket has been read empty.
     fn register(
         &mut self,
         slot: Slot,
@@ -155,7 +156,11 @@ impl Registry for UringIo {
         }
         // Room for all, so that starting a receive again never allocates.
         to_arm.reserve(sockets.room().saturating_sub(to_arm.len()));
-        to_arm.push_back(slot);
+        if slot.is_twin() {
+            sockets.let_wait(slot)
+        } else {
+            to_arm.push_back(slot)
+        }
         Ok(())
     }
 
