@@ -60,6 +60,11 @@ pub trait AudioEncoder: Send {
     /// sound. Costs some bits in that payload; codecs whose decoders follow anyway do nothing.
     fn resync(&mut self) {}
 
+    /// Whether [`set_loss_percent`](Self::set_loss_percent) makes a difference.
+    fn corrects_loss(&self) -> bool {
+        false
+    }
+
     /// What the network loses, in percent (more than 100 counts as 100), for in-band error correction.
     fn set_loss_percent(&mut self, _percent: u8) {}
 

@@ -153,6 +153,25 @@ fn lost_packets_are_found_in_the_next_ones() {
 }
 
 #[test]
+fn any_loss_that_is_known_puts_copies_into_packets() {
+    let sound = voice(RATE_HZ, 100 * FRAME);
+    // RFC 6716: configurations from 16 on are CELT (section 3.1); else, of one channel and 20 ms, the second bit says
+    // whether there is a copy (section 4.2.3).
+    let copies = |loss_percent, fec| {
+        let mut encoder = encoder(EncoderSettings { fec, ..EncoderSettings::default() });
+        encoder.set_loss_percent(loss_percent);
+        assert_eq!(encoder.corrects_loss(), fec);
+        let packets = encode(&mut *encoder, &sound);
+        packets.iter().filter(|packet| packet[0] >> 3 < 16 && packet[1] & 0x40 != 0).count()
+    };
+    for loss_percent in [1, 5, 6, 10, 20, 100] {
+        let copies = copies(loss_percent, true);
+        assert!(copies > 40, "{copies} at {loss_percent} %: a voice that is silent half of the time");
+    }
+    assert_eq!((copies(0, true), copies(20, false)), (0, 0));
+}
+
+#[test]
 fn gaps_of_any_length_are_concealed() {
     let (packets, _) = voice_with_fec();
     for (gap, concealed) in [(0, 0), (119, 0), (120, 120), (1000, 960), (3 * FRAME, 3 * FRAME), (5760, 5760)]

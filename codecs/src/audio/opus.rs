@@ -32,6 +32,10 @@ const FOR_ALL_SOUND: i32 = 2049;
 const SIGNAL_UNKNOWN: i32 = -1000;
 const SIGNAL_VOICE: i32 = 3001;
 
+/// With less, libopus leaves FEC rather than bandwidth (`decide_fec` in its opus_encoder.c): at 32 kbit/s packets would
+/// be SILK's and yet hold no copy.
+const FEC_LOSS_PERCENT_MIN: u8 = 6;
+
 /// What the receiver asked for (RFC 7587 section 6.1), as far as it bears on an encoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OpusLimits {
@@ -144,9 +148,14 @@ impl AudioEncoder for OpusEncoder {
         self.resyncing = true;
     }
 
+    fn corrects_loss(&self) -> bool {
+        self.fec
+    }
+
     fn set_loss_percent(&mut self, percent: u8) {
-        self.set(EncoderOption::LossPercent, i32::from(percent.min(100)));
         let fec_wanted = self.fec && percent > 0;
+        let percent = if fec_wanted { percent.max(FEC_LOSS_PERCENT_MIN) } else { percent };
+        self.set(EncoderOption::LossPercent, i32::from(percent.min(100)));
         self.set(EncoderOption::Signal, if fec_wanted { SIGNAL_VOICE } else { SIGNAL_UNKNOWN });
     }
 
