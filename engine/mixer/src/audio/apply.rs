@@ -21,6 +21,7 @@ impl AudioMixer {
             MixCommand::RemoveSource(id) => self.remove_source(id),
             MixCommand::AddOutput(config) => self.add_output(config),
             MixCommand::SetOutput { id, settings } => self.set_output(id, settings),
+            MixCommand::SetOutputLoss { id, percent } => self.set_output_loss(id, percent),
             MixCommand::MoveOutput { id, group } => self.move_output(id, group),
             MixCommand::RemoveOutput(id) => self.remove_output(id),
             MixCommand::SetPair { source, output, gain } => self.set_pair(source, output, gain),

@@ -168,6 +168,7 @@ fn recipe(output: &Output, sources: &Slots<Source>) -> Recipe {
         gain: output.settings.gain,
         changes: Vec::new(),
         prompts: output.prompts.clone(),
+        loss_percent: output.loss_percent,
     };
     if recipe.deaf {
         return recipe;

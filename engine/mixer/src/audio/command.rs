@@ -269,6 +269,15 @@ pub enum MixCommand {
         /// What.
         settings: OutputSettings,
     },
+    /// What an output's receiver loses, for in-band error correction. Codecs without it, and outputs whose encoder
+    /// settings do not ask for it, go on as they were. Until it is said, it is the encoder settings' loss.
+    SetOutputLoss {
+        /// Which.
+        id: OutputId,
+        /// In percent; brought up to the next of [`LOSS_STEPS_PERCENT`](super::limits::LOSS_STEPS_PERCENT), or down
+        /// to the last.
+        percent: u8,
+    },
     /// Brings an output to another room.
     MoveOutput {
         /// Which.

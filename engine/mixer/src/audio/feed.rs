@@ -7,13 +7,13 @@
 
 use super::Gain;
 use super::limiter::Limiter;
-use super::limits::{PAYLOAD_BYTES_MAX, RESYNC_TICKS_MIN};
+use super::limits::{LOSS_STEPS_PERCENT, PAYLOAD_BYTES_MAX, RESYNC_TICKS_MIN};
 use super::outbox::Span;
 use motet_codecs::audio::{AudioCodec, AudioEncoder, EncoderSettings};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What is heard: a room, with what differs from what all hear. Equal recipes give equal sound.
+/// What is heard: a room, with what differs from what all hear. Equal recipes give equal payloads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Recipe {
     pub group: u32,
@@ -25,11 +25,23 @@ pub(crate) struct Recipe {
     pub changes: Vec<(u32, Gain)>,
     /// Prompts for some, in order.
     pub prompts: Vec<u32>,
+    /// What those who hear it lose, for the encoder; the sound is the same.
+    pub loss_percent: u8,
+}
+
+impl Recipe {
+    /// Tells an encoder what its receivers lose, if it was something else before.
+    fn tell_loss(&self, before_percent: u8, encoder: &mut dyn AudioEncoder) {
+        if self.loss_percent != before_percent {
+            encoder.set_loss_percent(self.loss_percent);
+        }
+    }
 }
 
 /// A codec with its settings, as outputs share it.
 pub(crate) struct Format {
     pub codec: AudioCodec,
+    /// Without loss, which is its feeds' own.
     pub settings: EncoderSettings,
     /// As it was made.
     pub template: Box<dyn AudioEncoder>,
@@ -50,6 +62,13 @@ pub(crate) struct Format {
 }
 
 impl Format {
+    /// The step that stands for a loss; 0 when it makes no difference to the codec.
+    pub(crate) fn loss_step(&self, percent: u8) -> u8 {
+        let [.., most] = LOSS_STEPS_PERCENT;
+        let step = LOSS_STEPS_PERCENT.into_iter().find(|step| *step >= percent).unwrap_or(most);
+        if self.template.corrects_loss() { step } else { 0 }
+    }
+
     /// The timestamp of the next frame.
     pub(crate) fn next_timestamp(&self) -> u32 {
         if self.due { self.timestamp.wrapping_add(self.clock_per_frame) } else { self.timestamp }
@@ -66,8 +85,9 @@ impl Format {
     }
 
     /// An encoder that has heard nothing, and whose frames begin with everybody's.
-    fn encoder(&self) -> Box<dyn AudioEncoder> {
+    fn encoder(&self, recipe: &Recipe) -> Box<dyn AudioEncoder> {
         let mut encoder = self.template.fork();
+        recipe.tell_loss(0, &mut *encoder);
         if self.pending > 0 {
             let silence = vec![0; self.pending * self.channels];
             // Less than a frame gives no payload.
@@ -145,12 +165,13 @@ impl Feeds {
             self.feed(primary).outputs += 1;
             return primary;
         }
+        let encoder = of.encoder(&recipe);
         let place = self.insert(Feed {
             recipe,
             before: None,
             format,
             limiter: Limiter::new(),
-            encoder: of.encoder(),
+            encoder,
             outputs: 1,
             payload: Span::default(),
             since_tick: tick,
@@ -171,6 +192,7 @@ impl Feeds {
         if feed.outputs == 1 {
             self.leave_primary(old);
             let feed = self.feed(old);
+            recipe.tell_loss(feed.recipe.loss_percent, &mut *feed.encoder);
             let before = std::mem::replace(&mut feed.recipe, recipe);
             // Changed twice in a tick, it still crosses from what was heard last.
             feed.before.get_or_insert(before);
@@ -184,12 +206,14 @@ impl Feeds {
             return new;
         }
         let parent = self.at(old);
+        let mut encoder = parent.encoder.fork();
+        recipe.tell_loss(parent.recipe.loss_percent, &mut *encoder);
         let fork = Feed {
             before: Some(parent.before.as_ref().unwrap_or(&parent.recipe).clone()),
             recipe,
             format: parent.format,
             limiter: parent.limiter,
-            encoder: parent.encoder.fork(),
+            encoder,
             outputs: 1,
             payload: Span::default(),
             since_tick: tick,

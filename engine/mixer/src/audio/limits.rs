@@ -22,6 +22,8 @@ pub const RATES_MAX: usize = 16;
 pub const PAYLOAD_BYTES_MAX: usize = 4_096;
 /// Events kept between two ticks; a peer that sends nothing but telephone events cannot fill memory.
 pub const EVENTS_MAX: usize = 4_096;
+/// What receivers lose, as encoders know it, in percent: few steps, so that many receivers share an encoder.
+pub const LOSS_STEPS_PERCENT: [u8; 4] = [0, 5, 10, 20];
 /// Ticks between two calls of `resync` of one encoder, which cost the quality of a frame.
 pub const RESYNC_TICKS_MIN: u64 = 10;
 /// A source whose packets say that it is louder than its sound, by so many decibels...

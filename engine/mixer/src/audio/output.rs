@@ -20,6 +20,8 @@ pub(crate) struct Output {
     /// Prompts for some that it hears, in order.
     pub prompts: Vec<u32>,
     pub events_payload_type: Option<u8>,
+    /// What its receiver loses, one of the steps; 0 where the codec has no use for it.
+    pub loss_percent: u8,
     /// Where its wire is.
     pub wire: u32,
     /// It waits to be given another feed.

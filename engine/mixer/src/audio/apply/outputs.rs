@@ -7,6 +7,7 @@ use crate::audio::mixer::AudioMixer;
 use crate::audio::output::{NO_FEED, Output, Wire};
 use crate::audio::prompt::Target;
 use crate::audio::{Gain, GroupId, MixError, OutputConfig, OutputId, OutputSettings, SourceId};
+use motet_codecs::audio::EncoderSettings;
 
 impl AudioMixer {
     pub(super) fn add_output(&mut self, config: OutputConfig) -> Result<(), MixError> {
@@ -24,6 +25,7 @@ impl AudioMixer {
         let OutputConfig { id, own, ssrc, first_sequence, first_timestamp, settings, .. } = config;
         // The first tick that it hears is the next one.
         let timestamp = shared.next_timestamp();
+        let loss_percent = shared.loss_step(config.encoder.loss_percent);
         let own_place = own.and_then(|own| self.sources.place(own.0));
         let output = Output {
             group,
@@ -33,6 +35,7 @@ impl AudioMixer {
             pairs: Vec::new(),
             prompts: Vec::new(),
             events_payload_type: config.events_payload_type,
+            loss_percent,
             wire: self.wires.len() as u32,
             dirty: false,
         };
@@ -61,6 +64,18 @@ impl AudioMixer {
         let place = self.output(id)?;
         self.outputs[place].settings = settings;
         self.mark_output(place);
+        Ok(())
+    }
+
+    pub(super) fn set_output_loss(&mut self, id: OutputId, percent: u8) -> Result<(), MixError> {
+        let place = self.output(id)?;
+        let output = &mut self.outputs[place];
+        let format = self.formats[self.wires[output.wire as usize].format as usize].as_ref();
+        let step = format.expect("an output's format is there").loss_step(percent);
+        if step != output.loss_percent {
+            output.loss_percent = step;
+            self.mark_output(place);
+        }
         Ok(())
     }
 
@@ -148,11 +163,13 @@ impl AudioMixer {
 
     /// The codec with its settings, new or as others have it.
     fn format(&mut self, config: &OutputConfig) -> Result<u32, MixError> {
-        let same = |format: &Format| format.codec == config.codec && format.settings == config.encoder;
+        // Loss is a receiver's own, and told to each feed's encoder.
+        let settings = EncoderSettings { loss_percent: 0, ..config.encoder };
+        let same = |format: &Format| format.codec == config.codec && format.settings == settings;
         if let Some(at) = self.formats.iter().position(|format| format.as_ref().is_some_and(same)) {
             return Ok(at as u32);
         }
-        let mut template = config.codec.encoder(&config.encoder)?;
+        let mut template = config.codec.encoder(&settings)?;
         let sound = template.format();
         let (rate_hz, channels) = (sound.sample_rate_hz, sound.channels);
         if rate_hz == 0 || !rate_hz.is_multiple_of(TICKS_PER_SECOND) || channels == 0 {
@@ -168,14 +185,14 @@ impl AudioMixer {
             return Err(MixError::OutputFormat { rate_hz, channels });
         }
         if let Some(complexity) = self.effort.complexity_max {
-            template.set_complexity(complexity.min(config.encoder.complexity));
+            template.set_complexity(complexity.min(settings.complexity));
         }
         let ticks_of = |samples: u32| {
             (u64::from(samples) * u64::from(config.codec.clock_hz) / u64::from(rate_hz)) as u32
         };
         let format = Format {
             codec: config.codec.clone(),
-            settings: config.encoder,
+            settings,
             template,
             rate: self.strips.rate(rate_hz),
             channels: usize::from(channels),
