@@ -38,7 +38,7 @@ use handover::{
     ask, ensure_together, handover_path, inherited, open_place, relaunch_when_asked, serve_status, take,
     wait_for_successor,
 };
-use mixing::{forward_mixing, mixed_codecs, start_mixing};
+use mixing::{forward_mixing, mixed_codecs, start_mixing, watch_losses};
 use open::{open_pools, raise_descriptor_limit, start_workers};
 
 /// Events that may wait between the workers and the watchers.
@@ -255,6 +255,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     let mut tasks = JoinSet::new();
     tasks.spawn(forward_events(Arc::clone(&shared), events_out, events.clone()));
     tasks.spawn(forward_mixing(Arc::clone(&shared), mixing_out, events.clone()));
+    tasks.spawn(watch_losses(Arc::clone(&shared)));
     tasks.spawn(show_status(Arc::clone(&shared), events.clone()));
     let advertised = options.advertise.clone().unwrap_or_else(|| advertised(address, &options));
     for control in &options.control {

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 mod inherit;
 mod kept;
+mod losses;
 mod mixing;
 mod moving;
 mod patch;

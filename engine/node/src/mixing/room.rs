@@ -111,8 +111,14 @@ impl Room {
             if before.is_none() {
                 commands.extend(self.add_output(number, leg, new, output, settings));
                 fresh.insert(leg.as_str());
-            } else if before != Some(output) {
-                commands.push(MixCommand::SetOutput { id: OutputId(number), settings });
+                continue;
+            }
+            let id = OutputId(number);
+            if before.is_some_and(|before| before.deaf != output.deaf) {
+                commands.push(MixCommand::SetOutput { id, settings });
+            }
+            if before.is_some_and(|before| before.loss_percent != output.loss_percent) {
+                commands.push(MixCommand::SetOutputLoss { id, percent: output.loss_percent });
             }
         }
         self.change_pairs(old, new, &fresh, &mut commands);
@@ -306,7 +312,7 @@ impl Room {
 
 /// The mixer's output can stay.
 fn same_output(old: &OutputForm, new: &OutputForm) -> bool {
-    OutputForm { deaf: new.deaf, ..old.clone() } == *new
+    OutputForm { deaf: new.deaf, loss_percent: new.loss_percent, ..old.clone() } == *new
 }
 
 /// The mixer's source can stay.

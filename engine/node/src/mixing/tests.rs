@@ -32,11 +32,14 @@ struct Talker {
     /// What it heard, and the sequence numbers under which.
     heard: Vec<i16>,
     numbers: Vec<u16>,
+    /// The first byte of the last payload.
+    first_byte: u8,
 }
 
 impl Talker {
     fn new(number: u32, name: &str, clock_hz: u32, tone_hz: f64) -> Talker {
-        let codec = Arc::new(Codec::read(&codec(number, name, clock_hz, "")).expect("a codec"));
+        let fmtp = if name == "opus" { "useinbandfec=1" } else { "" };
+        let codec = Arc::new(Codec::read(&codec(number, name, clock_hz, fmtp)).expect("a codec"));
         let sound = codec.sound().expect("the mixer has it");
         let encoder = sound.encoder(&EncoderSettings::default()).expect("an encoder");
         let decoder = sound.decoder().expect("a decoder");
@@ -51,6 +54,7 @@ impl Talker {
             sequence: 7,
             heard,
             numbers,
+            first_byte: 0,
         }
     }
 
@@ -86,6 +90,7 @@ impl Talker {
         let count = self.decoder.decode(packet.payload(), &mut samples).expect("it is decoded");
         self.heard.extend(&samples[..count]);
         self.numbers.push(packet.sequence().0);
+        self.first_byte = packet.payload()[0];
     }
 
     /// Amplitude of a tone in the last half second of what it heard (Goertzel).
@@ -208,7 +213,7 @@ fn form(talkers: &BTreeMap<&'static str, Talker>) -> MixForm {
             automatic_gain: false,
         };
         form.sources.insert(Id::from(*leg), source);
-        let output = OutputForm { port: FAR, ssrc: ssrcs(leg).1, codecs, deaf: false };
+        let output = OutputForm { port: FAR, ssrc: ssrcs(leg).1, codecs, deaf: false, loss_percent: 0 };
         form.outputs.insert(Id::from(*leg), output);
     }
     form
@@ -292,6 +297,30 @@ fn a_codec_that_changes_is_heard_on() {
     world.talkers.insert("a", talker);
     world.pass(100);
     assert_eq!(world.heard(), ALL);
+}
+
+#[test]
+fn who_loses_packets_gets_error_correction_until_that_is_over() {
+    let mut world = World::new();
+    // RFC 6716 section 3.1: configurations below 16 have a SILK layer, which alone has in-band FEC.
+    let corrects = |world: &World| world.talkers["c"].first_byte >> 3 < 16;
+    let lose = |percent| {
+        move |form: &mut MixForm| form.outputs.values_mut().for_each(|output| output.loss_percent = percent)
+    };
+    world.pass(60);
+    assert!(!corrects(&world));
+    world.put(lose(10));
+    world.pass(60);
+    assert!(corrects(&world) && world.room.mixer.stats().encode_failures == 0);
+    world.put(|form| form.settings.rate_hz = 16_000);
+    world.pass(60);
+    assert!(corrects(&world), "in another mixer too");
+    world.put(lose(0));
+    world.pass(100);
+    assert!(!corrects(&world));
+    assert_eq!(world.heard(), ALL);
+    let goes_on = |pair: &[u16]| pair[1] == pair[0].wrapping_add(1);
+    assert!(world.talkers.values().all(|talker| talker.numbers.windows(2).all(goes_on)));
 }
 
 #[test]

@@ -11,8 +11,6 @@ use motet_mixer::audio::{
 
 /// The only room of a conference.
 const EVERYBODY: GroupId = GroupId(0);
-/// What a receiver that asks for error correction is taken to lose.
-const LOSS_PERCENT: u8 = 5;
 
 pub(super) fn config(settings: &MixSettings) -> MixConfig {
     MixConfig {
@@ -70,7 +68,7 @@ pub(super) fn output(
         .iter()
         .find(|codec| codec.name == "telephone-event" && codec.clock_hz == wanted.clock_hz);
     let codec = wanted.sound()?;
-    let encoder = encoder(&codec);
+    let encoder = EncoderSettings { loss_percent: output.loss_percent, ..encoder(&codec) };
     Some(OutputConfig {
         id,
         group: EVERYBODY,
@@ -90,13 +88,7 @@ pub(super) fn output(
 /// What a receiver asks for (RFC 7587 section 6.1).
 fn encoder(codec: &AudioCodec) -> EncoderSettings {
     let asked = |parameter: &str| fmtp::value(&codec.fmtp, parameter) == Some("1");
-    let fec = asked("useinbandfec");
-    EncoderSettings {
-        fec,
-        dtx: asked("usedtx"),
-        loss_percent: if fec { LOSS_PERCENT } else { 0 },
-        ..EncoderSettings::default()
-    }
+    EncoderSettings { fec: asked("useinbandfec"), dtx: asked("usedtx"), ..EncoderSettings::default() }
 }
 
 /// A gain in the range that specifications are checked for.
@@ -136,7 +128,7 @@ mod tests {
         let codecs = codecs.iter().map(|(number, name, clock_hz, fmtp)| {
             Arc::new(Codec::read(&codec(*number, name, *clock_hz, fmtp)).expect("a codec"))
         });
-        OutputForm { port: PortId(1), ssrc: 7, codecs: codecs.collect(), deaf: false }
+        OutputForm { port: PortId(1), ssrc: 7, codecs: codecs.collect(), deaf: false, loss_percent: 0 }
     }
 
     #[test]

@@ -19,8 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 mod form;
+mod loss;
 
 pub use form::{HeldMix, HeldOutput, HeldSource, MixForm, MixStep, MixTrunk, OutputForm, SourceForm};
+pub use loss::LossWatch;
 
 impl Planner<'_> {
     /// Begins, changes or ends the mix.
@@ -239,7 +241,7 @@ impl Planner<'_> {
         };
         self.plan.command(worker, Command::AddStream(stream, spec));
         self.plan.command(worker, Command::AddRoute(route, route_spec));
-        Ok(HeldOutput { part: part.clone(), stream, crossing, route, ssrc })
+        Ok(HeldOutput { part: part.clone(), stream, crossing, route, ssrc, loss: LossWatch::default() })
     }
 
     /// An SSRC that nobody uses between this mix and the workers.

@@ -8,11 +8,15 @@ use crate::mixing::{MixingEvent, MixingEventKind, MixingOptions, MixingThread};
 use crate::numa::Binding;
 use crate::options::NodeOptions;
 use crate::state::{Mixing, publish};
-use crate::worker::Clock;
+use crate::worker::{Clock, monotonic};
 use anyhow::{Result, bail};
 use motet_codecs::audio::AudioCodecName;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+
+/// Between two looks at what receivers of mixes report: about as often as they do (RFC 3550 section 6.2).
+const LOSS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Starts the threads; their places in the exchange come after the workers'.
 pub(super) fn start_mixing(
@@ -62,6 +66,16 @@ pub(super) async fn forward_mixing(
             continue;
         }
         publish(&state.conferences, &events, MixingEvent { conference, kind });
+    }
+}
+
+/// Tells mixing threads what receivers lose.
+pub(super) async fn watch_losses(shared: Arc<Shared>) {
+    let mut looks = tokio::time::interval(LOSS_INTERVAL);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        looks.tick().await;
+        shared.state.lock().await.watch_losses(monotonic()).await;
     }
 }
 

@@ -1,8 +1,10 @@
 //! What is held of a mix, and what a mixing thread is told of it.
 
+use super::LossWatch;
 use crate::model::{Codec, Id, MixSettings, Spec};
 use crate::plan::{Holdings, TrunkEnd};
 use crate::routing::Participation;
+use motet_codecs::audio::fmtp;
 use motet_relay::{LegId, PortId, RouteId, StreamId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,6 +67,16 @@ pub struct HeldOutput {
     pub route: RouteId,
     /// SSRC towards the participant.
     pub ssrc: u32,
+    /// What is known of the route's loss.
+    pub loss: LossWatch,
+}
+
+impl HeldOutput {
+    /// Whether the receiver makes use of in-band error correction (RFC 7587 section 6.1).
+    pub(crate) fn asks_for_fec(&self) -> bool {
+        let wanted = self.part.codecs.first().filter(|codec| codec.name == "opus");
+        wanted.is_some_and(|codec| fmtp::value(&codec.fmtp, "useinbandfec") == Some("1"))
+    }
 }
 
 /// All that a mix is to a mixing thread.
@@ -114,6 +126,8 @@ pub struct OutputForm {
     pub codecs: Vec<Arc<Codec>>,
     /// It hears nobody.
     pub deaf: bool,
+    /// What it is taken to lose, for error correction.
+    pub loss_percent: u8,
 }
 
 /// What a mixing thread is to do.
@@ -158,8 +172,8 @@ impl MixForm {
         }
         for (id, output) in &mix.outputs {
             let (port, ssrc, codecs) = (far(id), output.crossing, output.part.codecs.clone());
-            form.outputs
-                .insert(id.clone(), OutputForm { port, ssrc, codecs, deaf: spec.legs[id].audio.deaf });
+            let (deaf, loss_percent) = (spec.legs[id].audio.deaf, output.loss.percent());
+            form.outputs.insert(id.clone(), OutputForm { port, ssrc, codecs, deaf, loss_percent });
         }
         let known = |(from, to): &(Id, Id)| form.sources.contains_key(from) && form.outputs.contains_key(to);
         form.pair_gains = spec

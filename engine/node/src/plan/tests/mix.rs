@@ -84,6 +84,10 @@ fn a_running_conference_is_switched_to_a_mix_and_back() {
 fn another_codec_changes_what_a_receiver_gets_without_another_ssrc() {
     let mut world = World::new();
     world.go(&mixed(vec![caller("a"), telephone("t")]));
+    let held = world.held.mix.as_mut().expect("it is mixed").outputs.get_mut("t").expect("t hears");
+    for lost in [5, 10] {
+        held.loss.look(motet_rtp::Time::from_millis(1_000), 0.05, lost);
+    }
     let before = mix(&world).outputs["t"].clone();
     let mut spec = mixed(vec![caller("a"), telephone("t")]);
     spec.legs[1].media[0].codecs[1] = codec(9, "G722", 8_000, "");
@@ -91,6 +95,12 @@ fn another_codec_changes_what_a_receiver_gets_without_another_ssrc() {
     let after = &mix(&world).outputs["t"];
     assert_eq!((after.route, after.ssrc), (before.route, before.ssrc));
     assert_ne!((after.stream, after.crossing), (before.stream, before.crossing));
+    let form = plan.mix.clone().and_then(|step| step.last).expect("the mixing thread is told");
+    assert_eq!(
+        (form.outputs["t"].loss_percent, form.outputs["a"].loss_percent),
+        (5, 0),
+        "it loses as before"
+    );
     assert!(commands(&plan).iter().any(
         |command| matches!(command, Command::SwitchRoute { route, stream, .. } if (*route, *stream) == (after.route, after.stream))
     ));
