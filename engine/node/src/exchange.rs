@@ -20,6 +20,8 @@ use std::sync::{Arc, OnceLock};
 pub const PARCEL_BYTES: usize = 128 * 1024;
 /// Parcels from one worker to another that are on the way, or not yet given back.
 pub const PARCELS_MAX: usize = 32;
+/// Parcels that wait for a station that looks by itself, besides the one that is being packed.
+const PARCELS_TO_FETCH_MAX: usize = 8;
 /// Parcels that one worker may have made in all, and that may wait for one: all of 32 workers.
 const PARCELS_OF_WORKER_MAX: usize = 32 * PARCELS_MAX;
 /// Runs of packets of a parcel.
@@ -107,6 +109,8 @@ struct Station {
     /// It was told of what is in the inbox and has not come to look yet.
     told: AtomicBool,
     bell: OnceLock<Waker>,
+    /// It comes every few milliseconds, whether or not there is something for it.
+    looks: AtomicBool,
 }
 
 impl Exchange {
@@ -118,6 +122,7 @@ impl Exchange {
             empty: ArrayQueue::new(room),
             told: AtomicBool::new(false),
             bell: OnceLock::new(),
+            looks: AtomicBool::new(false),
         };
         Arc::new(Exchange { stations: std::iter::repeat_with(station).take(workers).collect() })
     }
@@ -125,6 +130,11 @@ impl Exchange {
     /// How a worker is woken. Without a bell it must look by itself.
     pub fn set_bell(&self, worker: usize, bell: Waker) {
         let _ = self.stations[worker].bell.set(bell);
+    }
+
+    /// A station comes every few milliseconds by itself, and would rather find few parcels than many.
+    pub fn set_looks(&self, station: usize) {
+        self.stations[station].looks.store(true, Ordering::Relaxed);
     }
 
     /// Gives an empty parcel back to its sender.
@@ -217,12 +227,34 @@ impl Desk {
         self.crossed.bytes_out += u64::from(len);
     }
 
-    /// Hands over what was packed, at the end of a turn.
+    /// Hands over what was packed, at the end of a turn. A station that looks by itself and has parcels to fetch
+    /// gets no more until it has come, or this one is full.
     pub fn flush(&mut self) {
         for receiver in 0..self.packing.len() {
+            if self.packing[receiver].is_some() && self.may_wait(receiver) {
+                continue;
+            }
             if let Some(parcel) = self.packing[receiver].take() {
                 self.hand_over(parcel);
             }
+        }
+    }
+
+    /// Who comes by itself, every few milliseconds, would else find a parcel for each packet where turns are short,
+    /// and use up all that may be on the way.
+    fn may_wait(&mut self, receiver: usize) -> bool {
+        if !self.exchange.stations[receiver].looks.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.take_back();
+        self.away[receiver] > PARCELS_TO_FETCH_MAX
+    }
+
+    /// Takes in the parcels that came back empty.
+    fn take_back(&mut self) {
+        while let Some(parcel) = self.exchange.stations[self.worker].empty.pop() {
+            self.away[parcel.receiver] -= 1;
+            self.ready.push(parcel);
         }
     }
 
@@ -282,10 +314,7 @@ impl Desk {
     }
 
     fn fresh(&mut self, receiver: usize) -> Option<Parcel> {
-        while let Some(parcel) = self.exchange.stations[self.worker].empty.pop() {
-            self.away[parcel.receiver] -= 1;
-            self.ready.push(parcel);
-        }
+        self.take_back();
         if self.away[receiver] == PARCELS_MAX {
             return None;
         }

@@ -5,6 +5,7 @@ use motet_node::plan::TrunkEnd;
 use motet_relay::PortId;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -32,14 +33,19 @@ static ALLOCATOR: Counting = Counting;
 
 /// Two workers; ports 7 and 8 here are joined to 70 and 80 there.
 fn two() -> (Desk, Desk) {
+    let (near, far, _) = two_and_all();
+    (near, far)
+}
+
+fn two_and_all() -> (Desk, Desk, Arc<Exchange>) {
     let exchange = Exchange::new(2);
     let mut near = Desk::new(0, exchange.clone());
-    let mut far = Desk::new(1, exchange);
+    let mut far = Desk::new(1, exchange.clone());
     for (here, there) in [(7, 70), (8, 80)] {
         near.open(TrunkEnd { port: PortId(here), worker: 1, peer: PortId(there) });
         far.open(TrunkEnd { port: PortId(there), worker: 0, peer: PortId(here) });
     }
-    (near, far)
+    (near, far, exchange)
 }
 
 fn pack(desk: &mut Desk, port: u32, bytes: &[u8], segment_bytes: u32) {
@@ -102,6 +108,29 @@ fn the_bell_rings_once_until_the_receiver_looks() {
     pack(&mut near, 7, &[1; 30], 30);
     near.flush();
     assert_eq!(near.crossed().rings, 2);
+}
+
+/// As a mixing thread does, which looks every 5 ms while a worker may make a turn for each packet.
+#[test]
+fn who_comes_by_itself_misses_nothing_however_short_turns_are() {
+    let (mut near, mut far, exchange) = two_and_all();
+    exchange.set_looks(1);
+    for look in 0..20_u16 {
+        for turn in 0..300_u16 {
+            pack(&mut near, 7 + u32::from(turn % 2), &[look.to_be_bytes(), turn.to_be_bytes()].concat(), 4);
+            near.flush();
+        }
+        let came = take_all(&mut far).into_iter().flat_map(|(_, bytes, _)| bytes);
+        let turns: Vec<u8> = came.collect();
+        assert!(turns.len() >= 8 * 4, "the first turns' packets do not wait for the last");
+        near.flush();
+        let rest: Vec<u8> = take_all(&mut far).into_iter().flat_map(|(_, bytes, _)| bytes).collect();
+        let all: Vec<u8> =
+            (0..300_u16).flat_map(|turn| [look.to_be_bytes(), turn.to_be_bytes()].concat()).collect();
+        assert_eq!([turns, rest].concat(), all);
+    }
+    assert_eq!((near.crossed().dropped_full, near.crossed().packets_out), (0, 6_000));
+    assert!(near.crossed().parcels <= 20 * 10, "{} parcels", near.crossed().parcels);
 }
 
 #[test]

@@ -70,6 +70,7 @@ impl Loop {
             pin("--mixing-cores", core)?;
         }
         let now = options.clock.now();
+        options.exchange.set_looks(options.station);
         Ok(Loop {
             station: options.station,
             clock: options.clock,
