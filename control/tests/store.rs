@@ -1,8 +1,7 @@
 //! One suite for every store: the embedded one, and a real redis-server of its own.
 
-use motet_control::conference::{Audio, Phase, Record};
+use motet_control::conference::{Phase, Record};
 use motet_control::store::{EmbeddedStore, RedisStore, Store, StoreError};
-use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,21 +12,16 @@ fn record(id: &str, number: &str, version: u64) -> Record {
         number: number.into(),
         name: "Monday".into(),
         user_domain: "domain".into(),
-        request_id: String::new(),
         created_unix_ms: 1,
-        ended_unix_ms: 0,
         phase: Phase::Running,
-        reason: String::new(),
         node_id: "n1".into(),
         room: "room".into(),
         platform: "platform".into(),
         epoch: 1,
         revision: 1,
         version,
-        participants: BTreeMap::new(),
         expected: 5,
-        audio: Audio::default(),
-        pair_gains: Vec::new(),
+        ..Record::default()
     }
 }
 

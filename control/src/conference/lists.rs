@@ -127,24 +127,15 @@ impl Step<'_> {
         let pair_gains = spec.iter().flat_map(|spec| &spec.pair_gains).map(PairGain::from_wire).collect();
         Record {
             id: copy.id.clone(),
-            number: String::new(),
-            name: String::new(),
-            user_domain: String::new(),
-            request_id: String::new(),
             created_unix_ms: self.now.unix_ms,
-            ended_unix_ms: 0,
             phase: Phase::Running,
-            reason: String::new(),
-            node_id: String::new(),
-            room: String::new(),
             platform: self.state.options.platform.clone(),
             epoch: copy.epoch,
             revision: copy.revision,
-            version: 0,
             participants,
-            expected: 0,
             audio,
             pair_gains,
+            ..Record::default()
         }
     }
 

@@ -13,6 +13,7 @@
 
 mod audio;
 mod census;
+mod create;
 mod drain;
 mod info;
 mod lists;

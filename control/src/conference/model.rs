@@ -31,10 +31,11 @@ pub struct RequestId(pub u64);
 pub struct Token(pub u64);
 
 /// Where a conference is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Placed, and its node has not confirmed it yet.
+    #[default]
     Creating,
     /// Its node runs it.
     Running,
@@ -57,7 +58,7 @@ impl Phase {
 }
 
 /// What the store keeps of a conference.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// MOID.
     pub id: String,
