@@ -1,6 +1,7 @@
 //! What becomes of a conference's sound: checked once, kept in records, and told to nodes.
 
-use super::model::{Effect, Record, RequestId, Work};
+use super::effect::Effect;
+use super::model::{Record, RequestId, Work};
 use super::requests::{PromptAnswer, PromptOrder, Response};
 use super::step::Step;
 use crate::nodes::NodeFailure;

@@ -1,6 +1,7 @@
 //! Nodes that are to take no new conferences, or to take them again.
 
-use super::model::{Effect, RequestId};
+use super::effect::Effect;
+use super::model::RequestId;
 use super::requests::Response;
 use super::step::{About, Step};
 use crate::nodes::NodeFailure;

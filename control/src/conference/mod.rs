@@ -11,10 +11,13 @@
 //! - a conference ends by an explicit request only; a node that no longer mentions it makes it
 //!   pending-restore.
 
+mod answers;
 mod audio;
 mod census;
 mod create;
 mod drain;
+mod effect;
+mod event;
 mod info;
 mod lists;
 mod media;
@@ -30,10 +33,12 @@ mod tests;
 
 pub use audio::{Audio, Mix, PairGain, ParticipantAudio};
 pub use census::Census;
+pub use effect::Effect;
+pub use event::Event;
 pub use media::{Codec, Medium, check_media};
 pub use model::{
-    Conference, Effect, Event, MediaEvent, Node, NodeAnnouncement, Now, Options, Participant, Phase, Record,
-    RequestId, RunningCopy, State, Token,
+    Conference, MediaEvent, Node, NodeAnnouncement, Now, Options, Participant, Phase, Record, RequestId,
+    RunningCopy, State, Token,
 };
 pub use requests::{PromptAnswer, PromptOrder, Request, Response};
 pub use step::step;

@@ -1,6 +1,7 @@
 //! Nodes that come, go and come back, and what they report.
 
-use super::model::{Effect, MediaEvent, Node, NodeAnnouncement, Phase, RequestId};
+use super::effect::Effect;
+use super::model::{MediaEvent, Node, NodeAnnouncement, Phase, RequestId};
 use super::requests::Response;
 use super::step::{About, RETRY_MS, Step};
 use crate::refusal::Refusal;

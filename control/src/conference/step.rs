@@ -1,6 +1,8 @@
 //! One event, and what follows from it.
 
-use super::model::{Conference, Effect, Event, Now, Phase, Record, RequestId, State, Token};
+use super::effect::Effect;
+use super::event::Event;
+use super::model::{Conference, Now, Phase, Record, RequestId, State, Token};
 use super::requests::{Request, Response};
 use crate::refusal::Refusal;
 use crate::store::StoreError;

@@ -1,0 +1,263 @@
+//! What the store and nodes said to an operation, and what follows.
+
+use super::audio::{AudioChange, PairGain, mode_name};
+use super::effect::Effect;
+use super::media::leg;
+use super::model::{Abandoned, Operation, Phase, Record, Token, Work};
+use super::requests::Response;
+use super::step::{About, RETRY_MS, Step};
+use crate::nodes::NodeFailure;
+use crate::placement;
+use crate::refusal::Refusal;
+use crate::store::StoreError;
+use motet_proto::conference as wire;
+use motet_proto::node;
+use tonic::Code;
+use wire::ConferenceEventKind as Kind;
+
+impl Step<'_> {
+    /// The store answered an operation.
+    pub(super) fn stored(&mut self, moid: &str, result: Result<(), StoreError>) {
+        let conference = self.conference(moid).expect("the caller found it");
+        let operation = conference.operation.take().expect("the caller saw it");
+        if let Err(error) = result {
+            return self.not_stored(moid, operation, error);
+        }
+        match &operation.work {
+            Work::End { request } => {
+                let (request, node) = (*request, operation.next.node_id.clone());
+                let epoch = operation.next.epoch;
+                conference.record = operation.next;
+                conference.alive.clear();
+                conference.repair = false;
+                let info = conference.info();
+                self.delete_on(&node, moid, epoch);
+                let about = About { conference: moid, ..About::default() };
+                self.emit(Kind::Ended, about, format!("conference {} ended: {}", info.number, info.reason));
+                self.reply(request, Ok(Response::Conference(Box::new(info))));
+                self.next_request(moid);
+            }
+            _ => {
+                let (next, token) = (operation.next.clone(), operation.token);
+                conference.operation = Some(operation);
+                self.put_on_node(moid, token, &next);
+            }
+        }
+    }
+
+    fn not_stored(&mut self, moid: &str, operation: Operation, error: StoreError) {
+        let store = self.state.options.store.clone();
+        let number = operation.next.number.clone();
+        let refusal = match error {
+            StoreError::Unavailable(why) => Refusal::plain(
+                Code::Unavailable,
+                format!("the store {store} cannot be used: {why}; nothing was changed, media goes on"),
+            ),
+            StoreError::Conflict => {
+                Refusal::plain(Code::Aborted, "another control process changed the conference; ask again")
+            }
+            StoreError::NumberTaken => {
+                let why = format!("{number} belongs to another conference that has not ended");
+                Refusal::at(Code::AlreadyExists, "number", why)
+            }
+        };
+        match operation.work {
+            Work::Create { request, tried, number_chosen } => {
+                let retry = (number_chosen && refusal.code == Code::AlreadyExists)
+                    .then(|| self.free_number(Some(&number)).ok())
+                    .flatten();
+                if let Some(number) = retry {
+                    let next = Record { number, ..operation.next };
+                    self.conference(moid).expect("it is being created").record = next.clone();
+                    return self.start(moid, next, Work::Create { request, tried, number_chosen });
+                }
+                // An answer that was lost may still have been a write; what it wrote must not stay.
+                self.forget(moid);
+                self.reply(request, Err(refusal));
+            }
+            Work::Change { request, .. } | Work::Audio { request, .. } | Work::End { request } => {
+                self.flush(moid);
+                self.reply(request, Err(refusal));
+                self.next_request(moid);
+            }
+            Work::Repair => self.retry_repair(moid),
+        }
+    }
+
+    /// Tells the node that carries `record` all of it.
+    pub(super) fn put_on_node(&mut self, moid: &str, token: Token, record: &Record) {
+        let participants = record.participants.iter();
+        let legs = participants.map(|(id, participant)| leg(id, &participant.media, participant.audio));
+        let spec = node::ConferenceSpec {
+            id: record.id.clone(),
+            legs: legs.collect(),
+            metadata: serde_json::to_vec(record).expect("a record is plain data"),
+            audio: record.audio.to_wire(),
+            pair_gains: record.pair_gains.iter().map(PairGain::to_wire).collect(),
+            ..node::ConferenceSpec::default()
+        };
+        let put =
+            node::PutConferenceRequest { spec: Some(spec), epoch: record.epoch, revision: record.revision };
+        match self.state.nodes.get(&record.node_id) {
+            Some(node) => {
+                let address = node.address.clone();
+                let conference = moid.to_owned();
+                self.effects.push(Effect::NodePut { token, conference, address, put: Box::new(put) });
+            }
+            None => {
+                let why = format!("node {} is not known here", record.node_id);
+                self.node_put_done(token, moid, Err(NodeFailure::Unreachable(why)));
+            }
+        }
+    }
+
+    pub(super) fn delete_on(&mut self, node: &str, moid: &str, epoch: u64) {
+        if let Some(node) = self.state.nodes.get(node) {
+            let delete = node::DeleteConferenceRequest { id: moid.to_owned(), epoch };
+            self.effects.push(Effect::NodeDelete { address: node.address.clone(), delete });
+        }
+    }
+
+    /// A node answered.
+    pub(super) fn node_put_done(
+        &mut self,
+        token: Token,
+        moid: &str,
+        result: Result<node::ConferenceAllocation, NodeFailure>,
+    ) {
+        let confirmed = self.token();
+        let Some(conference) = self.conference(moid) else { return };
+        if conference.operation.as_ref().is_none_or(|operation| operation.token != token) {
+            return;
+        }
+        let operation = conference.operation.take().expect("looked at a moment ago");
+        match result {
+            Ok(allocation) => {
+                let version = conference.record.version;
+                conference.record = Record { version, ..operation.next };
+                conference.allocation = Some(allocation);
+                conference.confirmed = confirmed;
+                conference.repair = false;
+                self.confirmed(moid, operation.work);
+            }
+            Err(failure) => self.not_confirmed(moid, operation, failure),
+        }
+        self.next_request(moid);
+    }
+
+    fn confirmed(&mut self, moid: &str, work: Work) {
+        let conference = self.conference(moid).expect("the caller found it");
+        let (number, node) = (conference.record.number.clone(), conference.record.node_id.clone());
+        let about = About { conference: moid, node: &node, ..About::default() };
+        match work {
+            Work::Create { request, .. } => {
+                conference.record.phase = Phase::Running;
+                conference.dirty = true;
+                let info = Box::new(conference.info());
+                self.emit(Kind::Created, about, format!("conference {number} created"));
+                self.emit(Kind::Running, about, format!("conference {number} runs on node {node}"));
+                self.reply(request, Ok(Response::Conference(info)));
+            }
+            Work::Change { request, joins: true, participant } => {
+                let info = conference.participant_info(&participant).expect("it has just been added");
+                let about = About { participant: &participant, ..about };
+                self.emit(
+                    Kind::ParticipantJoined,
+                    about,
+                    format!("{participant} joined conference {number}"),
+                );
+                self.reply(request, Ok(Response::Participant(Box::new(info))));
+            }
+            Work::Change { request, participant, .. } => {
+                conference.alive.remove(&participant);
+                let about = About { participant: &participant, ..about };
+                self.emit(Kind::ParticipantLeft, about, format!("{participant} left conference {number}"));
+                let removed = wire::RemoveParticipantResponse { existed: true };
+                self.reply(request, Ok(Response::Removed(removed)));
+            }
+            Work::Audio { request, what } => {
+                let response = conference.audio_response(&what);
+                if what == AudioChange::Mode {
+                    let mode = mode_name(&conference.record.audio);
+                    let message = format!("the sound of conference {number} is {mode} now");
+                    self.emit(Kind::AudioChanged, about, message);
+                }
+                self.reply(request, Ok(response));
+            }
+            Work::Repair => {
+                if conference.record.phase != Phase::Running {
+                    conference.record.phase = Phase::Running;
+                    conference.record.reason.clear();
+                    self.emit(Kind::Running, about, format!("conference {number} runs on node {node}"));
+                }
+                self.flush(moid);
+            }
+            Work::End { .. } => unreachable!("an end does not wait for a node"),
+        }
+    }
+
+    fn not_confirmed(&mut self, moid: &str, operation: Operation, failure: NodeFailure) {
+        match operation.work {
+            Work::Create { request, mut tried, number_chosen } => {
+                tried.insert(operation.next.node_id.clone(), failure.to_string());
+                // It may have heard all the same.
+                self.delete_on(&operation.next.node_id, moid, operation.next.epoch);
+                match self.place(operation.next.units(), operation.next.seats(), &tried) {
+                    Ok((node_id, room)) => {
+                        let epoch = operation.next.epoch + 1;
+                        let next = Record { node_id, room, epoch, ..operation.next };
+                        self.conference(moid).expect("it is being created").record.epoch = epoch;
+                        self.start(moid, next, Work::Create { request, tried, number_chosen });
+                    }
+                    Err(refusal) => {
+                        self.forget(moid);
+                        self.reply(request, Err(refusal));
+                    }
+                }
+            }
+            Work::Change { request, .. } | Work::Audio { request, .. } => {
+                // What was there before is the truth again, under a revision above the one that failed.
+                let conference = self.conference(moid).expect("the caller found it");
+                conference.record.revision = operation.next.revision + 1;
+                conference.repair = true;
+                conference.dirty = true;
+                self.reply(request, Err(failure.into()));
+            }
+            Work::Repair => self.retry_repair(moid),
+            Work::End { .. } => unreachable!("an end does not wait for a node"),
+        }
+    }
+
+    /// A conference that never came to be; who waits for it is told.
+    fn forget(&mut self, moid: &str) {
+        self.effects.push(Effect::StoreRemove { conference: moid.to_owned() });
+        let Some(conference) = self.state.conferences.remove(moid) else { return };
+        let until_ms = self.now.steady_ms + self.state.options.tombstone_ms.unsigned_abs();
+        let abandoned = Abandoned { epoch: conference.record.epoch, until_ms };
+        self.state.abandoned.insert(moid.to_owned(), abandoned);
+        for (id, _) in conference.queue {
+            let refusal = Refusal::at(Code::NotFound, "conference", "it could not be created");
+            self.reply(id, Err(refusal));
+        }
+    }
+
+    fn retry_repair(&mut self, moid: &str) {
+        let at = self.now.steady_ms + RETRY_MS;
+        if let Some(conference) = self.conference(moid) {
+            (conference.repair, conference.repair_at_ms) = (true, at);
+        }
+    }
+
+    /// Tells the node again what it shall run, if it can be told.
+    pub(super) fn repair(&mut self, moid: &str) {
+        let Some(conference) = self.state.conferences.get(moid) else { return };
+        let ready = self.state.nodes.get(&conference.record.node_id).is_some_and(placement::reachable);
+        if !ready || conference.record.phase == Phase::Ended {
+            return;
+        }
+        let (next, token) = (conference.record.clone(), self.token());
+        let conference = self.conference(moid).expect("looked at a moment ago");
+        conference.operation = Some(Operation { token, next: next.clone(), work: Work::Repair });
+        self.put_on_node(moid, token, &next);
+    }
+}

@@ -1,0 +1,93 @@
+//! What control can do about what happened.
+
+use super::model::{Record, RequestId, Token};
+use super::requests::{PromptOrder, Response};
+use crate::refusal::Refusal;
+use motet_proto::conference::ConferenceEvent;
+use motet_proto::node as wire;
+
+/// What control wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Read the whole store.
+    StoreLoad,
+    /// Write a record if it is newer than what the store holds.
+    StorePut {
+        /// For the answer.
+        token: Token,
+        /// What to write.
+        record: Box<Record>,
+        /// The store must hold nothing of it yet.
+        new: bool,
+    },
+    /// Forget a conference.
+    StoreRemove {
+        /// Its id.
+        conference: String,
+    },
+    /// Make a node run a conference.
+    NodePut {
+        /// For the answer.
+        token: Token,
+        /// Which conference.
+        conference: String,
+        /// Address of the node.
+        address: String,
+        /// What to send.
+        put: Box<wire::PutConferenceRequest>,
+    },
+    /// Make a node forget a conference. If it does not hear, its next list shows the copy again.
+    NodeDelete {
+        /// Address of the node.
+        address: String,
+        /// What to send.
+        delete: wire::DeleteConferenceRequest,
+    },
+    /// Ask a node what it runs.
+    NodeList {
+        /// For the answer.
+        token: Token,
+        /// Address of the node.
+        address: String,
+        /// Node id.
+        node: String,
+    },
+    /// Make a node drain, or take conferences again.
+    NodeDrain {
+        /// Who waits for the answer.
+        request: RequestId,
+        /// Address of the node.
+        address: String,
+        /// Node id.
+        node: String,
+        /// What to send; none: it shall no longer drain.
+        drain: Option<wire::DrainRequest>,
+    },
+    /// Make a node play a file into a conference, or stop that.
+    NodePrompt {
+        /// Who waits for the answer.
+        request: RequestId,
+        /// Address of the node.
+        address: String,
+        /// What to send.
+        order: Box<PromptOrder>,
+    },
+    /// Follow the events of a node, instead of an earlier start of it.
+    NodeWatch {
+        /// Address of the node.
+        address: String,
+        /// Node id.
+        node: String,
+        /// Start of the node.
+        boot_id: String,
+    },
+    /// Follow its events no longer.
+    NodeUnwatch {
+        /// Node id.
+        node: String,
+    },
+    /// Answer a request.
+    Reply(RequestId, Box<Result<Response, Refusal>>),
+    /// Tell the watchers; the sequence number is filled in by the edge.
+    Emit(ConferenceEvent),
+}

@@ -1,0 +1,78 @@
+//! What can happen.
+
+use super::model::{MediaEvent, NodeAnnouncement, Record, RequestId, Token};
+use super::requests::{PromptAnswer, Request};
+use crate::nodes::NodeFailure;
+use crate::store::StoreError;
+use motet_proto::node as wire;
+
+/// What can happen.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// An application asks for something.
+    Request(RequestId, Request),
+    /// The store was read; everything that it holds.
+    StoreLoaded(Vec<Record>),
+    /// The store could not be read.
+    StoreLoadFailed(String),
+    /// Answer to [`Effect::StorePut`].
+    StorePutDone {
+        /// As in the effect.
+        token: Token,
+        /// As in the effect.
+        conference: String,
+        /// What the store said.
+        result: Result<(), StoreError>,
+    },
+    /// A node announced itself.
+    Announced(RequestId, Box<NodeAnnouncement>),
+    /// Answer to [`Effect::NodePut`].
+    NodePutDone {
+        /// As in the effect.
+        token: Token,
+        /// As in the effect.
+        conference: String,
+        /// What the node said.
+        result: Result<wire::ConferenceAllocation, NodeFailure>,
+    },
+    /// Answer to [`Effect::NodeList`].
+    NodeListed {
+        /// As in the effect.
+        token: Token,
+        /// Node that answered.
+        node: String,
+        /// What it runs.
+        result: Result<wire::ListConferencesResponse, NodeFailure>,
+    },
+    /// Answer to [`Effect::NodeDrain`].
+    NodeDrained {
+        /// As in the effect.
+        request: RequestId,
+        /// As in the effect.
+        node: String,
+        /// As in the effect.
+        drain: Option<wire::DrainRequest>,
+        /// How many conferences are left there.
+        result: Result<u32, NodeFailure>,
+    },
+    /// Answer to [`Effect::NodePrompt`].
+    NodePrompted {
+        /// As in the effect.
+        request: RequestId,
+        /// What the node said.
+        result: Result<PromptAnswer, NodeFailure>,
+    },
+    /// An event of a node.
+    Media(Box<MediaEvent>),
+    /// The node's event stream broke and it does not answer.
+    NodeUnreachable {
+        /// Node.
+        node: String,
+        /// Start of the node that was watched.
+        boot_id: String,
+        /// Why, for people.
+        why: String,
+    },
+    /// Time has passed; comes several times a second.
+    Tick,
+}
