@@ -41,6 +41,7 @@ mod metrics;
 mod mixing;
 mod numa;
 mod options;
+mod probe;
 mod rates;
 mod resources;
 mod run;

@@ -11,6 +11,7 @@ use crate::mixing::{MixingEvent, MixingGauge};
 use crate::notify;
 use crate::options::NodeOptions;
 use crate::placement::Limits;
+use crate::probe::Probes;
 use crate::rates::{Rates, Sample};
 use crate::service::Service;
 use crate::state::State;
@@ -407,7 +408,7 @@ async fn serve(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .context("the schema cannot be reflected")?;
-    let service = MediaNodeServer::new(Service { shared, events });
+    let service = MediaNodeServer::new(Service { shared, events, probes: Probes::new() });
     // Small answers must not wait for the acknowledgement of the ones before (RFC 896).
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = tonic::transport::Server::builder()

@@ -1,6 +1,7 @@
 //! The `MediaNode` service: turns calls into changes of the state.
 
 use crate::events::Events;
+use crate::probe::Probes;
 use crate::run::Shared;
 use motet_proto::node as wire;
 use std::pin::Pin;
@@ -17,6 +18,7 @@ use wire::media_node_server::MediaNode;
 pub(crate) struct Service {
     pub(crate) shared: Arc<Shared>,
     pub(crate) events: Events,
+    pub(crate) probes: Probes,
 }
 
 #[tonic::async_trait]
@@ -108,6 +110,13 @@ impl MediaNode for Service {
         let request = request.into_inner();
         let stopped = self.shared.state.lock().await.stop_prompt(request).await?;
         Ok(Response::new(stopped))
+    }
+
+    async fn probe(
+        &self,
+        request: Request<wire::ProbeRequest>,
+    ) -> Result<Response<wire::ProbeResponse>, Status> {
+        Ok(Response::new(self.probes.probe(&request.into_inner()).await?))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<wire::Event, Status>> + Send>>;

@@ -1,0 +1,98 @@
+//! A node says whether another one lives.
+
+use motet_node::{NodeOptions, RunningNode, start};
+use motet_proto::node::media_node_client::MediaNodeClient;
+use motet_proto::node::{DescribeRequest, ProbeRequest, ProbeResponse};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+struct Node {
+    node: RunningNode,
+    client: MediaNodeClient<Channel>,
+}
+
+impl Node {
+    async fn start(first_port: u16) -> Node {
+        let listen = "127.0.0.1:0".parse().expect("an address");
+        let port_range = first_port..=first_port + 9;
+        let options = NodeOptions {
+            listen,
+            port_range,
+            metrics: Some(motet_status::Listen::Off),
+            ..NodeOptions::default()
+        };
+        let node = start(options).await.expect("the node starts");
+        let client = MediaNodeClient::connect(format!("http://{}", node.address())).await;
+        Node { node, client: client.expect("the node answers") }
+    }
+
+    fn address(&self) -> String {
+        format!("http://{}", self.node.address())
+    }
+
+    async fn probe(&self, address: &str, timeout_ms: u32) -> Result<ProbeResponse, Status> {
+        let request = ProbeRequest { address: address.into(), timeout_ms };
+        self.client.clone().probe(request).await.map(|answer| answer.into_inner())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tells_who_lives_and_what_is_seen_of_who_does_not() {
+    let (asked, mut other) = (Node::start(26_000).await, Node::start(26_010).await);
+    let address = other.address();
+    let boot_id = other.client.describe(DescribeRequest {}).await.expect("it lives").into_inner().boot_id;
+    let lives = ProbeResponse { reachable: true, boot_id, why: String::new() };
+    assert_eq!(asked.probe(&address, 5_000).await.expect("answered"), lives);
+
+    other.node.shutdown().await;
+    let gone = asked.probe(&address, 5_000).await.expect("that nobody answers is an answer");
+    assert_eq!((gone.reachable, gone.boot_id.as_str()), (false, ""));
+    assert!(gone.why.contains("refused"), "{}", gone.why);
+
+    // The kernel takes the connection, and nobody reads: as a process that is stopped.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = format!("http://{}", silent.local_addr().expect("bound"));
+    let silence = asked.probe(&address, 50).await.expect("silence is an answer");
+    assert_eq!((silence.reachable, silence.why.as_str()), (false, "no answer within 50 ms"));
+    asked.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callers_mistake_names_the_field() {
+    let asked = Node::start(26_020).await;
+    for (address, timeout_ms, field) in [
+        ("https://127.0.0.1:7500", 0, "address"),
+        ("", 0, "address"),
+        ("http://127.0.0.1:1", 60_000, "timeout_ms"),
+    ] {
+        let status = asked.probe(address, timeout_ms).await.expect_err(address);
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        assert!(status.message().starts_with(field), "{status}");
+    }
+    asked.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_at_once_and_no_more() {
+    let asked = Node::start(26_030).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = format!("http://{}", silent.local_addr().expect("bound"));
+    let mut probes = JoinSet::new();
+    for _ in 0..40 {
+        let request = ProbeRequest { address: address.clone(), timeout_ms: 5_000 };
+        let mut client = asked.client.clone();
+        probes.spawn(async move { client.probe(request).await });
+    }
+    // Those under way hold their places until the listener goes away, so that the rest is refused first.
+    for _ in 0..24 {
+        let status = probes.join_next().await.expect("a probe").expect("no panic").expect_err("refused");
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    }
+    drop(silent);
+    while let Some(probe) = probes.join_next().await {
+        assert!(!probe.expect("no panic").expect("an answer").into_inner().reachable);
+    }
+    asked.node.shutdown().await;
+}
