@@ -27,7 +27,6 @@ mod events;
 mod feed;
 mod gain;
 mod group;
-mod kernel;
 mod level;
 mod limiter;
 pub mod limits;
@@ -36,7 +35,6 @@ mod mixer;
 mod outbox;
 mod output;
 pub mod prompt;
-mod rate;
 mod slots;
 mod source;
 mod stage;
@@ -45,6 +43,7 @@ mod suppress;
 #[cfg(test)]
 mod tests;
 
+use crate::{kernel, rate};
 pub use command::*;
 pub use error::{MixDrop, MixDrops, MixError};
 pub use gain::Gain;

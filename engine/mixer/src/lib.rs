@@ -9,5 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod audio;
+mod kernel;
 pub mod playout;
+mod rate;
 pub mod testing;

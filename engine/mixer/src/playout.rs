@@ -7,6 +7,9 @@
 //! (`playout/line.rs`); what is missing is made up (by the codec, or `playout/conceal.rs`); `playout/pace.rs`
 //! says whether sound should last longer or end earlier; the tick is read from the line.
 //!
+//! All that is done at the codec's own rate where it is below that of the mix. [`Playout::render`] brings a tick to
+//! the rate of the mix (`playout/render.rs`); the ticks of who is not mixed are never brought there.
+//!
 //! While something is missing and nothing later has come, time stands still: the next packet is played when it
 //! comes, and the delay has grown. When what comes is later than what is missing, made-up sound stands for it.
 
@@ -16,6 +19,7 @@ mod interface;
 mod line;
 mod noise;
 mod pace;
+mod render;
 mod resample;
 mod similar;
 mod voices;
@@ -31,6 +35,7 @@ use motet_rtp::Time;
 use motet_rtp::jitter::{JitterBuffer, JitterConfig, JitterPacket, JitterVerdict, Taken};
 use noise::Noise;
 use pace::{Pace, Step};
+use render::Render;
 use voices::{Kind, Voices};
 
 /// Ticks a second.
@@ -41,7 +46,10 @@ pub struct Playout {
     config: PlayoutConfig,
     buffer: JitterBuffer,
     voices: Voices,
+    /// Samples a second in the line.
+    line_hz: u32,
     line: Line,
+    render: Render,
     concealment: Concealment,
     pace: Pace,
     mode: Mode,
@@ -106,17 +114,20 @@ impl Playout {
         let noise_clock = payloads.iter().find(|payload| matches!(payload.carries, Carries::ComfortNoise));
         let (number, clock_hz) =
             noise_clock.map_or((0, 8000), |payload| (payload.payload_type, payload.clock_hz));
-        let noise = Noise::new(clock_hz, mix_rate_hz).ok_or(PlayoutConfigError::Clock(number))?;
+        let (line_hz, filter) = voices::line_rate(&payloads, mix_rate_hz);
+        let noise = Noise::new(clock_hz, line_hz).ok_or(PlayoutConfigError::Clock(number))?;
         Ok(Playout {
             config,
             buffer: JitterBuffer::new(jitter),
-            voices: Voices::new(payloads, mix_rate_hz)?,
-            line: Line::new(mix_rate_hz),
-            concealment: Concealment::new(mix_rate_hz),
+            voices: Voices::new(payloads, line_hz)?,
+            line_hz,
+            line: Line::new(line_hz),
+            render: Render::new(line_hz, filter),
+            concealment: Concealment::new(line_hz),
             pace: Pace::default(),
             mode: Mode::Idle,
             taken: Taken::default(),
-            sound: Vec::with_capacity(mix_rate_hz as usize / 8),
+            sound: Vec::with_capacity(line_hz as usize / 8),
             voice: None,
             gap: Gap::default(),
             unexplained_ms: 0,
@@ -187,18 +198,42 @@ impl Playout {
     /// When `out` is not 20 ms long.
     pub fn pull(&mut self, now: Time, out: &mut [f32]) -> Pulled {
         assert_eq!(out.len(), self.tick_samples(), "a tick is 20 ms at the rate of the mix");
+        let pulled = self.listen(now);
+        if pulled != Pulled::Silence {
+            self.render(out);
+        }
+        pulled
+    }
+
+    /// The first half of [`pull`](Self::pull): the tick is there, but not at the rate of the mix.
+    pub fn listen(&mut self, now: Time) -> Pulled {
         self.tick = TickSound::default();
         self.trim(now);
         self.resume(now);
         self.fill(now);
         self.keep_pace(now);
         self.end_sound();
-        if self.line.waiting() == 0 {
+        let pulled = if self.line.waiting() == 0 {
             self.line.clear();
-            return self.noise.fill(out);
-        }
-        self.line.read(out);
-        if self.tick.made_up && !self.tick.sent { Pulled::Concealed } else { Pulled::Sound }
+            self.noise.fill(&mut self.render.tick)
+        } else {
+            self.line.read(&mut self.render.tick);
+            if self.tick.made_up && !self.tick.sent { Pulled::Concealed } else { Pulled::Sound }
+        };
+        self.render.take(pulled)
+    }
+
+    /// The tick that was listened to, at whatever rate it has; what it holds after silence means nothing.
+    pub fn heard(&self) -> &[f32] {
+        &self.render.tick
+    }
+
+    /// The tick that was listened to, at the rate of the mix. Ticks before it need not have been rendered.
+    ///
+    /// # Panics
+    /// When `out` is not 20 ms long.
+    pub fn render(&self, out: &mut [f32]) {
+        self.render.render(out);
     }
 
     /// The sound of the tick at `now` is not wanted: its packets pass by without being decoded.
@@ -206,13 +241,14 @@ impl Playout {
     /// What was pulled before ends where it ends: fade the last tick out.
     pub fn skip(&mut self, now: Time) {
         if self.mode == Mode::Playing {
-            let waiting_us = self.line.waiting() as u64 * 1_000_000 / u64::from(self.config.mix_rate_hz);
+            let waiting_us = self.line.waiting() as u64 * 1_000_000 / u64::from(self.line_hz);
             let begun_us = self.taken_us().saturating_sub(waiting_us);
             self.skipped_at = Some(Time::from_nanos(now.as_nanos().saturating_sub(begun_us * 1000)));
             self.rest();
             self.line.clear();
             self.sounding = false;
         }
+        self.render.reset();
         self.trim(now);
         while self.is_due(now) {
             self.take(now);
@@ -223,7 +259,7 @@ impl Playout {
     /// The level of what the next tick will play, in dB below full scale, as its packet says (RFC 6464).
     pub fn level(&self) -> Option<u8> {
         match self.buffer.head() {
-            Some(head) if self.line.waiting() < self.tick_samples() => head.level,
+            Some(head) if self.line.waiting() < self.line_samples() => head.level,
             _ => self.taken.level,
         }
     }
@@ -256,9 +292,13 @@ impl Playout {
         (self.config.mix_rate_hz / TICKS_PER_SECOND) as usize
     }
 
+    const fn line_samples(&self) -> usize {
+        (self.line_hz / TICKS_PER_SECOND) as usize
+    }
+
     /// Puts sound into the line until a tick is there, or nothing more can be had.
     fn fill(&mut self, now: Time) {
-        while self.line.waiting() < self.tick_samples() {
+        while self.line.waiting() < self.line_samples() {
             let more = match self.mode {
                 Mode::Idle => self.start(now),
                 Mode::Playing => self.go_on(now),
@@ -285,7 +325,7 @@ impl Playout {
 
     /// Decodes the next packet into the line.
     fn play(&mut self, now: Time, joint: Joint) {
-        let waiting_us = self.line.waiting() as i64 * 1_000_000 / i64::from(self.config.mix_rate_hz);
+        let waiting_us = self.line.waiting() as i64 * 1_000_000 / i64::from(self.line_hz);
         let Some((number, Kind::Sound)) = self.take(now) else { return };
         let delay_us = self.buffer.delay_us(now, self.taken.media);
         self.pace.on_packet(delay_us, waiting_us);
@@ -352,7 +392,7 @@ impl Playout {
         if self.voice.is_none() {
             return;
         }
-        let left = (left_us * u64::from(self.config.mix_rate_hz) / 1_000_000) as usize;
+        let left = (left_us * u64::from(self.line_hz) / 1_000_000) as usize;
         self.sound.drain(..self.sound.len().saturating_sub(left));
         self.concealment.blend_into(self.line.past(), &mut self.sound);
         self.line.push(&self.sound);
@@ -366,7 +406,7 @@ impl Playout {
         if self.mode != Mode::Playing || !self.gap.is_none() {
             return;
         }
-        let rate_hz = i64::from(self.config.mix_rate_hz);
+        let rate_hz = i64::from(self.line_hz);
         match self.pace.wanted(self.buffer.target_us(now), self.grain_us(self.taken.duration_ticks)) {
             Some(Step::Stretch { likeness_min }) if self.line.stretch(likeness_min) > 0 => {
                 self.stats.stretched += 1;

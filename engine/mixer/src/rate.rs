@@ -1,12 +1,12 @@
-//! Conversion between sampling rates, tick by tick, for what is mixed.
+//! Conversion between sampling rates, tick by tick: of sources that are mixed, and of the mix for its outputs.
 //!
-//! Polyphase filters of windowed sincs. Not rubato, which plays sources out: here the delay counts (half a
-//! filter: 2.5 ms at 8 kHz, 0.4 ms at 48) and ticks are whole numbers of samples in and out, so that the state
-//! is no more than the last samples.
+//! Polyphase filters of windowed sincs. Not rubato, which converts what comes in other pieces than ticks: here the
+//! delay counts (half a filter: 2.5 ms at 8 kHz, 0.4 ms at 48) and ticks are whole numbers of samples in and out, so
+//! that the state is no more than the last samples, and a tick that nobody hears costs no more than to keep it.
 
-use super::kernel::dot;
-use super::limits::TICKS_PER_SECOND;
-use std::sync::Arc;
+use crate::kernel::dot;
+use crate::playout::TICKS_PER_SECOND;
+use std::sync::{Arc, OnceLock};
 
 /// Length of the filter in samples of the lower rate.
 const TAPS: usize = 40;
@@ -62,6 +62,19 @@ impl Filter {
     }
 }
 
+/// Rates between which sources are converted.
+const SOURCE_RATES_HZ: [u32; 6] = [8_000, 12_000, 16_000, 24_000, 32_000, 48_000];
+const RATE_COUNT: usize = SOURCE_RATES_HZ.len();
+
+/// The filter for sources of one of some usual rates, made when the first one comes.
+pub(crate) fn for_sources(from_hz: u32, to_hz: u32) -> Option<Arc<Filter>> {
+    static FILTERS: [OnceLock<Arc<Filter>>; RATE_COUNT * RATE_COUNT] =
+        [const { OnceLock::new() }; RATE_COUNT * RATE_COUNT];
+    let index = |rate_hz| SOURCE_RATES_HZ.iter().position(|hz| *hz == rate_hz);
+    let place = &FILTERS[index(from_hz)? * RATE_COUNT + index(to_hz)?];
+    Some(Arc::clone(place.get_or_init(|| Arc::new(Filter::new(from_hz, to_hz)))))
+}
+
 fn greatest_common_divisor(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
@@ -112,10 +125,22 @@ impl Converter {
 
     /// Converts one tick.
     pub(crate) fn convert(&mut self, input: &[f32], output: &mut [f32]) {
-        let Filter { up, down, taps, ref coefficients, from_samples, to_samples } = *self.filter;
-        assert!(input.len() == from_samples && output.len() == to_samples, "a tick in, a tick out");
+        self.feed(input);
+        self.render(output);
+    }
+
+    /// Takes a tick in.
+    pub(crate) fn feed(&mut self, input: &[f32]) {
+        let Filter { taps, from_samples, .. } = *self.filter;
+        assert!(input.len() == from_samples, "a tick in");
         self.samples.copy_within(from_samples.., 0);
         self.samples[taps - 1..].copy_from_slice(input);
+    }
+
+    /// The tick that was taken in last, converted.
+    pub(crate) fn render(&self, output: &mut [f32]) {
+        let Filter { up, down, taps, ref coefficients, to_samples, .. } = *self.filter;
+        assert!(output.len() == to_samples, "a tick out");
         let (mut at, mut phase) = (0, 0);
         for out in output {
             *out = dot(&coefficients[phase * taps..][..taps], &self.samples[at..][..taps]);

@@ -51,6 +51,47 @@ fn without_jitter_a_packet_that_comes_a_millisecond_before_the_tick_is_played_in
     }
 }
 
+#[test]
+fn what_was_only_listened_to_is_heard_from_any_tick_on_as_if_it_had_always_been() {
+    for (codec, mix_rate_hz) in [(("PCMU", 8000), 48_000), (("PCMA", 8000), 16_000), (("G722", 8000), 48_000)]
+    {
+        let name = format!("{codec:?} at {mix_rate_hz}");
+        let mut whole = path(codec, mix_rate_hz, PathConfig::default());
+        let mut partly = path(codec, mix_rate_hz, PathConfig::default());
+        let rate_hz = whole.source_rate_hz();
+        for tick in 0..200 {
+            let pulled = whole.pull(tone(440.0, rate_hz));
+            assert_eq!(partly.listen(tone(440.0, rate_hz)), pulled, "{name}, tick {tick}");
+            if pulled == Pulled::Silence {
+                continue;
+            }
+            let energy = |samples: &[f32]| samples.iter().map(|x| x * x).sum::<f32>() / samples.len() as f32;
+            if tick > 10 {
+                let (heard, rendered) = (energy(partly.playout.heard()), energy(&whole.tick));
+                assert!((heard / rendered - 1.0).abs() < 0.05, "{name}, tick {tick}: {heard} and {rendered}");
+            }
+            if tick % 7 == 6 {
+                partly.playout.render(&mut partly.tick);
+                assert_eq!(partly.tick, whole.tick, "{name}, tick {tick}");
+            }
+        }
+    }
+}
+
+#[test]
+fn where_sound_ends_the_end_comes_out_of_the_filter() {
+    let mut path = path(("L16", 8000), 48_000, PathConfig::default());
+    let mut meter = ClickMeter::new(440.0, 48_000, 0.5);
+    for tick in 0..60 {
+        path.quiet = tick % 20 >= 10;
+        if path.pull(tone(440.0, 8000)) == Pulled::Silence {
+            path.tick.fill(0.0);
+        }
+        meter.hear(&path.tick);
+    }
+    assert!(meter.worst < 1.6, "{} at {}", meter.worst, meter.worst_at);
+}
+
 /// How far the second difference of what is heard may be above the tone's own: a jump of a tenth of a sample's
 /// slope is more.
 const CLICK: f64 = 1.1;

@@ -1,7 +1,7 @@
 //! The first half of a tick: how loud everybody is, who is mixed, and their sound.
 
 use super::kernel::Ramp;
-use super::level::{SILENCE_DB, level_db};
+use super::level::SILENCE_DB;
 use super::mixer::{AudioMixer, ticks};
 use super::source::Leaving;
 use super::stage::{Candidate, Verdict};
@@ -19,7 +19,7 @@ const ACTIVE_MARGIN_DB: f32 = 2.0;
 /// What is known of a source's tick before it is known whether it is mixed.
 struct Heard {
     level_db: f32,
-    /// Whether its sound was taken, into the buffer `pulled`, and what it was.
+    /// Whether its sound was taken, and what it was.
     pulled: Option<Pulled>,
 }
 
@@ -75,10 +75,8 @@ impl AudioMixer {
         if !source.may_speak() && !audible {
             return Heard { level_db: SILENCE_DB, pulled: None };
         }
-        let samples = &mut self.buffers.pulled;
-        let pulled = source.pull(now, samples);
+        let (pulled, level_db) = source.listen(now);
         self.stats.decodes += 1;
-        let level_db = if pulled == Pulled::Silence { SILENCE_DB } else { level_db(samples) };
         Heard { level_db, pulled: Some(pulled) }
     }
 
@@ -127,14 +125,10 @@ impl AudioMixer {
         strip.gain.to = source.gain();
         strip.heard.to = source.settings.heard.linear();
         let pulled = match heard.pulled {
-            Some(pulled) => {
-                strip.samples.copy_from_slice(&self.buffers.pulled);
-                pulled
-            }
+            Some(pulled) => pulled,
             None if audible => {
                 self.stats.decodes += 1;
-                let pulled = source.pull(now, &mut strip.samples);
-                let sound_db = if pulled == Pulled::Silence { SILENCE_DB } else { level_db(&strip.samples) };
+                let (pulled, sound_db) = source.listen(now);
                 if source.is_liar(heard.level_db, sound_db) {
                     (source.level_extension, source.claim) = (None, None);
                     self.stats.levels_distrusted += 1;
@@ -149,6 +143,8 @@ impl AudioMixer {
         };
         if pulled == Pulled::Silence || !audible {
             strip.samples.fill(0.0);
+        } else {
+            source.render(&mut strip.samples);
         }
     }
 

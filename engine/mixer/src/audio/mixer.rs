@@ -50,7 +50,6 @@ pub struct AudioMixer {
 /// Memory that is used again in every tick.
 #[derive(Default)]
 pub(super) struct Buffers {
-    pub pulled: Vec<f32>,
     pub mix: Vec<f32>,
     pub before: Vec<f32>,
     pub pcm: Vec<i16>,
@@ -63,7 +62,7 @@ impl AudioMixer {
     /// When a value of the configuration is out of its range.
     pub fn new(config: MixConfig) -> Result<Self, MixError> {
         check(&config)?;
-        let mut mixer = AudioMixer {
+        Ok(AudioMixer {
             rules: rules(&config),
             voice_rule: VoiceRule {
                 level_db_min: config.voice_db_min,
@@ -86,9 +85,7 @@ impl AudioMixer {
             stats: MixStats::default(),
             buffers: Buffers::default(),
             config,
-        };
-        mixer.buffers.pulled.resize(mixer.strips.frame(0), 0.0);
-        Ok(mixer)
+        })
     }
 
     /// Takes a datagram with RTP of a source. What cannot be used is counted.

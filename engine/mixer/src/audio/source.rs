@@ -2,7 +2,7 @@
 
 use super::agc::Agc;
 use super::dtmf::Keypad;
-use super::level::{Activity, SILENCE_DB, level_of_element};
+use super::level::{Activity, SILENCE_DB, level_db, level_of_element};
 use super::limits::{LEVEL_TICKS_MAX, LIE_DB, LIE_TICKS};
 use super::suppress::Suppressor;
 use super::{SourceId, SourceSettings};
@@ -13,8 +13,12 @@ use motet_rtp::{RtpView, Time};
 pub(crate) trait Voice: Send {
     /// Takes a packet.
     fn insert(&mut self, now: Time, packet: &SourcePacket<'_>) -> Inserted;
-    /// One tick at the rate of the mix. [`Pulled::Silence`] leaves `samples` alone.
-    fn pull(&mut self, now: Time, samples: &mut [f32]) -> Pulled;
+    /// Takes one tick.
+    fn listen(&mut self, now: Time) -> Pulled;
+    /// The tick that was taken, unless it is silence, at any rate.
+    fn heard(&self) -> &[f32];
+    /// The same at the rate of the mix.
+    fn render(&self, samples: &mut [f32]);
     /// The tick's sound is not wanted.
     fn skip(&mut self, now: Time);
     /// What was counted.
@@ -88,12 +92,28 @@ impl Source {
         Some(if stale { SILENCE_DB } else { claim.level_db })
     }
 
-    /// One tick of its sound. [`Pulled::Silence`] leaves `samples` alone.
-    pub(crate) fn pull(&mut self, now: Time, samples: &mut [f32]) -> Pulled {
-        let pulled = self.voice.pull(now, samples);
-        match &mut self.suppressor {
-            Some(suppressor) => suppressor.process(pulled, samples),
-            None => pulled,
+    /// Takes one tick of its sound; gives its level, too.
+    pub(crate) fn listen(&mut self, now: Time) -> (Pulled, f32) {
+        let mut pulled = self.voice.listen(now);
+        let heard = match &mut self.suppressor {
+            Some(suppressor) => {
+                if pulled != Pulled::Silence {
+                    self.voice.render(&mut suppressor.samples);
+                }
+                pulled = suppressor.process(pulled);
+                &suppressor.samples
+            }
+            None => self.voice.heard(),
+        };
+        let level_db = if pulled == Pulled::Silence { SILENCE_DB } else { level_db(heard) };
+        (pulled, level_db)
+    }
+
+    /// The tick that was taken, unless it is silence, at the rate of the mix.
+    pub(crate) fn render(&self, samples: &mut [f32]) {
+        match &self.suppressor {
+            Some(suppressor) => samples.copy_from_slice(&suppressor.samples),
+            None => self.voice.render(samples),
         }
     }
 

@@ -2,37 +2,46 @@
 //!
 //! It works at 48 kHz only, on frames of 10 ms, and delays the source by one of them.
 
+use super::limits::TICKS_PER_SECOND;
 use crate::playout::Pulled;
 use nnnoiseless::DenoiseState;
 
 /// The only rate that the network was trained for.
 pub(crate) const RATE_HZ: u32 = 48_000;
 const FRAME: usize = DenoiseState::FRAME_SIZE;
+const TICK: usize = (RATE_HZ / TICKS_PER_SECOND) as usize;
 /// The network's samples are those of 16 bits.
 const SCALE: f32 = 32_768.0;
 
 pub(crate) struct Suppressor {
     state: Box<DenoiseState<'static>>,
     frame: [f32; FRAME],
+    /// The tick.
+    pub samples: Vec<f32>,
     /// The end of what was said is still in the state.
     sounding: bool,
 }
 
 impl Suppressor {
     pub(crate) fn new() -> Self {
-        Suppressor { state: DenoiseState::new(), frame: [0.0; FRAME], sounding: false }
+        Suppressor {
+            state: DenoiseState::new(),
+            frame: [0.0; FRAME],
+            samples: vec![0.0; TICK],
+            sounding: false,
+        }
     }
 
-    /// Takes the noise out of a tick. `pulled` says what `samples` are; the answer, what they are then.
-    pub(crate) fn process(&mut self, pulled: Pulled, samples: &mut [f32]) -> Pulled {
+    /// Takes the noise out of the tick. `pulled` says what it is; the answer, what it is then.
+    pub(crate) fn process(&mut self, pulled: Pulled) -> Pulled {
         if pulled == Pulled::Silence {
             if !self.sounding {
                 return pulled;
             }
-            samples.fill(0.0);
+            self.samples.fill(0.0);
         }
         self.sounding = pulled != Pulled::Silence;
-        for out in samples.chunks_exact_mut(FRAME) {
+        for out in self.samples.chunks_exact_mut(FRAME) {
             for (scaled, sample) in self.frame.iter_mut().zip(&*out) {
                 *scaled = sample * SCALE;
             }
@@ -54,12 +63,12 @@ mod tests {
         let mut suppressor = Suppressor::new();
         let (mut before, mut after) = (0.0, 0.0);
         for tick in 0..150 {
-            let mut samples: Vec<f32> = (tick * 960..(tick + 1) * 960).map(&mut sound).collect();
-            let level = level_db(&samples);
-            suppressor.process(Pulled::Sound, &mut samples);
+            suppressor.samples = (tick * 960..(tick + 1) * 960).map(&mut sound).collect();
+            let level = level_db(&suppressor.samples);
+            suppressor.process(Pulled::Sound);
             if tick >= 100 {
                 before += level / 50.0;
-                after += level_db(&samples) / 50.0;
+                after += level_db(&suppressor.samples) / 50.0;
             }
         }
         after - before
@@ -91,9 +100,9 @@ mod tests {
     #[test]
     fn the_end_of_a_sound_comes_out_and_then_nothing_is_done() {
         let mut suppressor = Suppressor::new();
-        let mut samples = vec![0.1; 960];
-        assert_eq!(suppressor.process(Pulled::Sound, &mut samples), Pulled::Sound);
-        assert_eq!(suppressor.process(Pulled::Silence, &mut samples), Pulled::Concealed);
-        assert_eq!(suppressor.process(Pulled::Silence, &mut samples), Pulled::Silence);
+        suppressor.samples.fill(0.1);
+        assert_eq!(suppressor.process(Pulled::Sound), Pulled::Sound);
+        assert_eq!(suppressor.process(Pulled::Silence), Pulled::Concealed);
+        assert_eq!(suppressor.process(Pulled::Silence), Pulled::Silence);
     }
 }

@@ -34,7 +34,7 @@ impl Gap {
 impl Playout {
     /// Goes on with the next packet, or stands in for it. False when nothing more can be had.
     pub(super) fn go_on(&mut self, now: Time) -> bool {
-        let short = self.tick_samples() - self.line.waiting();
+        let short = self.line_samples() - self.line.waiting();
         if short <= self.samples(ROUNDED_US) {
             self.line.hold(short);
             return true;
@@ -51,7 +51,7 @@ impl Playout {
         }
         if head.missing == 0 {
             // The sender was silent, and nothing was lost.
-            self.unexplained_ms = self.gap.samples as u64 * 1000 / u64::from(self.config.mix_rate_hz);
+            self.unexplained_ms = self.gap.samples as u64 * 1000 / u64::from(self.line_hz);
             self.rest();
             return true;
         }
@@ -77,7 +77,7 @@ impl Playout {
             return true;
         };
         if self.gap.samples >= silent {
-            self.unexplained_ms = self.gap.samples as u64 * 1000 / u64::from(self.config.mix_rate_hz);
+            self.unexplained_ms = self.gap.samples as u64 * 1000 / u64::from(self.line_hz);
             self.rest();
             // What ended as silence needs no other end.
             self.sounding = false;
@@ -85,7 +85,7 @@ impl Playout {
         }
         let usual = self.taken.duration_ticks.clamp(1, clock_hz / TICKS_PER_SECOND);
         let ticks = if next { left_ticks.min(clock_hz / 8) } else { usual.min(left_ticks) };
-        let rate_hz = u64::from(self.config.mix_rate_hz);
+        let rate_hz = u64::from(self.line_hz);
         let samples = (u64::from(ticks) * rate_hz / u64::from(clock_hz)).max(1) as usize;
         self.sound.clear();
         let payload = self.buffer.head().filter(|_| next).map(|head| head.payload);
@@ -116,7 +116,7 @@ impl Playout {
 
     /// Stands in for a packet that was taken and could not be decoded.
     pub(super) fn make_up_for_bad(&mut self) {
-        let samples = (self.taken_us() * u64::from(self.config.mix_rate_hz) / 1_000_000) as usize;
+        let samples = (self.taken_us() * u64::from(self.line_hz) / 1_000_000) as usize;
         self.sound.clear();
         self.concealment.begin(self.line.past());
         self.concealment.extend(samples, &mut self.sound);
@@ -128,7 +128,7 @@ impl Playout {
 
     /// Ends sound that nothing follows, so that it does not click.
     pub(super) fn end_sound(&mut self) {
-        if self.mode == Mode::Idle && self.sounding && self.line.waiting() < self.tick_samples() {
+        if self.mode == Mode::Idle && self.sounding && self.line.waiting() < self.line_samples() {
             let end = self.samples(END_US);
             self.sound.clear();
             self.concealment.begin(self.line.past());
@@ -155,7 +155,7 @@ impl Playout {
     }
 
     fn samples(&self, us: usize) -> usize {
-        self.config.mix_rate_hz as usize * us / 1_000_000
+        self.line_hz as usize * us / 1_000_000
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sound at the rate of the mix: what was played lately, and what is decoded but not played yet.
+//! Sound on its way to the mix: what was played lately, and what is decoded but not played yet.
 
 use super::similar::most_similar;
 

@@ -4,7 +4,7 @@ use super::Pulled;
 use super::resample::Resampler;
 use motet_codecs::audio::comfort_noise::{ComfortNoise, NoiseGenerator};
 
-/// Noise at the rate of the sender's payload type, brought to the rate of the mix.
+/// Noise at the rate of the sender's payload type, brought to the rate of the line.
 pub(super) struct Noise {
     generator: NoiseGenerator,
     resampler: Resampler,
@@ -12,21 +12,21 @@ pub(super) struct Noise {
     /// 20 ms as generated.
     pcm: Vec<i16>,
     samples: Vec<f32>,
-    /// At the rate of the mix, not played yet.
+    /// At the rate of the line, not played yet.
     waiting: Vec<f32>,
 }
 
 impl Noise {
     /// Noise of payloads with this clock, or `None` when the rates do not go together.
-    pub(super) fn new(clock_hz: u32, mix_rate_hz: u32) -> Option<Noise> {
+    pub(super) fn new(clock_hz: u32, line_hz: u32) -> Option<Noise> {
         let samples = clock_hz as usize / 50;
         Some(Noise {
             generator: NoiseGenerator::new(1),
-            resampler: Resampler::new(clock_hz, mix_rate_hz)?,
+            resampler: Resampler::new(clock_hz, line_hz)?,
             active: false,
             pcm: vec![0; samples],
             samples: Vec::with_capacity(samples),
-            waiting: Vec::with_capacity(mix_rate_hz as usize / 10),
+            waiting: Vec::with_capacity(line_hz as usize / 10),
         })
     }
 

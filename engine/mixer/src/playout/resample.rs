@@ -1,4 +1,4 @@
-//! From a decoder's rate to the rate of the mix.
+//! From a decoder's rate to the rate of the line.
 //!
 //! All rates are in small ratios, so the filter needs exactly as many phases as the ratio has, and rubato's
 //! "nearest" phase is the true one: one dot product for each sample, nothing interpolated. The filter is as long

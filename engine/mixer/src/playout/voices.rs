@@ -1,7 +1,9 @@
-//! The decoders of a source: payloads become sound at the rate of the mix, one channel.
+//! The decoders of a source: payloads become sound at the rate of the line, one channel.
 
 use super::interface::{Carries, PayloadSetting, PlayoutConfigError};
 use super::resample::Resampler;
+use crate::rate::{self, Filter};
+use std::sync::Arc;
 
 /// The longest packet of any codec (RFC 6716 section 2.1.4), in milliseconds.
 const PACKET_MS_MAX: u32 = 120;
@@ -29,8 +31,23 @@ struct Voice {
     resampler: Option<Resampler>,
 }
 
+/// The rate of a source's line, and the filter from there to the rate of the mix. Where all that it may send has one
+/// rate below the mix's, it is that one, so that what is not mixed need not be converted; else it is the mix's.
+pub(super) fn line_rate(settings: &[PayloadSetting], mix_rate_hz: u32) -> (u32, Option<Arc<Filter>>) {
+    let mut rates = settings.iter().filter_map(|setting| match &setting.carries {
+        Carries::Sound(decoder) => Some(decoder.format().sample_rate_hz),
+        Carries::Events | Carries::ComfortNoise => None,
+    });
+    let Some(first) = rates.next() else { return (mix_rate_hz, None) };
+    let own = first < mix_rate_hz && rates.all(|rate_hz| rate_hz == first);
+    match rate::for_sources(first, mix_rate_hz).filter(|_| own) {
+        Some(filter) => (first, Some(filter)),
+        None => (mix_rate_hz, None),
+    }
+}
+
 impl Voices {
-    pub(super) fn new(settings: Vec<PayloadSetting>, mix_rate_hz: u32) -> Result<Voices, PlayoutConfigError> {
+    pub(super) fn new(settings: Vec<PayloadSetting>, line_hz: u32) -> Result<Voices, PlayoutConfigError> {
         let mut by_type = [NONE; 128];
         let mut voices = Vec::with_capacity(settings.len());
         let mut samples_max = 0;
@@ -49,7 +66,7 @@ impl Voices {
                 if !rates.contains(&format.sample_rate_hz) || !(1..=2).contains(&format.channels) {
                     return Err(PlayoutConfigError::Format(payload_type));
                 }
-                resampler = Resampler::new(format.sample_rate_hz, mix_rate_hz);
+                resampler = Resampler::new(format.sample_rate_hz, line_hz);
                 if resampler.is_none() {
                     return Err(PlayoutConfigError::Format(payload_type));
                 }

@@ -251,6 +251,14 @@ impl Path {
         })
     }
 
+    /// One tick that is not rendered.
+    pub fn listen(&mut self, sound: impl FnMut(u64) -> f64) -> Pulled {
+        self.arrive(sound);
+        let now = self.now();
+        self.ticks += 1;
+        self.playout.listen(now)
+    }
+
     /// One tick.
     pub fn pull(&mut self, sound: impl FnMut(u64) -> f64) -> Pulled {
         self.arrive(sound);

@@ -36,8 +36,16 @@ impl Voice for Playout {
         Playout::insert(self, now, packet)
     }
 
-    fn pull(&mut self, now: Time, samples: &mut [f32]) -> Pulled {
-        Playout::pull(self, now, samples)
+    fn listen(&mut self, now: Time) -> Pulled {
+        Playout::listen(self, now)
+    }
+
+    fn heard(&self) -> &[f32] {
+        Playout::heard(self)
+    }
+
+    fn render(&self, samples: &mut [f32]) {
+        Playout::render(self, samples);
     }
 
     fn skip(&mut self, now: Time) {

@@ -32,6 +32,7 @@ struct Tone {
     rate_hz: u32,
     at: u64,
     knob: Knob,
+    tick: Vec<f32>,
 }
 
 impl Voice for Tone {
@@ -43,17 +44,25 @@ impl Voice for Tone {
         }
     }
 
-    fn pull(&mut self, now: Time, samples: &mut [f32]) -> Pulled {
+    fn listen(&mut self, now: Time) -> Pulled {
         let amplitude = self.knob.amplitude();
         if amplitude == 0.0 {
             self.skip(now);
             return Pulled::Silence;
         }
-        for sample in samples {
+        for sample in &mut self.tick {
             *sample = amplitude * tone_at(self.hz, self.rate_hz, self.at);
             self.at += 1;
         }
         Pulled::Sound
+    }
+
+    fn heard(&self) -> &[f32] {
+        &self.tick
+    }
+
+    fn render(&self, samples: &mut [f32]) {
+        samples.copy_from_slice(&self.tick);
     }
 
     fn skip(&mut self, _now: Time) {
@@ -189,8 +198,13 @@ impl World {
     pub(super) fn add_source(&mut self, config: SourceConfig, hz: f32) -> Knob {
         let knob = Knob::default();
         let rate_hz = self.mixer.config().rate_hz;
-        let tone =
-            Tone { hz, rate_hz, at: u64::from(self.ticks) * u64::from(rate_hz / 50), knob: knob.clone() };
+        let tone = Tone {
+            hz,
+            rate_hz,
+            at: u64::from(self.ticks) * u64::from(rate_hz / 50),
+            knob: knob.clone(),
+            tick: vec![0.0; rate_hz as usize / 50],
+        };
         self.knobs.insert(config.id.0, knob.clone());
         self.mixer.add_voice(config, Box::new(tone)).expect("added");
         knob
