@@ -5,10 +5,11 @@ use crate::metrics::Metrics;
 use crate::nodes::GrpcNodes;
 use crate::placement::FILL_PERCENT;
 use crate::runtime::Control;
-use crate::service::{ConferenceService, RegistryService};
+use crate::service::{ConferenceService, DomainService, RegistryService};
 use crate::store;
 use anyhow::{Context, Result};
 use motet_proto::conference::conference_server::ConferenceServer;
+use motet_proto::domains::domains_server::DomainsServer;
 use motet_proto::registry::node_registry_server::NodeRegistryServer;
 use motet_status::Listen;
 use sd_notify::NotifyState;
@@ -54,9 +55,22 @@ pub struct CssOptions {
     #[arg(long, value_name = "PERCENT", default_value_t = FILL_PERCENT, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub fill: u32,
 
+    /// How long before the end of a conference an event tells so, such as 10m; at most a day
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = notice)]
+    pub notice: Duration,
+
+    /// Most participants expected of a small conference; domains limit small and large ones apart
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub small: u32,
+
     /// Numbers to choose from for conferences without one, as FIRST-LAST
     #[arg(long, value_name = "FIRST-LAST", default_value = "800000-899999", value_parser = numbers)]
     pub numbers: (u64, u64),
+}
+
+fn notice(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time <= Duration::from_secs(86_400) { Ok(time) } else { Err("must be at most a day".to_owned()) }
 }
 
 fn numbers(text: &str) -> Result<(u64, u64), String> {
@@ -143,6 +157,8 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
         platform: options.platform,
         numbers: options.numbers,
         fill_percent_max: options.fill,
+        notice_ms: options.notice.as_millis() as u64,
+        small: options.small,
         store: name.clone(),
         ..Options::default()
     };
@@ -168,6 +184,7 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
         .add_service(health_service)
         .add_service(reflection)
         .add_service(ConferenceServer::new(ConferenceService(control.clone())))
+        .add_service(DomainsServer::new(DomainService(control.clone())))
         .add_service(NodeRegistryServer::new(RegistryService(control.clone())))
         .serve_with_incoming_shutdown(incoming, async {
             let _ = ended.await;

@@ -6,7 +6,7 @@
 //! those who join later. A node that has not measured itself is never full, and compares as if each of its
 //! workers had a usual capacity. The same input gives the same answer.
 
-use crate::conference::{Conference, Node, Phase};
+use crate::conference::{Conference, Node};
 use crate::refusal::Refusal;
 use motet_proto::registry::NodeState;
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ pub fn promised<'a>(conferences: impl Iterator<Item = &'a Conference>) -> BTreeM
     let mut nodes: BTreeMap<&str, Promised> = BTreeMap::new();
     for conference in conferences {
         let record = conference.next_record();
-        if record.phase == Phase::Ended {
+        if !record.holds_places() {
             continue;
         }
         let node = nodes.entry(&record.node_id).or_default();

@@ -1,12 +1,13 @@
 //! Runs the core: one task owns the state, takes events and has the effects carried out.
 
 use crate::conference::{
-    Census, Effect, Event, NodeAnnouncement, Now, Options, Request, RequestId, Response, State, step,
+    Census, Claim, DomainAnswer, DomainOrder, Effect, Event, NodeAnnouncement, Now, Options, Phase, Request,
+    RequestId, Response, State, step,
 };
 use crate::metrics::Meter;
 use crate::nodes::{NodeFailure, Nodes};
 use crate::refusal::Refusal;
-use crate::store::Store;
+use crate::store::{Store, places};
 use motet_proto::conference::ConferenceEvent;
 use motet_proto::node::NodeDescription;
 use std::collections::HashMap;
@@ -122,6 +123,11 @@ impl Writer {
         let (writes, mut waiting) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(effect) = waiting.recv().await {
+                if let Effect::PlacesRenew(held) = effect {
+                    // There may be many, and nothing waits for it.
+                    tokio::spawn(renew_places(Arc::clone(&store), held));
+                    continue;
+                }
                 if let Some(event) = write(&*store, effect).await
                     && messages.send(Message::Event(event)).await.is_err()
                 {
@@ -133,6 +139,12 @@ impl Writer {
     }
 }
 
+async fn renew_places(store: Arc<dyn Store>, held: Vec<(String, Vec<Claim>)>) {
+    if let Err(error) = places::renew(&*store, &held).await {
+        tracing::warn!(%error, "places in the limits of domains were not renewed; that is tried again");
+    }
+}
+
 async fn write(store: &dyn Store, effect: Effect) -> Option<Event> {
     match effect {
         Effect::StoreLoad => Some(match store.load().await {
@@ -140,9 +152,26 @@ async fn write(store: &dyn Store, effect: Effect) -> Option<Event> {
             Err(error) => Event::StoreLoadFailed(error.to_string()),
         }),
         Effect::StorePut { token, record, new } => {
-            let result = store.put(&record, new).await;
+            let mut result = if new { places::take(store, &record).await } else { Ok(()) };
+            if result.is_ok() {
+                result = store.put(&record, new).await;
+                if (new && result.is_err()) || (record.phase == Phase::Ended && result.is_ok()) {
+                    places::give_back(store, &record).await;
+                }
+            }
             Some(Event::StorePutDone { token, conference: record.id.clone(), result })
         }
+        Effect::Domains(order) => Some(Event::Domains(match order {
+            DomainOrder::Load => DomainAnswer::Loaded(store.domains().await),
+            DomainOrder::Put(request, domain) => {
+                let result = store.put_domain(&domain).await;
+                DomainAnswer::Put(request, domain, result)
+            }
+            DomainOrder::Remove(request, moid) => {
+                let result = store.remove_domain(&moid).await;
+                DomainAnswer::Removed(request, moid, result)
+            }
+        })),
         Effect::StoreRemove { conference } => {
             if let Err(error) = store.remove(&conference).await {
                 tracing::warn!(%conference, %error, "the store did not forget a conference; it will be seen at the next start");
@@ -171,6 +200,8 @@ impl Runtime {
     async fn run(mut self, mut waiting: mpsc::Receiver<Message>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        // Who may have conferences, before any is asked for.
+        self.carry_out(Effect::Domains(DomainOrder::Load));
         self.carry_out(Effect::StoreLoad);
         loop {
             let event = tokio::select! {
@@ -211,7 +242,11 @@ impl Runtime {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::StoreLoad | Effect::StorePut { .. } | Effect::StoreRemove { .. } => {
+            Effect::StoreLoad
+            | Effect::StorePut { .. }
+            | Effect::StoreRemove { .. }
+            | Effect::PlacesRenew(_)
+            | Effect::Domains(_) => {
                 let _ = self.store.writes.send(effect);
             }
             Effect::NodePut { token, conference, address, put } => {

@@ -3,8 +3,9 @@
 use crate::conference::{NodeAnnouncement, PromptAnswer, Request, Response};
 use crate::refusal::Refusal;
 use crate::runtime::Control;
+use domains::domains_server::Domains;
 use motet_proto::conference as wire;
-use motet_proto::registry;
+use motet_proto::{domains, registry};
 use registry::node_registry_server::NodeRegistry;
 use std::pin::Pin;
 use tokio_stream::wrappers::BroadcastStream;
@@ -15,6 +16,9 @@ use wire::conference_server::Conference;
 
 /// What applications call.
 pub(crate) struct ConferenceService(pub(crate) Control);
+
+/// What those call who set up domains.
+pub(crate) struct DomainService(pub(crate) Control);
 
 /// What nodes call.
 pub(crate) struct RegistryService(pub(crate) Control);
@@ -117,6 +121,38 @@ impl Conference for ConferenceService {
         }
     }
 
+    async fn rename(&self, call: Call<wire::RenameRequest>) -> Result<Answer<wire::ConferenceInfo>, Status> {
+        self.info(Request::Rename(call.into_inner())).await
+    }
+
+    async fn set_password(
+        &self,
+        call: Call<wire::SetPasswordRequest>,
+    ) -> Result<Answer<wire::ConferenceInfo>, Status> {
+        self.info(Request::SetPassword(call.into_inner())).await
+    }
+
+    async fn set_lock(
+        &self,
+        call: Call<wire::SetLockRequest>,
+    ) -> Result<Answer<wire::ConferenceInfo>, Status> {
+        self.info(Request::SetLock(call.into_inner())).await
+    }
+
+    async fn set_role(
+        &self,
+        call: Call<wire::SetRoleRequest>,
+    ) -> Result<Answer<wire::ParticipantInfo>, Status> {
+        match self.0.request(Request::SetRole(call.into_inner())).await? {
+            Response::Participant(info) => Ok(Answer::new(*info)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn extend(&self, call: Call<wire::ExtendRequest>) -> Result<Answer<wire::ConferenceInfo>, Status> {
+        self.info(Request::Extend(call.into_inner())).await
+    }
+
     async fn end(&self, call: Call<wire::EndRequest>) -> Result<Answer<wire::ConferenceInfo>, Status> {
         self.info(Request::End(call.into_inner())).await
     }
@@ -151,6 +187,43 @@ impl Conference for ConferenceService {
             })),
         });
         Ok(Answer::new(Box::pin(stream)))
+    }
+}
+
+#[tonic::async_trait]
+impl Domains for DomainService {
+    async fn set(&self, call: Call<domains::SetRequest>) -> Result<Answer<domains::Domain>, Status> {
+        match self.0.request(Request::SetDomain(call.into_inner())).await? {
+            Response::Domain(domain) => Ok(Answer::new(*domain)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn remove(
+        &self,
+        call: Call<domains::RemoveRequest>,
+    ) -> Result<Answer<domains::RemoveResponse>, Status> {
+        match self.0.request(Request::RemoveDomain(call.into_inner())).await? {
+            Response::DomainRemoved(removed) => Ok(Answer::new(removed)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn list(&self, _call: Call<domains::ListRequest>) -> Result<Answer<domains::ListResponse>, Status> {
+        match self.0.request(Request::ListDomains).await? {
+            Response::Domains(list) => Ok(Answer::new(list)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn resolve(
+        &self,
+        call: Call<domains::ResolveRequest>,
+    ) -> Result<Answer<domains::ResolveResponse>, Status> {
+        match self.0.request(Request::ResolveDomain(call.into_inner())).await? {
+            Response::DomainResolved(resolved) => Ok(Answer::new(resolved)),
+            _ => Err(unexpected()),
+        }
     }
 }
 

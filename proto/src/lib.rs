@@ -22,6 +22,11 @@ mod motet {
             tonic::include_proto!("motet.registry.v1");
         }
     }
+    pub mod domains {
+        pub mod v1 {
+            tonic::include_proto!("motet.domains.v1");
+        }
+    }
     pub mod conference {
         pub mod v1 {
             tonic::include_proto!("motet.conference.v1");
@@ -31,6 +36,8 @@ mod motet {
 
 /// The `Conference` service: what control offers to applications.
 pub use motet::conference::v1 as conference;
+/// The `Domains` service: who owns conferences, and which platforms serve whom.
+pub use motet::domains::v1 as domains;
 /// Words shared by all services: media kinds, codecs, latch policies.
 pub use motet::media::v1 as media;
 /// The `MediaNode` service: what a media node offers to control.
@@ -40,3 +47,10 @@ pub use motet::registry::v1 as registry;
 
 /// The encoded `FileDescriptorSet` of all services, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("motet");
+
+/// Passwords stay out of whatever is printed.
+impl std::fmt::Debug for conference::Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.text.is_empty() { "\"\"" } else { "***" })
+    }
+}

@@ -2,8 +2,9 @@
 
 use super::audio::{AudioChange, PairGain, mode_name};
 use super::effect::Effect;
+use super::limits::no_place;
 use super::media::leg;
-use super::model::{Abandoned, Operation, Phase, Record, Token, Work};
+use super::model::{Abandoned, Operation, Phase, Record, RequestId, Token, Work};
 use super::requests::Response;
 use super::step::{About, RETRY_MS, Step};
 use crate::nodes::NodeFailure;
@@ -15,6 +16,8 @@ use motet_proto::node;
 use tonic::Code;
 use wire::ConferenceEventKind as Kind;
 
+const NO_NODE: &str = "it does not wait for a node";
+
 impl Step<'_> {
     /// The store answered an operation.
     pub(super) fn stored(&mut self, moid: &str, result: Result<(), StoreError>) {
@@ -23,17 +26,24 @@ impl Step<'_> {
         if let Err(error) = result {
             return self.not_stored(moid, operation, error);
         }
-        match &operation.work {
+        match operation.work {
+            Work::Save { request, told } => self.saved(moid, operation.next, request, told),
+            Work::Book { request, .. } => {
+                let record = &operation.next;
+                let told = format!("{} {} was made", record.schedule.kind.name(), record.label());
+                self.saved(moid, operation.next, request, vec![(Kind::Booked, told)]);
+            }
             Work::End { request } => {
-                let (request, node) = (*request, operation.next.node_id.clone());
+                let node = operation.next.node_id.clone();
                 let epoch = operation.next.epoch;
                 conference.record = operation.next;
                 conference.alive.clear();
                 conference.repair = false;
-                let info = conference.info();
+                let label = conference.record.label().to_owned();
+                let info = self.state.info(&self.state.conferences[moid]);
                 self.delete_on(&node, moid, epoch);
                 let about = About { conference: moid, ..About::default() };
-                self.emit(Kind::Ended, about, format!("conference {} ended: {}", info.number, info.reason));
+                self.emit(Kind::Ended, about, format!("conference {label} ended: {}", info.reason));
                 self.reply(request, Ok(Response::Conference(Box::new(info))));
                 self.next_request(moid);
             }
@@ -56,6 +66,11 @@ impl Step<'_> {
             StoreError::Conflict => {
                 Refusal::plain(Code::Aborted, "another control process changed the conference; ask again")
             }
+            StoreError::NoPlace(claim) => no_place(&claim.domain, claim.class, claim.max.unwrap_or_default()),
+            // A record is not a place; the edge says which claim found none.
+            StoreError::Full { occupied } => {
+                Refusal::plain(Code::ResourceExhausted, format!("{occupied} conferences are there already"))
+            }
             StoreError::NumberTaken => {
                 let why = format!("{number} belongs to another conference that has not ended");
                 Refusal::at(Code::AlreadyExists, "number", why)
@@ -64,7 +79,7 @@ impl Step<'_> {
         match operation.work {
             Work::Create { request, tried, number_chosen } => {
                 let retry = (number_chosen && refusal.code == Code::AlreadyExists)
-                    .then(|| self.free_number(Some(&number)).ok())
+                    .then(|| self.free_number(Some(&number), &operation.next.user_domain).ok())
                     .flatten();
                 if let Some(number) = retry {
                     let next = Record { number, ..operation.next };
@@ -72,10 +87,15 @@ impl Step<'_> {
                     return self.start(moid, next, Work::Create { request, tried, number_chosen });
                 }
                 // An answer that was lost may still have been a write; what it wrote must not stay.
-                self.forget(moid);
-                self.reply(request, Err(refusal));
+                self.forget(moid, request, refusal);
             }
-            Work::Change { request, .. } | Work::Audio { request, .. } | Work::End { request } => {
+            Work::Book { request, number_chosen } => {
+                self.not_booked(request, operation.next, number_chosen, refusal);
+            }
+            Work::Change { request, .. }
+            | Work::Audio { request, .. }
+            | Work::Save { request, .. }
+            | Work::End { request } => {
                 self.flush(moid);
                 self.reply(request, Err(refusal));
                 self.next_request(moid);
@@ -91,7 +111,7 @@ impl Step<'_> {
         let spec = node::ConferenceSpec {
             id: record.id.clone(),
             legs: legs.collect(),
-            metadata: serde_json::to_vec(record).expect("a record is plain data"),
+            metadata: serde_json::to_vec(&record.for_nodes()).expect("a record is plain data"),
             audio: record.audio.to_wire(),
             pair_gains: record.pair_gains.iter().map(PairGain::to_wire).collect(),
             ..node::ConferenceSpec::default()
@@ -182,6 +202,15 @@ impl Step<'_> {
                     let message = format!("the sound of conference {number} is {mode} now");
                     self.emit(Kind::AudioChanged, about, message);
                 }
+                if let AudioChange::Role(who) = &what {
+                    let role = self.role_name(moid, who);
+                    let about = About { participant: who, ..about };
+                    self.emit(
+                        Kind::RoleChanged,
+                        about,
+                        format!("{who} is {role} of conference {number} now"),
+                    );
+                }
                 self.reply(request, Ok(response));
             }
             Work::Repair => {
@@ -192,7 +221,7 @@ impl Step<'_> {
                 }
                 self.flush(moid);
             }
-            Work::End { .. } => unreachable!("an end does not wait for a node"),
+            Work::End { .. } | Work::Book { .. } | Work::Save { .. } => unreachable!("{NO_NODE}"),
         }
     }
 
@@ -209,10 +238,7 @@ impl Step<'_> {
                         self.conference(moid).expect("it is being created").record.epoch = epoch;
                         self.start(moid, next, Work::Create { request, tried, number_chosen });
                     }
-                    Err(refusal) => {
-                        self.forget(moid);
-                        self.reply(request, Err(refusal));
-                    }
+                    Err(refusal) => self.forget(moid, request, refusal),
                 }
             }
             Work::Change { request, .. } | Work::Audio { request, .. } => {
@@ -224,20 +250,21 @@ impl Step<'_> {
                 self.reply(request, Err(failure.into()));
             }
             Work::Repair => self.retry_repair(moid),
-            Work::End { .. } => unreachable!("an end does not wait for a node"),
+            Work::End { .. } | Work::Book { .. } | Work::Save { .. } => unreachable!("{NO_NODE}"),
         }
     }
 
     /// A conference that never came to be; who waits for it is told.
-    fn forget(&mut self, moid: &str) {
+    fn forget(&mut self, moid: &str, request: RequestId, refusal: Refusal) {
         self.effects.push(Effect::StoreRemove { conference: moid.to_owned() });
         let Some(conference) = self.state.conferences.remove(moid) else { return };
         let until_ms = self.now.steady_ms + self.state.options.tombstone_ms.unsigned_abs();
         let abandoned = Abandoned { epoch: conference.record.epoch, until_ms };
         self.state.abandoned.insert(moid.to_owned(), abandoned);
-        for (id, _) in conference.queue {
-            let refusal = Refusal::at(Code::NotFound, "conference", "it could not be created");
-            self.reply(id, Err(refusal));
+        self.booking_failed(&conference.record.schedule.booking, &refusal);
+        let waiting = conference.queue.into_iter().map(|(id, _)| id);
+        for id in [request].into_iter().chain(waiting) {
+            self.reply(id, Err(refusal.clone()));
         }
     }
 

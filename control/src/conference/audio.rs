@@ -1,5 +1,6 @@
 //! What becomes of a conference's sound: checked once, kept in records, and told to nodes.
 
+use super::domains::Feature;
 use super::effect::Effect;
 use super::model::{Record, RequestId, Work};
 use super::requests::{PromptAnswer, PromptOrder, Response};
@@ -68,6 +69,8 @@ pub(super) enum AudioChange {
     Mode,
     /// Of a participant.
     Participant(String),
+    /// Of what a participant may do.
+    Role(String),
     /// Of a pair.
     Pair,
 }
@@ -200,6 +203,9 @@ impl Step<'_> {
     ) -> Result<Option<Response>, Refusal> {
         let audio = Audio::check(given.as_ref())?;
         let before = self.running(moid)?.record.clone();
+        if audio.is_mixed() {
+            self.permits(&before.user_domain, Feature::Mixing, "audio.mode")?;
+        }
         let next = Record { audio, ..before.clone() };
         self.check_growth(&before, &next)?;
         self.change_audio(request, moid, next, AudioChange::Mode)
@@ -214,7 +220,8 @@ impl Step<'_> {
     ) -> Result<Option<Response>, Refusal> {
         let mut next = self.running(moid)?.record.clone();
         find(&next, "participant", &set.participant)?;
-        let audio = &mut next.participants.get_mut(&set.participant).expect("found a moment ago").audio;
+        let participant = next.participants.get_mut(&set.participant).expect("found a moment ago");
+        let (role, audio) = (participant.role, &mut participant.audio);
         *audio = ParticipantAudio {
             muted: set.muted.unwrap_or(audio.muted),
             deaf: set.deaf.unwrap_or(audio.deaf),
@@ -222,6 +229,10 @@ impl Step<'_> {
             automatic_gain: set.automatic_gain.unwrap_or(audio.automatic_gain),
         };
         check_gain("gain_db", audio.gain_db)?;
+        if role.is_silent() && !audio.muted {
+            let why = format!("{} may not be heard; change the role first", set.participant);
+            return Err(Refusal::at(Code::FailedPrecondition, "muted", why));
+        }
         self.change_audio(request, moid, next, AudioChange::Participant(set.participant))
     }
 
@@ -248,7 +259,7 @@ impl Step<'_> {
     }
 
     /// Begins the change, unless it is none.
-    fn change_audio(
+    pub(super) fn change_audio(
         &mut self,
         request: RequestId,
         moid: &str,
@@ -325,7 +336,7 @@ impl super::Conference {
     /// What who changed something is told.
     pub(super) fn audio_response(&self, what: &AudioChange) -> Response {
         match what {
-            AudioChange::Participant(participant) => {
+            AudioChange::Participant(participant) | AudioChange::Role(participant) => {
                 let info = self.participant_info(participant).expect("it was found before it was changed");
                 Response::Participant(Box::new(info))
             }

@@ -17,7 +17,8 @@ pub struct Census {
     pub store_fault: Option<String>,
 }
 
-const PHASES: [Phase; 4] = [Phase::Creating, Phase::Running, Phase::PendingRestore, Phase::Ended];
+const PHASES: [Phase; 5] =
+    [Phase::Creating, Phase::Running, Phase::PendingRestore, Phase::Booked, Phase::Ended];
 const NODE_STATES: [NodeState; 4] =
     [NodeState::Joining, NodeState::Ready, NodeState::Draining, NodeState::Lost];
 

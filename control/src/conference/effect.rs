@@ -1,5 +1,7 @@
 //! What control can do about what happened.
 
+use super::domains::DomainOrder;
+use super::limits::Claim;
 use super::model::{Record, RequestId, Token};
 use super::requests::{PromptOrder, Response};
 use crate::refusal::Refusal;
@@ -9,6 +11,10 @@ use motet_proto::node as wire;
 /// What control wants done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
+    /// Renew the places that conferences hold in the limits of domains, by conference.
+    PlacesRenew(Vec<(String, Vec<Claim>)>),
+    /// Read or write domains.
+    Domains(DomainOrder),
     /// Read the whole store.
     StoreLoad,
     /// Write a record if it is newer than what the store holds.

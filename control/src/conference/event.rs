@@ -1,5 +1,6 @@
 //! What can happen.
 
+use super::domains::DomainAnswer;
 use super::model::{MediaEvent, NodeAnnouncement, Record, RequestId, Token};
 use super::requests::{PromptAnswer, Request};
 use crate::nodes::NodeFailure;
@@ -9,6 +10,8 @@ use motet_proto::node as wire;
 /// What can happen.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// Answer to [`Effect::Domains`](super::Effect::Domains).
+    Domains(DomainAnswer),
     /// An application asks for something.
     Request(RequestId, Request),
     /// The store was read; everything that it holds.

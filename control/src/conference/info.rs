@@ -14,6 +14,7 @@ impl Conference {
             Phase::Creating => wire::ConferenceState::Creating,
             Phase::Running => wire::ConferenceState::Running,
             Phase::PendingRestore => wire::ConferenceState::PendingRestore,
+            Phase::Booked => wire::ConferenceState::Booked,
             Phase::Ended => wire::ConferenceState::Ended,
         };
         wire::ConferenceInfo {
@@ -32,6 +33,17 @@ impl Conference {
             audio: record.audio.to_wire(),
             pair_gains: record.pair_gains.iter().map(PairGain::to_wire).collect(),
             participants: record.participants.keys().filter_map(|id| self.participant_info(id)).collect(),
+            r#type: record.schedule.kind.to_wire().into(),
+            start_unix_ms: record.schedule.starts_unix_ms,
+            end_unix_ms: record.schedule.ends_unix_ms,
+            locked: record.access.locked,
+            has_password: record.access.password.is_some(),
+            has_chair_password: record.access.chair_password.is_some(),
+            booking: record.schedule.booking.clone(),
+            booked: record.booking_info(),
+            notice_ms: record.schedule.notice_ms as u32,
+            empty_ms: record.schedule.empty_ms as u32,
+            expected_participants: record.expected,
         }
     }
 
@@ -68,12 +80,25 @@ impl Conference {
             receives: receives.collect(),
             alive: self.alive.contains(id),
             audio: participant.audio.to_wire(),
+            role: participant.role.to_wire().into(),
         })
     }
 }
 
 impl State {
-    /// The conference with this id or number; a living one before an ended one of the same number.
+    /// A conference as applications see it; of what is booked, with the conference that runs.
+    pub(super) fn info(&self, conference: &Conference) -> wire::ConferenceInfo {
+        let mut info = conference.info();
+        if let Some(booked) = &mut info.booked {
+            let from = self.conferences.range(format!("{}.", info.id)..format!("{}/", info.id));
+            let running = from.map(|(_, known)| &known.record).find(|known| known.holds_places());
+            booked.running = running.map(|known| known.id.clone()).unwrap_or_default();
+        }
+        info
+    }
+
+    /// The conference with this id or number: of the same number one that runs, then what is booked, then one
+    /// that has ended.
     pub fn find(&self, id_or_number: &str) -> Option<&Conference> {
         if let Some(conference) = self.conferences.get(id_or_number) {
             return Some(conference);
@@ -81,13 +106,25 @@ impl State {
         let same =
             |conference: &&Conference| conference.record.number == id_or_number && !id_or_number.is_empty();
         let matching = self.conferences.values().filter(same);
-        matching.max_by_key(|c| (c.record.phase != Phase::Ended, c.record.ended_unix_ms))
+        matching.max_by_key(|c| {
+            let rank = match c.record.phase {
+                Phase::Ended => 0,
+                Phase::Booked => 1,
+                _ => 2,
+            };
+            (rank, c.record.ended_unix_ms)
+        })
     }
 
-    /// Conferences, oldest first.
-    pub fn list(&self, include_ended: bool) -> Vec<wire::ConferenceInfo> {
-        let wanted = |conference: &&Conference| include_ended || conference.record.phase != Phase::Ended;
-        let mut infos: Vec<_> = self.conferences.values().filter(wanted).map(Conference::info).collect();
+    /// Conferences, or what is booked, oldest first.
+    pub fn list(&self, list: &wire::ListRequest) -> Vec<wire::ConferenceInfo> {
+        let wanted = |conference: &&Conference| {
+            let record = &conference.record;
+            let booked = record.phase == Phase::Booked || record.booking_info().is_some();
+            (list.include_ended || record.phase != Phase::Ended) && booked == list.booked
+        };
+        let matching = self.conferences.values().filter(wanted);
+        let mut infos: Vec<_> = matching.map(|conference| self.info(conference)).collect();
         infos.sort_by(|a, b| (a.created_unix_ms, &a.id).cmp(&(b.created_unix_ms, &b.id)));
         infos
     }

@@ -1,5 +1,6 @@
 //! What nodes run, against what control knows: adoption and repair, never deletion by absence.
 
+use super::access::Role;
 use super::audio::{Audio, PairGain, ParticipantAudio};
 use super::media::media_of_leg;
 use super::model::{Conference, Participant, Phase, Record, RunningCopy, Token};
@@ -104,6 +105,9 @@ impl Step<'_> {
         record.room =
             self.state.nodes.get(node).map(|node| node.description.room.clone()).unwrap_or_default();
         (record.epoch, record.revision) = (copy.epoch, copy.revision);
+        if let Some(known) = self.state.conferences.get(&record.id) {
+            record.access.recognize(&known.record.access);
+        }
         let (id, number) = (record.id.clone(), record.number.clone());
         let mut conference = Conference::new(record);
         conference.allocation = copy.allocation;
@@ -164,5 +168,5 @@ impl Step<'_> {
 /// What can be said of a participant by its leg.
 fn participant_of_leg(leg: &Leg) -> Participant {
     let audio = ParticipantAudio::check(leg.audio.as_ref()).unwrap_or_default();
-    Participant { name: String::new(), media: media_of_leg(leg), audio }
+    Participant { name: String::new(), media: media_of_leg(leg), audio, role: Role::default() }
 }

@@ -8,37 +8,49 @@
 //! - the store knows of a change before a node does, and a change that a node did not confirm is taken back
 //!   under a higher revision, which repairs the node when it can be reached again;
 //! - the epoch of a conference never goes down and goes up at each assignment to a node;
-//! - a conference ends by an explicit request only; a node that no longer mentions it makes it
-//!   pending-restore.
+//! - a conference ends by an explicit request, when its time is over, or when nobody is there for as long as was
+//!   agreed; a node that no longer mentions it makes it pending-restore.
 
+mod access;
 mod answers;
 mod audio;
 mod census;
+mod clock;
 mod create;
+mod domains;
 mod drain;
 mod effect;
 mod event;
 mod info;
+mod limits;
 mod lists;
 mod media;
 mod model;
 mod nodes;
 mod numbers;
 mod operations;
+mod repeat;
 mod requests;
 mod room;
+mod schedule;
+mod settings;
 mod step;
 #[cfg(test)]
 mod tests;
 
+pub use access::{Access, Password, Role};
 pub use audio::{Audio, Mix, PairGain, ParticipantAudio};
 pub use census::Census;
+pub use domains::{Domain, DomainAnswer, DomainOrder, Domains, Feature, Level, feature_name};
 pub use effect::Effect;
 pub use event::Event;
+pub use limits::{Claim, Class};
 pub use media::{Codec, Medium, check_media};
 pub use model::{
     Conference, MediaEvent, Node, NodeAnnouncement, Now, Options, Participant, Phase, Record, RequestId,
     RunningCopy, State, Token,
 };
+pub use repeat::Applied;
 pub use requests::{PromptAnswer, PromptOrder, Request, Response};
+pub use schedule::{Kind, Schedule};
 pub use step::step;

@@ -1,9 +1,16 @@
 //! What control knows.
 
+use super::access::{Access, Role, Wrong};
 use super::audio::{Audio, AudioChange, PairGain, ParticipantAudio};
+use super::clock::Clock;
+use super::domains::Domains;
+use super::limits::Claim;
 use super::media::Medium;
+use super::repeat::{Answers, Applied};
 use super::requests::Request;
+use super::schedule::{Schedule, Watch};
 use crate::placement::{FILL_PERCENT, units};
+use motet_proto::conference::ConferenceEventKind;
 use motet_proto::node as wire;
 use motet_proto::registry::NodeState;
 use serde::{Deserialize, Serialize};
@@ -22,6 +29,11 @@ pub struct Now {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
+impl RequestId {
+    /// Nobody asked, and nobody waits for an answer.
+    pub(super) const NOBODY: RequestId = RequestId(0);
+}
+
 /// Names a command to an edge; an answer with another token is late or a duplicate, and is ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token(pub u64);
@@ -37,6 +49,8 @@ pub enum Phase {
     Running,
     /// Its node is lost or no longer runs it.
     PendingRestore,
+    /// Nothing runs: a reservation, a template or a virtual room.
+    Booked,
     /// Over; kept for a while, so that a copy that turns up is recognized.
     Ended,
 }
@@ -48,6 +62,7 @@ impl Phase {
             Phase::Creating => "creating",
             Phase::Running => "running",
             Phase::PendingRestore => "pending-restore",
+            Phase::Booked => "booked",
             Phase::Ended => "ended",
         }
     }
@@ -97,12 +112,29 @@ pub struct Record {
     /// Who hears whom in another way than all others do.
     #[serde(default)]
     pub pair_gains: Vec<PairGain>,
+    /// When it begins and ends.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Who may join.
+    #[serde(default)]
+    pub access: Access,
+    /// Places that it takes in the limits of domains.
+    #[serde(default)]
+    pub claims: Vec<Claim>,
+    /// Requests with an id that were carried out of late.
+    #[serde(default)]
+    pub applied: Vec<Applied>,
 }
 
 impl Record {
     /// Work that the conference is promised; see [`units`].
     pub fn units(&self) -> u64 {
         units::units_of(&self.participants, self.expected, self.audio.voices_max())
+    }
+
+    /// Id of who has the number: the reservation or room that it is of, or the conference itself.
+    pub fn number_owner(&self) -> &str {
+        if self.schedule.booking.is_empty() { &self.id } else { &self.schedule.booking }
     }
 
     /// Participants who are there or expected.
@@ -121,6 +153,9 @@ pub struct Participant {
     /// What becomes of its sound.
     #[serde(default)]
     pub audio: ParticipantAudio,
+    /// What it may do.
+    #[serde(default)]
+    pub role: Role,
 }
 
 /// A conference in memory.
@@ -142,6 +177,8 @@ pub struct Conference {
     pub(super) repair_at_ms: u64,
     /// Step at which its node last confirmed it; older lists say nothing about it.
     pub(super) confirmed: Token,
+    /// When it began to be empty, and the like.
+    pub(super) watch: Watch,
     pub(super) operation: Option<Operation>,
     pub(super) queue: VecDeque<(RequestId, Request)>,
 }
@@ -177,8 +214,33 @@ pub(super) enum Work {
     End {
         request: RequestId,
     },
+    /// Something is booked; whether control chose the number.
+    Book {
+        request: RequestId,
+        number_chosen: bool,
+    },
+    /// Only control keeps what changes; what watchers are told.
+    Save {
+        request: RequestId,
+        told: Vec<(ConferenceEventKind, String)>,
+    },
     /// The node is told again.
     Repair,
+}
+
+impl Work {
+    /// Who waits for it.
+    pub(super) fn request(&self) -> Option<RequestId> {
+        match self {
+            Work::Create { request, .. }
+            | Work::Change { request, .. }
+            | Work::Audio { request, .. }
+            | Work::End { request }
+            | Work::Book { request, .. }
+            | Work::Save { request, .. } => Some(*request),
+            Work::Repair => None,
+        }
+    }
 }
 
 /// A node that announced itself.
@@ -234,6 +296,10 @@ pub struct Options {
     pub numbers: (u64, u64),
     /// Percent of a node's measured capacity that new conferences may fill.
     pub fill_percent_max: u32,
+    /// The end of a conference is told so long before, unless it was created otherwise.
+    pub notice_ms: u64,
+    /// Conferences with more participants expected are large ones; see [`Class`](super::Class).
+    pub small: u32,
     /// How the store is called in messages.
     pub store: String,
 }
@@ -248,6 +314,8 @@ impl Default for Options {
             platform: "platform".into(),
             numbers: (800_000, 899_999),
             fill_percent_max: FILL_PERCENT,
+            notice_ms: 600_000,
+            small: 8,
             store: "embedded".into(),
         }
     }
@@ -278,6 +346,20 @@ pub struct State {
     /// When to try the store again.
     pub(super) store_retry_ms: u64,
     pub(super) last_token: u64,
+    /// Who owns conferences and who serves them.
+    pub domains: Domains,
+    /// Why they cannot be read.
+    pub(super) domains_fault: Option<String>,
+    /// When to read them again.
+    pub(super) domains_load_ms: u64,
+    /// When to renew what conferences hold in them.
+    pub(super) places_renew_ms: u64,
+    /// The machine's clock.
+    pub(super) clock: Clock,
+    /// Requests that may come again.
+    pub(super) answers: Answers,
+    /// Wrong passwords of late, by conference or room.
+    pub(super) wrong: BTreeMap<String, Wrong>,
     /// Conferences that could not be created, by id: a node may run a copy all the same.
     pub(super) abandoned: BTreeMap<String, Abandoned>,
     /// When the first event came: nodes get time to announce themselves.
@@ -295,6 +377,13 @@ impl State {
             loaded: false,
             store_retry_ms: 0,
             last_token: 0,
+            domains: Domains::default(),
+            domains_fault: None,
+            domains_load_ms: 0,
+            places_renew_ms: 0,
+            clock: Clock::default(),
+            answers: Answers::default(),
+            wrong: BTreeMap::new(),
             abandoned: BTreeMap::new(),
             started_ms: None,
         }

@@ -2,6 +2,7 @@
 //! [`super::answers`] has what the store and the node say.
 
 use super::audio::ParticipantAudio;
+use super::domains::features_of;
 use super::effect::Effect;
 use super::media::{check_identifier, check_media};
 use super::model::{Conference, Operation, Participant, Phase, Record, RequestId, Work};
@@ -21,16 +22,18 @@ impl Step<'_> {
                 Err(refusal) => self.reply(id, Err(refusal)),
             };
         }
-        let name = match &request {
-            Request::Add { add, .. } => &add.conference,
-            Request::Remove(remove) => &remove.conference,
-            Request::End(end) => &end.conference,
-            Request::SetAudio(set) => &set.conference,
-            Request::SetParticipantAudio(set) => &set.conference,
-            Request::SetPairGain(set) => &set.conference,
-            _ => unreachable!("reads and creates were taken before"),
-        };
-        match self.found(name).map(|found| found.record.id.clone()) {
+        match request {
+            Request::SetDomain(set) => return self.set_domain(id, set.domain),
+            Request::RemoveDomain(remove) => return self.remove_domain(id, remove.moid),
+            _ => {}
+        }
+        match self.found(request.conference()).map(|found| self.target(found, &request)) {
+            Ok(moid)
+                if matches!(request, Request::Add { .. })
+                    && self.state.conferences[&moid].record.is_room() =>
+            {
+                self.open_room(&moid, id, request);
+            }
             Ok(moid) => {
                 let conference = self.conference(&moid).expect("it was found a moment ago");
                 conference.queue.push_back((id, request));
@@ -40,17 +43,46 @@ impl Step<'_> {
         }
     }
 
+    /// The conference that a request is about: of what is booked, the one that runs, unless the booking itself
+    /// is to be changed.
+    fn target(&self, found: &Conference, request: &Request) -> String {
+        let of_media = !matches!(
+            request,
+            Request::End(_)
+                | Request::Rename(_)
+                | Request::SetPassword(_)
+                | Request::SetLock(_)
+                | Request::Extend(_)
+        );
+        let booked = found.record.phase == Phase::Booked && of_media;
+        let running = booked.then(|| self.conference_of(&found.record.id)).flatten();
+        running.unwrap_or(found).record.id.clone()
+    }
+
     /// Takes requests from the queue until one has to wait for an answer.
     pub(super) fn next_request(&mut self, moid: &str) {
         while let Some(conference) = self.conference(moid) {
             if conference.operation.is_some() {
                 return;
             }
+            let booked = conference.record.phase == Phase::Booked;
             let Some((id, request)) = conference.queue.pop_front() else { break };
+            let before =
+                self.check_by(moid, &request).err().map(Err).or_else(|| self.applied(moid, &request));
+            if let Some(answer) = before {
+                self.reply(id, answer);
+                continue;
+            }
             let answer = match request {
                 Request::Add { id: chosen, add } => self.add(id, moid, chosen, add),
                 Request::Remove(remove) => self.remove(id, moid, &remove.participant),
+                Request::End(end) if booked => self.cancel(id, moid, end.reason),
                 Request::End(end) => self.end(id, moid, end.reason),
+                Request::Rename(rename) => self.rename(id, moid, rename),
+                Request::SetPassword(set) => self.set_password(id, moid, &set),
+                Request::SetLock(set) => self.set_lock(id, moid, &set),
+                Request::SetRole(set) => self.set_role(id, moid, set),
+                Request::Extend(extend) => self.extend(id, moid, &extend),
                 Request::SetAudio(set) => self.set_audio(id, moid, set.audio),
                 Request::SetParticipantAudio(set) => self.set_participant_audio(id, moid, set),
                 Request::SetPairGain(set) => self.set_pair_gain(id, moid, set.pair_gain),
@@ -80,8 +112,11 @@ impl Step<'_> {
         if add.name.chars().count() > 128 {
             return Err(Refusal::invalid("name", "has more than 128 characters"));
         }
-        let media = check_media(&participant, &add.media)?;
-        let audio = ParticipantAudio::check(add.audio.as_ref())?;
+        let mut media = check_media(&participant, &add.media)?;
+        let mut audio = ParticipantAudio::check(add.audio.as_ref())?;
+        self.running(moid)?;
+        let role = self.check_entry(moid, &participant, &add.role, &add.password)?;
+        role.apply(&mut media, &mut audio)?;
         let mut next = self.running(moid)?.record.clone();
         let conference = self.conference(moid).expect("it runs");
         if let Some(known) = next.participants.get(&participant) {
@@ -92,8 +127,11 @@ impl Step<'_> {
             let why = format!("'{participant}' is in the conference with other media; remove it first");
             return Err(Refusal::at(Code::AlreadyExists, "participant", why));
         }
+        for (field, feature) in features_of(&media) {
+            self.permits(&next.user_domain, feature, &field)?;
+        }
         let before = next.clone();
-        next.participants.insert(participant.clone(), Participant { name: add.name, media, audio });
+        next.participants.insert(participant.clone(), Participant { name: add.name, media, audio, role });
         self.check_growth(&before, &next)?;
         next.revision += 1;
         self.start(moid, next, Work::Change { request, joins: true, participant });
@@ -116,7 +154,12 @@ impl Step<'_> {
         Ok(None)
     }
 
-    fn end(&mut self, request: RequestId, moid: &str, reason: String) -> Result<Option<Response>, Refusal> {
+    pub(super) fn end(
+        &mut self,
+        request: RequestId,
+        moid: &str,
+        reason: String,
+    ) -> Result<Option<Response>, Refusal> {
         let conference = self.conference(moid).expect("the caller found it");
         if conference.record.phase == Phase::Ended {
             return Ok(Some(Response::Conference(Box::new(conference.info()))));
@@ -135,6 +178,7 @@ impl Step<'_> {
         let record = &conference.record;
         match record.phase {
             Phase::Running => Ok(conference),
+            Phase::Booked => Err(self.only_booked(record)),
             Phase::Ended => Err(Refusal::at(
                 Code::FailedPrecondition,
                 "conference",
@@ -150,7 +194,13 @@ impl Step<'_> {
     /// Begins an operation by writing what it leads to.
     pub(super) fn start(&mut self, moid: &str, mut next: Record, work: Work) {
         let token = self.token();
-        let new = matches!(&work, Work::Create { tried, .. } if tried.is_empty());
+        if let Some(request) = work.request() {
+            self.note_applied(request, &mut next);
+        }
+        let new = match &work {
+            Work::Create { tried, .. } => tried.is_empty(),
+            work => matches!(work, Work::Book { .. }),
+        };
         let conference = self.conference(moid).expect("an operation is about a known conference");
         if !new {
             next.version = conference.record.version + 1;

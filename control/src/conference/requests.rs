@@ -1,6 +1,6 @@
 //! What applications and nodes ask for, and what they get.
 
-use motet_proto::{conference as wire, node, registry};
+use motet_proto::{conference as wire, domains, node, registry};
 
 /// A request. Ids for what is made come along, since the core draws no random numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +38,24 @@ pub enum Request {
     },
     /// Stop playing a file.
     StopPrompt(wire::StopPromptRequest),
+    /// Change the name.
+    Rename(wire::RenameRequest),
+    /// Change passwords.
+    SetPassword(wire::SetPasswordRequest),
+    /// Let nobody join, or everybody again.
+    SetLock(wire::SetLockRequest),
+    /// Change what a participant may do.
+    SetRole(wire::SetRoleRequest),
+    /// Move the end.
+    Extend(wire::ExtendRequest),
+    /// Set up a domain.
+    SetDomain(domains::SetRequest),
+    /// Forget a domain.
+    RemoveDomain(domains::RemoveRequest),
+    /// Read all domains.
+    ListDomains,
+    /// Read what a user domain may do.
+    ResolveDomain(domains::ResolveRequest),
     /// Read one conference.
     Get(wire::GetRequest),
     /// Read all.
@@ -63,6 +81,15 @@ impl Request {
             Request::SetPairGain(_) => "set-pair-gain",
             Request::Play { .. } => "play-prompt",
             Request::StopPrompt(_) => "stop-prompt",
+            Request::Rename(_) => "rename",
+            Request::SetPassword(_) => "set-password",
+            Request::SetLock(_) => "set-lock",
+            Request::SetRole(_) => "set-role",
+            Request::Extend(_) => "extend",
+            Request::SetDomain(_) => "set-domain",
+            Request::RemoveDomain(_) => "remove-domain",
+            Request::ListDomains => "list-domains",
+            Request::ResolveDomain(_) => "resolve-domain",
             Request::Get(_) => "get",
             Request::List(_) => "list",
             Request::ListNodes => "list-nodes",
@@ -77,6 +104,14 @@ impl Request {
 pub enum Response {
     /// Of create, get and end.
     Conference(Box<wire::ConferenceInfo>),
+    /// Of setting up a domain.
+    Domain(Box<domains::Domain>),
+    /// Of forgetting one.
+    DomainRemoved(domains::RemoveResponse),
+    /// Of all domains.
+    Domains(domains::ListResponse),
+    /// Of what a user domain may do.
+    DomainResolved(domains::ResolveResponse),
     /// Of list.
     Conferences(wire::ListResponse),
     /// Of add.

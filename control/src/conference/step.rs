@@ -1,12 +1,15 @@
 //! One event, and what follows from it.
 
+use super::domains::Domain;
 use super::effect::Effect;
 use super::event::Event;
 use super::model::{Conference, Now, Phase, Record, RequestId, State, Token};
 use super::requests::{Request, Response};
+use super::schedule::Watch;
 use crate::refusal::Refusal;
 use crate::store::StoreError;
 use motet_proto::conference::{ConferenceEvent, ConferenceEventKind};
+use motet_proto::domains::ListResponse;
 use motet_proto::node::DrainRequest;
 use motet_proto::registry::{self, ListNodesResponse};
 use std::collections::{BTreeSet, VecDeque};
@@ -17,10 +20,12 @@ pub(super) const RETRY_MS: u64 = 1_000;
 
 /// Takes an event; gives what to do, in order.
 pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
+    let now = state.clock.judge(now);
     let mut step = Step { state, now, effects: Vec::new() };
     step.state.started_ms.get_or_insert(now.steady_ms);
     match event {
         Event::Request(id, request) => step.request(id, request),
+        Event::Domains(answer) => step.domains_done(answer),
         Event::StoreLoaded(records) => step.store_loaded(records),
         Event::StoreLoadFailed(why) => step.store_failed(why),
         Event::StorePutDone { token, conference, result } => step.store_put_done(token, &conference, result),
@@ -52,6 +57,12 @@ impl Step<'_> {
     }
 
     pub(super) fn reply(&mut self, id: RequestId, result: Result<Response, Refusal>) {
+        if id == RequestId::NOBODY {
+            return;
+        }
+        for other in self.answered(id, &result) {
+            self.effects.push(Effect::Reply(other, Box::new(result.clone())));
+        }
         self.effects.push(Effect::Reply(id, Box::new(result)));
     }
 
@@ -68,18 +79,30 @@ impl Step<'_> {
     }
 
     fn request(&mut self, id: RequestId, request: Request) {
+        if self.repeated(id, &request) {
+            return;
+        }
         match request {
             Request::Get(get) => {
-                let answer =
-                    self.found(&get.conference).map(|found| Response::Conference(Box::new(found.info())));
+                let answer = self
+                    .found(&get.conference)
+                    .map(|found| Response::Conference(Box::new(self.state.info(found))));
                 self.reply(id, answer);
             }
             Request::List(list) => {
-                let conferences = self.state.list(list.include_ended);
+                let conferences = self.state.list(&list);
                 self.reply(
                     id,
                     Ok(Response::Conferences(motet_proto::conference::ListResponse { conferences })),
                 );
+            }
+            Request::ListDomains => {
+                let domains = self.state.domains.iter().map(Domain::to_wire).collect();
+                self.reply(id, Ok(Response::Domains(ListResponse { domains })));
+            }
+            Request::ResolveDomain(resolve) => {
+                let answer = self.resolve_domain(&resolve.user_domain);
+                self.reply(id, answer);
             }
             Request::ListNodes => {
                 let nodes = self.state.list_nodes(self.now.steady_ms);
@@ -102,7 +125,7 @@ impl Step<'_> {
     }
 
     /// What changes something needs the store, so that it is not forgotten.
-    fn store_ready(&self) -> Result<(), Refusal> {
+    pub(super) fn store_ready(&self) -> Result<(), Refusal> {
         match &self.state.store_fault {
             None => Ok(()),
             Some(why) => {
@@ -201,6 +224,10 @@ impl Step<'_> {
             self.effects.push(Effect::StoreLoad);
         }
         self.tick_nodes();
+        self.tick_domains();
+        self.tick_places();
+        self.state.answers.expire(now_ms);
+        self.state.wrong.retain(|_, wrong| wrong.until_ms > now_ms);
         self.state.abandoned.retain(|_, abandoned| abandoned.until_ms > now_ms);
         let forget_before = self.now.unix_ms - self.state.options.tombstone_ms;
         let ids: Vec<String> = self.state.conferences.keys().cloned().collect();
@@ -215,6 +242,11 @@ impl Step<'_> {
             }
             if idle && conference.repair && now_ms >= conference.repair_at_ms {
                 self.repair(&id);
+            }
+            match self.conference(&id).map(|conference| conference.record.phase) {
+                Some(Phase::Booked) => self.tick_booking(&id),
+                Some(Phase::Ended) | None => {}
+                Some(_) => self.tick_expiry(&id),
             }
             let dirty = self.conference(&id).is_some_and(|conference| conference.dirty);
             if dirty {
@@ -248,6 +280,7 @@ impl Conference {
             repair: false,
             repair_at_ms: 0,
             confirmed: Token(0),
+            watch: Watch::default(),
             operation: None,
             queue: VecDeque::new(),
         }

@@ -216,7 +216,7 @@ fn a_conference_from_creation_to_end() {
     assert!(matches!(&world.replies[&request], Ok(Response::Participant(info)) if info.id == "bob"));
     assert_eq!(world.nodes["n1"]["c1"].1, 3, "creation and two joins");
     let end =
-        world.request(Request::End(wire::EndRequest { conference: "700".into(), reason: String::new() }));
+        world.request(Request::End(wire::EndRequest { conference: "700".into(), ..Default::default() }));
     world.settle();
     assert!(world.replies[&end].is_ok());
     assert_eq!((world.phase("c1"), world.nodes["n1"].len()), (Phase::Ended, 0));
@@ -359,7 +359,7 @@ fn control_that_was_started_again_takes_over_what_runs() {
 #[test]
 fn a_copy_of_an_ended_conference_or_of_an_old_epoch_is_removed() {
     let mut world = running();
-    world.request(Request::End(wire::EndRequest { conference: "700".into(), reason: String::new() }));
+    world.request(Request::End(wire::EndRequest { conference: "700".into(), ..Default::default() }));
     world.answer(true);
     // The node does not hear of it.
     world.pending.clear();

@@ -63,7 +63,7 @@ fn receives(medium: &Medium) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conference::ParticipantAudio;
+    use crate::conference::{ParticipantAudio, Role};
 
     fn medium(kind: MediaKind, direction: Direction, receive_from: &str) -> Medium {
         let id = kind.as_str_name().to_owned();
@@ -90,7 +90,15 @@ mod tests {
 
     fn room(participants: Vec<(&str, Vec<Medium>)>) -> BTreeMap<String, Participant> {
         let named = |(id, media): (&str, Vec<Medium>)| {
-            (id.to_owned(), Participant { name: String::new(), media, audio: ParticipantAudio::default() })
+            (
+                id.to_owned(),
+                Participant {
+                    name: String::new(),
+                    media,
+                    audio: ParticipantAudio::default(),
+                    role: Role::default(),
+                },
+            )
         };
         participants.into_iter().map(named).collect()
     }

@@ -159,7 +159,11 @@ impl Server {
 
     /// Ends the conference and then the server, in good order.
     pub async fn end(mut self, conference: &str) -> Result<()> {
-        let request = EndRequest { conference: conference.into(), reason: "the demo is over".into() };
+        let request = EndRequest {
+            conference: conference.into(),
+            reason: "the demo is over".into(),
+            ..Default::default()
+        };
         self.conferences().end(request).await.map_err(|status| refused("ending the conference", &status))?;
         let id = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
         if let Some(id) = id {

@@ -175,7 +175,15 @@ pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
 async fn create(options: Create) -> Result<ExitCode> {
     let Create { name, number, user_domain, request_id, participants, audio, server } = options;
     let expected_participants = participants;
-    let create = CreateRequest { name, number, user_domain, request_id, expected_participants, audio };
+    let create = CreateRequest {
+        name,
+        number,
+        user_domain,
+        request_id,
+        expected_participants,
+        audio,
+        ..Default::default()
+    };
     let (control, mut client) = server.conferences().await?;
     let info = control.answer(client.create(create)).await?;
     done(server.json, show::conference(&info), || {
@@ -191,7 +199,7 @@ pub(crate) fn done(json: bool, value: serde_json::Value, text: impl FnOnce() -> 
 }
 
 async fn list(options: List) -> Result<ExitCode> {
-    let list = ListRequest { include_ended: options.ended };
+    let list = ListRequest { include_ended: options.ended, booked: false };
     let (control, mut client) = options.server.conferences().await?;
     let answer = control.answer(client.list(list)).await?;
     let value = answer.conferences.iter().map(show::conference).collect();
@@ -229,7 +237,7 @@ async fn join(options: Join) -> Result<ExitCode> {
         participant: options.participant,
         name: options.name,
         media,
-        audio: None,
+        ..Default::default()
     };
     let (control, mut client) = options.server.conferences().await?;
     let info = control.answer(client.add_participant(add)).await?;
@@ -255,7 +263,8 @@ fn write_sdp(file: &PathBuf, info: &ParticipantInfo) -> Result<()> {
 
 async fn leave(options: Leave) -> Result<ExitCode> {
     let Leave { conference, participant, server } = options;
-    let remove = RemoveParticipantRequest { conference, participant: participant.clone() };
+    let remove =
+        RemoveParticipantRequest { conference, participant: participant.clone(), ..Default::default() };
     let (control, mut client) = server.conferences().await?;
     let existed = control.answer(client.remove_participant(remove)).await?.existed;
     done(server.json, serde_json::json!({ "existed": existed }), || {
@@ -266,7 +275,7 @@ async fn leave(options: Leave) -> Result<ExitCode> {
 async fn end(options: End) -> Result<ExitCode> {
     let End { conference, reason, server } = options;
     let (control, mut client) = server.conferences().await?;
-    let info = control.answer(client.end(EndRequest { conference, reason })).await?;
+    let info = control.answer(client.end(EndRequest { conference, reason, ..Default::default() })).await?;
     done(server.json, show::conference(&info), || {
         format!("conference {} ({}) {}\n", info.number, info.id, show::state(&info))
     })

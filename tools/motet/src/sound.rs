@@ -155,7 +155,9 @@ pub(crate) struct Stop {
 pub(crate) async fn audio(options: Audio) -> Result<ExitCode> {
     let Audio { conference, mode, server } = options;
     let (control, mut client) = server.conferences().await?;
-    let info = control.answer(client.set_audio(SetAudioRequest { conference, audio: Some(mode) })).await?;
+    let info = control
+        .answer(client.set_audio(SetAudioRequest { conference, audio: Some(mode), ..Default::default() }))
+        .await?;
     done(server.json, show::conference(&info), || {
         format!("the sound of conference {}: {}\n", info.number, mode_of(&info))
     })
@@ -225,7 +227,7 @@ async fn set(server: Server, set: SetParticipantAudioRequest) -> Result<ExitCode
 async fn set_pair(server: Server, conference: String, pair: PairGain) -> Result<ExitCode> {
     let (from, to) = (pair.from.clone(), pair.to.clone());
     let (control, mut client) = server.conferences().await?;
-    let set = SetPairGainRequest { conference, pair_gain: Some(pair) };
+    let set = SetPairGainRequest { conference, pair_gain: Some(pair), ..Default::default() };
     let info = control.answer(client.set_pair_gain(set)).await?;
     done(server.json, show::conference(&info), || {
         let pair = info.pair_gains.iter().find(|pair| (&pair.from, &pair.to) == (&from, &to));

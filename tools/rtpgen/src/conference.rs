@@ -73,7 +73,11 @@ impl Session {
     /// Ends what was created, as far as control can be reached.
     pub async fn end_all(&mut self) {
         for conference in std::mem::take(&mut self.conferences) {
-            let request = EndRequest { conference: conference.clone(), reason: "load test ended".into() };
+            let request = EndRequest {
+                conference: conference.clone(),
+                reason: "load test ended".into(),
+                ..Default::default()
+            };
             if let Err(error) = self.connection.answer(self.client.end(request)).await {
                 complain(&format!("conference {conference} could not be ended: {error}"));
                 if error.is_away() {

@@ -183,6 +183,26 @@ impl Conference for FakeControl {
         Err(Status::unimplemented("not asked for"))
     }
 
+    async fn rename(&self, _: Request<RenameRequest>) -> Result<Response<ConferenceInfo>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn set_password(&self, _: Request<SetPasswordRequest>) -> Result<Response<ConferenceInfo>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn set_lock(&self, _: Request<SetLockRequest>) -> Result<Response<ConferenceInfo>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn set_role(&self, _: Request<SetRoleRequest>) -> Result<Response<ParticipantInfo>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn extend(&self, _: Request<ExtendRequest>) -> Result<Response<ConferenceInfo>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
     async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }

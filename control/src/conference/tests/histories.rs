@@ -44,10 +44,14 @@ fn act(world: &mut World, boots: &mut BTreeMap<u8, u8>, created: &mut u32, act: 
         }
         Act::Leave(c, p) => {
             let (conference, participant) = (number(c), format!("p{p}"));
-            world.request(Request::Remove(wire::RemoveParticipantRequest { conference, participant }));
+            world.request(Request::Remove(wire::RemoveParticipantRequest {
+                conference,
+                participant,
+                ..Default::default()
+            }));
         }
         Act::End(c) => {
-            world.request(Request::End(wire::EndRequest { conference: number(c), reason: String::new() }));
+            world.request(Request::End(wire::EndRequest { conference: number(c), ..Default::default() }));
         }
         Act::Announce(n) => {
             let boot = *boots.entry(n).or_default();
@@ -124,7 +128,7 @@ proptest! {
                     prop_assert_eq!((on[0].0, *epoch, *revision), (&record.node_id, record.epoch, record.revision));
                 }
                 Phase::Ended => prop_assert_eq!(on.len(), 0, "{} has ended", id),
-                Phase::PendingRestore => prop_assert_eq!(on.len(), 0),
+                Phase::PendingRestore | Phase::Booked => prop_assert_eq!(on.len(), 0),
                 Phase::Creating => prop_assert!(false, "{id} is still being created"),
             }
             let stored = world.stored.get(id).map(|stored| (stored.phase, stored.revision));

@@ -50,7 +50,7 @@ fn what_is_promised_counts_before_anybody_comes() {
     assert!(refusal.message.contains("n2: has 600 of 5600 units left"), "{refusal}");
     assert!(!world.state.conferences.contains_key("c3"), "nothing was changed");
 
-    let end = wire::EndRequest { conference: "c1".into(), reason: String::new() };
+    let end = wire::EndRequest { conference: "c1".into(), ..Default::default() };
     world.request(Request::End(end));
     world.settle();
     create(&mut world, "c4", 5);

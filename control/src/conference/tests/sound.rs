@@ -9,7 +9,7 @@ fn mix() -> AudioSettings {
 }
 
 fn set_audio(world: &mut World, audio: AudioSettings) -> u64 {
-    let set = wire::SetAudioRequest { conference: "700".into(), audio: Some(audio) };
+    let set = wire::SetAudioRequest { conference: "700".into(), audio: Some(audio), ..Default::default() };
     world.request(Request::SetAudio(set))
 }
 
@@ -22,7 +22,7 @@ fn set(world: &mut World, participant: &str, muted: Option<bool>, gain_db: Optio
 
 fn pair(world: &mut World, from: &str, to: &str, gain_db: f64) -> u64 {
     let pair_gain = Some(PairGain { from: from.into(), to: to.into(), gain_db, silent: false });
-    let set = wire::SetPairGainRequest { conference: "700".into(), pair_gain };
+    let set = wire::SetPairGainRequest { conference: "700".into(), pair_gain, ..Default::default() };
     world.request(Request::SetPairGain(set))
 }
 
@@ -85,7 +85,11 @@ fn participants_are_muted_and_heard_by_pairs_until_they_leave() {
     world.settle();
     assert_eq!(world.state.conferences["c1"].record.pair_gains.len(), 1, "0 dB is as all others do");
     let (conference, participant) = ("700".to_owned(), "bob".to_owned());
-    world.request(Request::Remove(wire::RemoveParticipantRequest { conference, participant }));
+    world.request(Request::Remove(wire::RemoveParticipantRequest {
+        conference,
+        participant,
+        ..Default::default()
+    }));
     world.settle();
     assert_eq!(world.state.conferences["c1"].record.pair_gains, []);
 }
