@@ -1,7 +1,7 @@
 //! Real processes on free ports, ended with the test.
 
 use rustix::process::Signal;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -107,9 +107,19 @@ pub fn free_port() -> u16 {
     free_port_at(Ipv4Addr::LOCALHOST.into()).expect("a port is free").port()
 }
 
-/// An address whose port was free just now, if the machine has the address.
+/// An address whose port was free just now, if the machine has the address. The port is below those that the
+/// kernel gives to clients (net.ipv4.ip_local_port_range begins at 32768), so that no connection of another test
+/// takes it before, or between two starts of, the process that it is for.
 fn free_port_at(ip: IpAddr) -> Option<SocketAddr> {
-    TcpListener::bind((ip, 0)).ok()?.local_addr().ok()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let slot = std::process::id().wrapping_mul(131).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        match TcpListener::bind((ip, 10_000 + (slot % 10_000) as u16)) {
+            Ok(listener) => return listener.local_addr().ok(),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            Err(_) => return None,
+        }
+    }
 }
 
 /// An address of this machine.
