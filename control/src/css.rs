@@ -1,6 +1,6 @@
 //! Control as a process: options, listener, services.
 
-use crate::conference::Options;
+use crate::conference::{Detection, Options};
 use crate::metrics::Metrics;
 use crate::nodes::GrpcNodes;
 use crate::placement::FILL_PERCENT;
@@ -38,13 +38,23 @@ pub struct CssOptions {
     #[arg(long, value_name = "IP:PORT|off")]
     pub metrics: Option<Listen>,
 
-    /// A node that has not announced itself for so long is lost, in milliseconds, 500 to 60000
-    #[arg(long, value_name = "MS", default_value_t = 3000, value_parser = clap::value_parser!(u64).range(500..=60_000))]
+    /// A node that has not announced itself for so long is doubted, in milliseconds, 500 to 60000: it and other
+    /// nodes are asked whether it lives
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(500..=60_000))]
     pub lease_ms: u64,
 
-    /// How often nodes shall announce themselves, in milliseconds, 100 to 20000; a third of the lease is good
-    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..=20_000))]
+    /// How often nodes shall announce themselves, in milliseconds, 100 to 20000; a quarter of the lease is good
+    #[arg(long, value_name = "MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(100..=20_000))]
     pub announce_ms: u64,
+
+    /// How long a node that is doubted has to come back before its conferences move to other nodes, in
+    /// milliseconds, 0 to 60000; when nothing listens at its address any more, a fifth of it
+    #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(0..=60_000))]
+    pub grace_ms: u64,
+
+    /// How long a node that is doubted has to say that it lives, in milliseconds, 50 to 5000
+    #[arg(long, value_name = "MS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(50..=5_000))]
+    pub probe_ms: u64,
 
     /// MOID of the platform that this process belongs to (confex.platformmoid)
     #[arg(long, value_name = "MOID", default_value = "platform")]
@@ -160,6 +170,12 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
         notice_ms: options.notice.as_millis() as u64,
         small: options.small,
         store: name.clone(),
+        detection: Detection {
+            grace_ms: options.grace_ms,
+            grace_certain_ms: options.grace_ms / 5,
+            probe_timeout_ms: options.probe_ms,
+            ..Detection::default()
+        },
         ..Options::default()
     };
     let control = Control::start(core, store, Box::<GrpcNodes>::default());

@@ -6,7 +6,7 @@
 //! those who join later. A node that has not measured itself is never full, and compares as if each of its
 //! workers had a usual capacity. The same input gives the same answer.
 
-use crate::conference::{Conference, Node};
+use crate::conference::{Conference, Node, Record};
 use crate::refusal::Refusal;
 use motet_proto::registry::NodeState;
 use std::collections::BTreeMap;
@@ -43,25 +43,33 @@ pub struct Wanted {
 
 /// What each node has promised. A conference that is being changed counts as it will be; one that waits to
 /// be restored counts where it last was, in case its node comes back.
-pub fn promised<'a>(conferences: impl Iterator<Item = &'a Conference>) -> BTreeMap<&'a str, Promised> {
-    let mut nodes: BTreeMap<&str, Promised> = BTreeMap::new();
-    for conference in conferences {
-        let record = conference.next_record();
+pub fn promised<'a>(conferences: impl Iterator<Item = &'a Conference>) -> BTreeMap<String, Promised> {
+    let mut nodes: BTreeMap<String, Promised> = BTreeMap::new();
+    for record in conferences.map(Conference::next_record) {
         if !record.holds_places() {
             continue;
         }
-        let node = nodes.entry(&record.node_id).or_default();
-        node.units += record.units();
-        node.legs += u64::from(record.seats());
-        node.conferences += 1;
+        match nodes.get_mut(&record.node_id) {
+            Some(node) => node.add(record),
+            None => nodes.entry(record.node_id.clone()).or_default().add(record),
+        }
     }
     nodes
+}
+
+impl Promised {
+    /// One more conference.
+    pub fn add(&mut self, record: &Record) {
+        self.units += record.units();
+        self.legs += u64::from(record.seats());
+        self.conferences += 1;
+    }
 }
 
 /// The node for a new conference: its id and room. A refusal says why for each candidate.
 pub fn place(
     nodes: &BTreeMap<String, Node>,
-    promised: &BTreeMap<&str, Promised>,
+    promised: &BTreeMap<String, Promised>,
     wanted: Wanted,
     tried: &BTreeMap<String, String>,
 ) -> Result<(String, String), Refusal> {
@@ -174,6 +182,8 @@ fn unfit(node: &Node) -> Option<String> {
         NodeState::Ready => None,
         NodeState::Draining => Some("drains".to_owned()),
         NodeState::Lost => Some("does not answer".to_owned()),
+        NodeState::Suspect => Some("has not been heard of for its lease".to_owned()),
+        NodeState::Isolated => Some("lives, but does not answer control".to_owned()),
         NodeState::Joining | NodeState::Unspecified => Some("has not said yet what it runs".to_owned()),
     }
 }

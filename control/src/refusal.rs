@@ -1,5 +1,6 @@
 //! Why control refuses a request. A refused request has changed nothing.
 
+use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -13,6 +14,8 @@ pub struct Refusal {
     pub field: String,
     /// One sentence for people; begins with the field when there is one.
     pub message: String,
+    /// When asking again is worth while, in milliseconds; 0: nobody knows.
+    pub retry_ms: u64,
 }
 
 impl Refusal {
@@ -25,21 +28,32 @@ impl Refusal {
     pub fn at(code: Code, field: impl Into<String>, why: impl AsRef<str>) -> Refusal {
         let field = field.into();
         let message = format!("{field}: {}", why.as_ref());
-        Refusal { code, field, message }
+        Refusal { code, field, message, retry_ms: 0 }
     }
 
     /// A refusal that no field is to blame for.
     pub fn plain(code: Code, message: impl Into<String>) -> Refusal {
-        Refusal { code, field: String::new(), message: message.into() }
+        Refusal { code, field: String::new(), message: message.into(), retry_ms: 0 }
+    }
+
+    /// Asking again is worth while in so many milliseconds.
+    pub fn retry_in(self, retry_ms: u64) -> Refusal {
+        Refusal { retry_ms, ..self }
     }
 }
 
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Status {
-        if refusal.field.is_empty() {
+        if refusal.field.is_empty() && refusal.retry_ms == 0 {
             return Status::new(refusal.code, refusal.message);
         }
-        let details = ErrorDetails::with_bad_request_violation(refusal.field, refusal.message.clone());
+        let mut details = ErrorDetails::new();
+        if !refusal.field.is_empty() {
+            details.add_bad_request_violation(refusal.field, refusal.message.clone());
+        }
+        if refusal.retry_ms > 0 {
+            details.set_retry_info(Some(Duration::from_millis(refusal.retry_ms)));
+        }
         Status::with_error_details(refusal.code, refusal.message, details)
     }
 }

@@ -9,7 +9,7 @@ use crate::nodes::{NodeFailure, Nodes};
 use crate::refusal::Refusal;
 use crate::store::{Store, places};
 use motet_proto::conference::ConferenceEvent;
-use motet_proto::node::NodeDescription;
+use motet_proto::node::{NodeDescription, ProbeRequest};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,7 +19,7 @@ use tokio_stream::StreamExt;
 use tonic::Code;
 
 /// How often deadlines are looked at.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(50);
 /// Requests that may wait for the core.
 const REQUESTS_WAITING_MAX: usize = 4096;
 /// Events that a slow watcher may be behind before it loses some.
@@ -28,6 +28,9 @@ const WATCHER_BACKLOG: usize = 4096;
 const AT_ONCE: Duration = Duration::from_millis(200);
 /// Pause before a broken event stream is tried again.
 const WATCH_AGAIN: Duration = Duration::from_millis(250);
+
+/// For what lies between control and a node that is asked about another one.
+const PROBE_MARGIN_MS: u64 = 200;
 
 pub(crate) type Answer = Result<Response, Refusal>;
 
@@ -249,32 +252,9 @@ impl Runtime {
             | Effect::Domains(_) => {
                 let _ = self.store.writes.send(effect);
             }
-            Effect::NodePut { token, conference, address, put } => {
-                self.ask_node(move |nodes| async move {
-                    let result = nodes.put(&address, *put).await;
-                    Some(Event::NodePutDone { token, conference, result })
-                });
-            }
-            Effect::NodeDelete { address, delete } => self.ask_node(move |nodes| async move {
-                if let Err(error) = nodes.delete(&address, delete).await {
-                    tracing::warn!(%address, %error, "a node did not forget a conference; its next list will show it");
-                }
-                None
-            }),
-            Effect::NodeList { token, address, node } => self.ask_node(move |nodes| async move {
-                let result = nodes.list(&address).await;
-                Some(Event::NodeListed { token, node, result })
-            }),
-            Effect::NodeDrain { request, address, node, drain } => self.ask_node(move |nodes| async move {
-                let result = nodes.drain(&address, drain).await;
-                Some(Event::NodeDrained { request, node, drain, result })
-            }),
-            Effect::NodePrompt { request, address, order } => self.ask_node(move |nodes| async move {
-                let result = nodes.prompt(&address, *order).await;
-                Some(Event::NodePrompted { request, result })
-            }),
             Effect::NodeWatch { address, node, boot_id } => {
-                let task = watch(Arc::clone(&self.nodes), self.messages.clone(), address, node.clone(), boot_id);
+                let task =
+                    watch(Arc::clone(&self.nodes), self.messages.clone(), address, node.clone(), boot_id);
                 let watch = tokio::spawn(task).abort_handle();
                 if let Some(before) = self.watches.insert(node, watch) {
                     before.abort();
@@ -297,6 +277,56 @@ impl Runtime {
                 tracing::info!(conference = %event.conference, node = %event.node_id, "{}", event.message);
                 let _ = self.events.send(event);
             }
+            order => self.order(order),
+        }
+    }
+
+    /// Has a node asked something, beside all else.
+    fn order(&self, order: Effect) {
+        match order {
+            Effect::NodePut { token, conference, address, put } => {
+                self.ask_node(move |nodes| async move {
+                    let result = nodes.put(&address, *put).await;
+                    Some(Event::NodePutDone { token, conference, result })
+                });
+            }
+            Effect::NodeDelete { address, delete } => self.ask_node(move |nodes| async move {
+                if let Err(error) = nodes.delete(&address, delete).await {
+                    tracing::warn!(%address, %error, "a node did not forget a conference; its next list will show it");
+                }
+                None
+            }),
+            Effect::NodeList { token, address, node } => self.ask_node(move |nodes| async move {
+                let result = nodes.list(&address).await;
+                Some(Event::NodeListed { token, node, result })
+            }),
+            Effect::NodeDescribe { token, node, address, timeout_ms } => {
+                self.ask_node(move |nodes| async move {
+                    let asked = tokio::time::timeout(Duration::from_millis(timeout_ms), nodes.describe(&address));
+                    let result = asked.await.unwrap_or_else(|_| Err(no_answer(timeout_ms)));
+                    Some(Event::NodeDescribed { token, node, result: Box::new(result) })
+                });
+            }
+            Effect::NodeProbe { token, node, by, by_address, address, timeout_ms } => {
+                self.ask_node(move |nodes| async move {
+                    let probe = ProbeRequest { address, timeout_ms: timeout_ms as u32 };
+                    // The other node needs a moment of its own, too.
+                    let patience_ms = timeout_ms + PROBE_MARGIN_MS;
+                    let asked = nodes.probe(&by_address, probe);
+                    let asked = tokio::time::timeout(Duration::from_millis(patience_ms), asked);
+                    let result = asked.await.unwrap_or_else(|_| Err(no_answer(patience_ms)));
+                    Some(Event::NodeProbed { token, node, by, result })
+                });
+            }
+            Effect::NodeDrain { request, address, node, drain } => self.ask_node(move |nodes| async move {
+                let result = nodes.drain(&address, drain).await;
+                Some(Event::NodeDrained { request, node, drain, result })
+            }),
+            Effect::NodePrompt { request, address, order } => self.ask_node(move |nodes| async move {
+                let result = nodes.prompt(&address, *order).await;
+                Some(Event::NodePrompted { request, result })
+            }),
+            _ => unreachable!("whatever is not for nodes was taken before"),
         }
     }
 
@@ -346,8 +376,10 @@ async fn watch(
             Ok(description) if description.boot_id == boot_id => tokio::time::sleep(WATCH_AGAIN).await,
             Ok(_) => return,
             Err(failure) => {
+                let certain = matches!(failure, NodeFailure::NotThere(_));
                 let why = format!("broke its event stream ({why}) and {failure}");
-                let _ = messages.send(Message::Event(Event::NodeUnreachable { node, boot_id, why })).await;
+                let unreachable = Event::NodeUnreachable { node, boot_id, why, certain };
+                let _ = messages.send(Message::Event(unreachable)).await;
                 return;
             }
         }
@@ -362,4 +394,8 @@ async fn describe(nodes: &dyn Nodes, address: &str) -> Result<NodeDescription, N
         Err(_) if asked.elapsed() < AT_ONCE => nodes.describe(address).await,
         described => described,
     }
+}
+
+fn no_answer(ms: u64) -> NodeFailure {
+    NodeFailure::Unreachable(format!("nothing within {ms} ms"))
 }

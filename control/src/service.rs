@@ -261,6 +261,16 @@ impl NodeRegistry for RegistryService {
         }
     }
 
+    async fn give_up_node(
+        &self,
+        call: Call<registry::GiveUpNodeRequest>,
+    ) -> Result<Answer<registry::GiveUpNodeResponse>, Status> {
+        match self.0.request(Request::GiveUp(call.into_inner())).await? {
+            Response::GivenUp(answer) => Ok(Answer::new(answer)),
+            _ => Err(unexpected()),
+        }
+    }
+
     async fn list_nodes(
         &self,
         _call: Call<registry::ListNodesRequest>,

@@ -13,6 +13,7 @@ use crate::refusal::Refusal;
 use crate::store::StoreError;
 use motet_proto::conference as wire;
 use motet_proto::node;
+use motet_proto::registry::NodeState;
 use tonic::Code;
 use wire::ConferenceEventKind as Kind;
 
@@ -45,11 +46,29 @@ impl Step<'_> {
                 let about = About { conference: moid, ..About::default() };
                 self.emit(Kind::Ended, about, format!("conference {label} ended: {}", info.reason));
                 self.reply(request, Ok(Response::Conference(Box::new(info))));
+                self.refuse_joins(moid);
+                self.look_for_restores();
+                self.next_request(moid);
+            }
+            _ if self.kept_for_later(&operation) => {
+                let conference = self.conference(moid).expect("the caller found it");
+                let version = conference.record.version;
+                conference.record = Record { version, ..operation.next };
+                conference.repair = conference.record.phase == Phase::Running;
+                self.confirmed(moid, operation.work);
+                self.wait_for_restore(moid);
                 self.next_request(moid);
             }
             _ => {
+                if let Work::Restore { from, .. } = &operation.work {
+                    let (node, number) = (operation.next.node_id.clone(), operation.next.number.clone());
+                    let message = format!("conference {number} goes from node {from} to node {node}");
+                    let about = About { conference: moid, node: &node, ..About::default() };
+                    self.emit(Kind::Restoring, about, message);
+                }
                 let (next, token) = (operation.next.clone(), operation.token);
-                conference.operation = Some(operation);
+                let operation = Operation { at_node: true, ..operation };
+                self.conference(moid).expect("the caller found it").operation = Some(operation);
                 self.put_on_node(moid, token, &next);
             }
         }
@@ -101,6 +120,11 @@ impl Step<'_> {
                 self.next_request(moid);
             }
             Work::Repair => self.retry_repair(moid),
+            Work::Restore { .. } => {
+                self.flush(moid);
+                self.restore_later(moid);
+                self.next_request(moid);
+            }
         }
     }
 
@@ -119,6 +143,10 @@ impl Step<'_> {
         let put =
             node::PutConferenceRequest { spec: Some(spec), epoch: record.epoch, revision: record.revision };
         match self.state.nodes.get(&record.node_id) {
+            Some(node) if matches!(node.state, NodeState::Lost | NodeState::Isolated) => {
+                let why = format!("control does not reach node {}; what runs there goes on", record.node_id);
+                self.node_put_done(token, moid, Err(NodeFailure::Unreachable(why)));
+            }
             Some(node) => {
                 let address = node.address.clone();
                 let conference = moid.to_owned();
@@ -221,6 +249,7 @@ impl Step<'_> {
                 }
                 self.flush(moid);
             }
+            Work::Restore { from, epoch } => self.restored(moid, &from, epoch),
             Work::End { .. } | Work::Book { .. } | Work::Save { .. } => unreachable!("{NO_NODE}"),
         }
     }
@@ -250,6 +279,7 @@ impl Step<'_> {
                 self.reply(request, Err(failure.into()));
             }
             Work::Repair => self.retry_repair(moid),
+            Work::Restore { .. } => self.not_restored(moid, operation, &failure),
             Work::End { .. } | Work::Book { .. } | Work::Save { .. } => unreachable!("{NO_NODE}"),
         }
     }
@@ -279,12 +309,13 @@ impl Step<'_> {
     pub(super) fn repair(&mut self, moid: &str) {
         let Some(conference) = self.state.conferences.get(moid) else { return };
         let ready = self.state.nodes.get(&conference.record.node_id).is_some_and(placement::reachable);
-        if !ready || conference.record.phase == Phase::Ended {
+        if !ready || conference.record.phase != Phase::Running {
             return;
         }
         let (next, token) = (conference.record.clone(), self.token());
         let conference = self.conference(moid).expect("looked at a moment ago");
-        conference.operation = Some(Operation { token, next: next.clone(), work: Work::Repair });
+        conference.operation =
+            Some(Operation { token, next: next.clone(), work: Work::Repair, at_node: true });
         self.put_on_node(moid, token, &next);
     }
 }

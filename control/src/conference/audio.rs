@@ -202,7 +202,7 @@ impl Step<'_> {
         given: Option<media::AudioSettings>,
     ) -> Result<Option<Response>, Refusal> {
         let audio = Audio::check(given.as_ref())?;
-        let before = self.running(moid)?.record.clone();
+        let before = self.changeable(moid)?.record.clone();
         if audio.is_mixed() {
             self.permits(&before.user_domain, Feature::Mixing, "audio.mode")?;
         }
@@ -218,7 +218,7 @@ impl Step<'_> {
         moid: &str,
         set: wire::SetParticipantAudioRequest,
     ) -> Result<Option<Response>, Refusal> {
-        let mut next = self.running(moid)?.record.clone();
+        let mut next = self.changeable(moid)?.record.clone();
         find(&next, "participant", &set.participant)?;
         let participant = next.participants.get_mut(&set.participant).expect("found a moment ago");
         let (role, audio) = (participant.role, &mut participant.audio);
@@ -244,7 +244,7 @@ impl Step<'_> {
         pair: Option<media::PairGain>,
     ) -> Result<Option<Response>, Refusal> {
         let pair = pair.ok_or_else(|| Refusal::invalid("pair_gain", "is missing"))?;
-        let mut next = self.running(moid)?.record.clone();
+        let mut next = self.changeable(moid)?.record.clone();
         find(&next, "pair_gain.from", &pair.from)?;
         find(&next, "pair_gain.to", &pair.to)?;
         if pair.from == pair.to {

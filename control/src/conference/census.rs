@@ -17,10 +17,16 @@ pub struct Census {
     pub store_fault: Option<String>,
 }
 
-const PHASES: [Phase; 5] =
-    [Phase::Creating, Phase::Running, Phase::PendingRestore, Phase::Booked, Phase::Ended];
-const NODE_STATES: [NodeState; 4] =
-    [NodeState::Joining, NodeState::Ready, NodeState::Draining, NodeState::Lost];
+const PHASES: [Phase; 6] =
+    [Phase::Creating, Phase::Running, Phase::PendingRestore, Phase::Restoring, Phase::Booked, Phase::Ended];
+const NODE_STATES: [NodeState; 6] = [
+    NodeState::Joining,
+    NodeState::Ready,
+    NodeState::Draining,
+    NodeState::Suspect,
+    NodeState::Isolated,
+    NodeState::Lost,
+];
 
 impl State {
     /// Counts everything.
@@ -50,6 +56,8 @@ fn name(state: NodeState) -> &'static str {
         NodeState::Ready => "ready",
         NodeState::Draining => "draining",
         NodeState::Lost => "lost",
+        NodeState::Suspect => "suspect",
+        NodeState::Isolated => "isolated",
         NodeState::Joining | NodeState::Unspecified => "joining",
     }
 }

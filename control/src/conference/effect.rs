@@ -58,6 +58,32 @@ pub enum Effect {
         /// Node id.
         node: String,
     },
+    /// Ask a node who it is; no answer within the time is an answer, too.
+    NodeDescribe {
+        /// For the answer.
+        token: Token,
+        /// Node id.
+        node: String,
+        /// Address of the node.
+        address: String,
+        /// How long it has to answer.
+        timeout_ms: u64,
+    },
+    /// Ask a node whether it reaches another one.
+    NodeProbe {
+        /// For the answer.
+        token: Token,
+        /// The node that is asked about.
+        node: String,
+        /// The node that is asked.
+        by: String,
+        /// Address of the node that is asked.
+        by_address: String,
+        /// Address of the node that is asked about.
+        address: String,
+        /// How long that one has to answer.
+        timeout_ms: u64,
+    },
     /// Make a node drain, or take conferences again.
     NodeDrain {
         /// Who waits for the answer.

@@ -75,6 +75,28 @@ pub enum Event {
         boot_id: String,
         /// Why, for people.
         why: String,
+        /// Nothing listens at its address any more.
+        certain: bool,
+    },
+    /// Answer to [`Effect::NodeDescribe`].
+    NodeDescribed {
+        /// As in the effect.
+        token: Token,
+        /// As in the effect.
+        node: String,
+        /// What the node said.
+        result: Box<Result<wire::NodeDescription, NodeFailure>>,
+    },
+    /// Answer to [`Effect::NodeProbe`].
+    NodeProbed {
+        /// As in the effect.
+        token: Token,
+        /// As in the effect.
+        node: String,
+        /// As in the effect.
+        by: String,
+        /// What the other node said, or why it said nothing.
+        result: Result<wire::ProbeResponse, NodeFailure>,
     },
     /// Time has passed; comes several times a second.
     Tick,

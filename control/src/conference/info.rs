@@ -15,6 +15,7 @@ impl Conference {
             Phase::Running => wire::ConferenceState::Running,
             Phase::PendingRestore => wire::ConferenceState::PendingRestore,
             Phase::Booked => wire::ConferenceState::Booked,
+            Phase::Restoring => wire::ConferenceState::Restoring,
             Phase::Ended => wire::ConferenceState::Ended,
         };
         wire::ConferenceInfo {
@@ -142,6 +143,7 @@ impl State {
                 promised.get(id.as_str()).copied().unwrap_or_default(),
             )
             .1,
+            reason: node.reason(),
         };
         self.nodes.iter().map(show).collect()
     }

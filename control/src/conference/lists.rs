@@ -38,6 +38,8 @@ impl Step<'_> {
             let address = node.address.clone();
             let about = About { node: id, ..About::default() };
             self.emit(Kind::NodeReady, about, format!("node {id} at {address} is ready"));
+            self.look_for_restores();
+            self.kick(id);
         }
         let mut listed = BTreeSet::new();
         for copy in list.conferences {
@@ -64,6 +66,10 @@ impl Step<'_> {
         }
         let record = &mut conference.record;
         let here = record.node_id == node;
+        if record.phase == Phase::PendingRestore && copy.epoch < record.epoch && !here {
+            // What was to take its place failed: it stays where media may still flow.
+            return self.restore_here(&copy.id, node);
+        }
         if record.phase == Phase::Ended || copy.epoch < record.epoch || (copy.epoch == record.epoch && !here)
         {
             let (id, epoch) = (copy.id, copy.epoch);
@@ -81,7 +87,9 @@ impl Step<'_> {
             }
             return self.flush(&id);
         }
+        let before = conference.addresses();
         conference.allocation = copy.allocation.or(conference.allocation.take());
+        let after = conference.addresses();
         conference.repair |= copy.revision < conference.record.revision;
         if conference.record.phase != Phase::Running {
             conference.record.phase = Phase::Running;
@@ -89,7 +97,10 @@ impl Step<'_> {
             let (id, number) = (copy.id, conference.record.number.clone());
             let about = About { conference: &id, node, ..About::default() };
             self.emit(Kind::Running, about, format!("conference {number} runs on node {node}, as before"));
+            self.tell_moved(&id, |who| before.get(who) != after.get(who));
+            self.runs_again(&id);
             self.flush(&id);
+            self.next_request(&id);
         }
     }
 
@@ -152,7 +163,7 @@ impl Step<'_> {
             .values()
             .filter(|conference| {
                 conference.record.node_id == node
-                    && conference.record.phase == Phase::Running
+                    && matches!(conference.record.phase, Phase::Running | Phase::Restoring)
                     && conference.operation.is_none()
                     && conference.confirmed < token
                     && !listed.contains(&conference.record.id)

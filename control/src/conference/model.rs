@@ -3,11 +3,13 @@
 use super::access::{Access, Role, Wrong};
 use super::audio::{Audio, AudioChange, PairGain, ParticipantAudio};
 use super::clock::Clock;
+use super::detect::{Detection, Doubt, Hold, MassLoss};
 use super::domains::Domains;
 use super::limits::Claim;
 use super::media::Medium;
 use super::repeat::{Answers, Applied};
 use super::requests::Request;
+use super::restore::{Restoration, Restore, Restores};
 use super::schedule::{Schedule, Watch};
 use crate::placement::{FILL_PERCENT, units};
 use motet_proto::conference::ConferenceEventKind;
@@ -51,6 +53,8 @@ pub enum Phase {
     PendingRestore,
     /// Nothing runs: a reservation, a template or a virtual room.
     Booked,
+    /// Another node has been chosen, and has not confirmed it yet.
+    Restoring,
     /// Over; kept for a while, so that a copy that turns up is recognized.
     Ended,
 }
@@ -63,6 +67,7 @@ impl Phase {
             Phase::Running => "running",
             Phase::PendingRestore => "pending-restore",
             Phase::Booked => "booked",
+            Phase::Restoring => "restoring",
             Phase::Ended => "ended",
         }
     }
@@ -179,6 +184,8 @@ pub struct Conference {
     pub(super) confirmed: Token,
     /// When it began to be empty, and the like.
     pub(super) watch: Watch,
+    /// On its way to another node.
+    pub(super) restore: Restore,
     pub(super) operation: Option<Operation>,
     pub(super) queue: VecDeque<(RequestId, Request)>,
 }
@@ -190,6 +197,8 @@ pub(super) struct Operation {
     /// The record when it succeeds.
     pub(super) next: Record,
     pub(super) work: Work,
+    /// The store has taken it, and the node is being told.
+    pub(super) at_node: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -226,6 +235,11 @@ pub(super) enum Work {
     },
     /// The node is told again.
     Repair,
+    /// It goes to another node than this one, where it ran under this epoch.
+    Restore {
+        from: String,
+        epoch: u64,
+    },
 }
 
 impl Work {
@@ -238,7 +252,7 @@ impl Work {
             | Work::End { request }
             | Work::Book { request, .. }
             | Work::Save { request, .. } => Some(*request),
-            Work::Repair => None,
+            Work::Repair | Work::Restore { .. } => None,
         }
     }
 }
@@ -260,6 +274,14 @@ pub struct Node {
     pub(super) listing: Option<Token>,
     /// When to ask for a list again.
     pub(super) list_at_ms: u64,
+    /// What speaks against its life, and who is asked about it.
+    pub(super) doubt: Option<Doubt>,
+    /// Lost, and why its conferences stay where they are all the same.
+    pub(super) hold: Option<Hold>,
+    /// When it was lost; 0: it was not.
+    pub(super) lost_ms: u64,
+    /// Did not answer a command; others are preferred until then.
+    pub(super) avoid_until_ms: u64,
 }
 
 /// What a node says about itself.
@@ -302,13 +324,17 @@ pub struct Options {
     pub small: u32,
     /// How the store is called in messages.
     pub store: String,
+    /// When a node counts as lost.
+    pub detection: Detection,
+    /// How conferences of lost nodes are restored.
+    pub restoration: Restoration,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Options {
-            lease_ms: 3_000,
-            announce_ms: 1_000,
+            lease_ms: 1_000,
+            announce_ms: 250,
             list_ms: 5_000,
             tombstone_ms: 600_000,
             platform: "platform".into(),
@@ -317,6 +343,8 @@ impl Default for Options {
             notice_ms: 600_000,
             small: 8,
             store: "embedded".into(),
+            detection: Detection::default(),
+            restoration: Restoration::default(),
         }
     }
 }
@@ -364,6 +392,10 @@ pub struct State {
     pub(super) abandoned: BTreeMap<String, Abandoned>,
     /// When the first event came: nodes get time to announce themselves.
     pub(super) started_ms: Option<u64>,
+    /// So many nodes were lost at once that nothing moves.
+    pub(super) mass_loss: Option<MassLoss>,
+    /// Conferences that wait to be restored.
+    pub(super) restores: Restores,
 }
 
 impl State {
@@ -386,6 +418,8 @@ impl State {
             wrong: BTreeMap::new(),
             abandoned: BTreeMap::new(),
             started_ms: None,
+            mass_loss: None,
+            restores: Restores::default(),
         }
     }
 }

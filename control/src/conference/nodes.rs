@@ -1,5 +1,6 @@
 //! Nodes that come, go and come back, and what they report.
 
+use super::detect::Hold;
 use super::effect::Effect;
 use super::model::{MediaEvent, Node, NodeAnnouncement, Phase, RequestId};
 use super::requests::Response;
@@ -8,6 +9,9 @@ use crate::refusal::Refusal;
 use motet_proto::conference::ConferenceEventKind as Kind;
 use motet_proto::node::event::Kind as Media;
 use motet_proto::registry::{AnnounceResponse, NodeState};
+
+/// After a start of control, nodes have so long to announce themselves before their conferences move.
+const START_PATIENCE_MS: u64 = 5_000;
 
 impl Step<'_> {
     /// A node announced itself: the first time, again, or to say that it leaves.
@@ -25,10 +29,10 @@ impl Step<'_> {
         let answer = AnnounceResponse { lease_ms: lease_ms as u32, interval_ms: announce_ms as u32 };
         self.reply(request, Ok(Response::Announced(answer)));
         if leaving {
-            self.lose_node(&id, "has ended in good order");
+            self.lose_node(&id, "has ended in good order", None);
             // Nobody is to look for it.
             self.state.nodes.remove(&id);
-            return;
+            return self.look_for_restores();
         }
         let now = self.now.steady_ms;
         let draining = description.draining;
@@ -42,6 +46,10 @@ impl Step<'_> {
             let node = self.state.nodes.get_mut(&id).expect("looked at a moment ago");
             node.description = description;
             (node.announced_ms, node.lease_until_ms) = (now, now + lease_ms);
+            if node.doubt.is_some() {
+                self.doubted_announced(&id);
+                return;
+            }
             match (node.state, draining) {
                 (NodeState::Ready, true) => {
                     node.state = NodeState::Draining;
@@ -64,10 +72,15 @@ impl Step<'_> {
             lease_until_ms: now + lease_ms,
             listing: None,
             list_at_ms: 0,
+            doubt: None,
+            hold: None,
+            lost_ms: 0,
+            avoid_until_ms: 0,
         };
         self.state.nodes.insert(id.clone(), node);
         self.effects.push(Effect::NodeWatch { address, node: id.clone(), boot_id });
         self.ask_list(&id);
+        self.kick(&id);
     }
 
     /// Asks a node what it runs.
@@ -89,14 +102,19 @@ impl Step<'_> {
         let ids: Vec<String> = self.state.nodes.keys().cloned().collect();
         for id in ids {
             let node = &self.state.nodes[&id];
-            if node.state != NodeState::Lost && now >= node.lease_until_ms {
+            if node.state == NodeState::Lost || node.doubt.is_some() {
+                continue;
+            }
+            if now >= node.lease_until_ms {
                 let silent_s = (now - node.announced_ms) as f64 / 1000.0;
-                self.lose_node(&id, &format!("has not announced itself for {silent_s:.1} s"));
-            } else if node.state != NodeState::Lost && now >= node.list_at_ms {
+                let why = format!("has not announced itself for {silent_s:.1} s");
+                self.suspect(&id, why, false, false);
+            } else if now >= node.list_at_ms {
                 self.ask_list(&id);
             }
         }
-        let patience = 2 * self.state.options.lease_ms;
+        self.tick_doubts();
+        let patience = START_PATIENCE_MS.max(2 * self.state.options.lease_ms);
         if now < self.state.started_ms.unwrap_or(now) + patience {
             return;
         }
@@ -111,56 +129,48 @@ impl Step<'_> {
         }
     }
 
-    /// Neither announcement nor event stream: the node is lost, unless it is another start of it.
-    pub(super) fn node_unreachable(&mut self, id: &str, boot_id: &str, why: &str) {
+    /// Its event stream broke and it does not answer, unless another start of it is known by now.
+    pub(super) fn node_unreachable(&mut self, id: &str, boot_id: &str, why: String, certain: bool) {
         let same = self.state.nodes.get(id).is_some_and(|node| node.description.boot_id == boot_id);
         if same {
-            self.lose_node(id, why);
+            self.suspect(id, why, certain, true);
         }
     }
 
-    fn lose_node(&mut self, id: &str, why: &str) {
+    pub(super) fn lose_node(&mut self, id: &str, why: &str, hold: Option<Hold>) {
+        let now = self.now.steady_ms;
         let Some(node) = self.state.nodes.get_mut(id) else { return };
         if node.state == NodeState::Lost {
             return;
         }
         node.state = NodeState::Lost;
-        node.listing = None;
+        (node.listing, node.hold, node.lost_ms) = (None, hold, now);
         self.effects.push(Effect::NodeUnwatch { node: id.to_owned() });
-        self.emit(
-            Kind::NodeLost,
-            About { node: id, ..About::default() },
-            format!("node {id} is lost: it {why}"),
-        );
+        let about = About { node: id, ..About::default() };
+        match hold {
+            None => self.emit(Kind::NodeLost, about, format!("node {id} is lost: it {why}")),
+            Some(hold) => {
+                let message = format!("node {id} is lost: it {why}; {}", hold.reason());
+                self.emit(Kind::NodeLost, about, message);
+            }
+        }
         let carried: Vec<String> = self
             .state
             .conferences
             .values()
-            .filter(|conference| conference.record.node_id == id && conference.record.phase == Phase::Running)
+            .filter(|conference| conference.record.node_id == id)
+            .filter(|conference| matches!(conference.record.phase, Phase::Running | Phase::Restoring))
             .map(|conference| conference.record.id.clone())
             .collect();
         for conference in carried {
-            self.pending_restore(&conference, &format!("node {id} {why}"));
+            let reason = match hold {
+                None => format!("node {id} {why}"),
+                Some(hold) => format!("node {id} {why}; {}", hold.reason()),
+            };
+            self.pending_restore(&conference, &reason);
         }
-    }
-
-    /// The conference's node does not run it, as far as is known.
-    pub(super) fn pending_restore(&mut self, id: &str, reason: &str) {
-        let Some(conference) = self.conference(id) else { return };
-        conference.record.phase = Phase::PendingRestore;
-        conference.record.reason = reason.to_owned();
-        conference.alive.clear();
-        // An operation in progress was made from the record before; its result must not bring that back.
-        if let Some(operation) = &mut conference.operation
-            && operation.next.phase == Phase::Running
-        {
-            operation.next.phase = Phase::PendingRestore;
-            operation.next.reason = reason.to_owned();
-        }
-        let (number, node) = (conference.record.number.clone(), conference.record.node_id.clone());
-        let about = About { conference: id, node: &node, ..About::default() };
-        self.emit(Kind::PendingRestore, about, format!("conference {number} waits to be restored: {reason}"));
-        self.flush(id);
+        self.fail_operations(id, why);
+        self.kick(id);
     }
 
     /// An event of a node about a conference that it carries.
@@ -264,6 +274,10 @@ impl Node {
             lease_until_ms: 0,
             listing: None,
             list_at_ms: 0,
+            doubt: None,
+            hold: None,
+            lost_ms: 0,
+            avoid_until_ms: 0,
         }
     }
 }

@@ -66,7 +66,11 @@ impl Step<'_> {
                 return;
             }
             let booked = conference.record.phase == Phase::Booked;
-            let Some((id, request)) = conference.queue.pop_front() else { break };
+            let ends = matches!(conference.queue.front(), Some((_, Request::End(_))));
+            if !ends && self.in_doubt(moid) {
+                return;
+            }
+            let Some((id, request)) = self.conference(moid).and_then(|c| c.queue.pop_front()) else { break };
             let before =
                 self.check_by(moid, &request).err().map(Err).or_else(|| self.applied(moid, &request));
             if let Some(answer) = before {
@@ -94,6 +98,10 @@ impl Step<'_> {
                 Err(refusal) => self.reply(id, Err(refusal)),
             }
         }
+        let waits = |conference: &&mut Conference| conference.record.phase == Phase::PendingRestore;
+        if self.conference(moid).filter(waits).is_some() {
+            self.wait_for_restore(moid);
+        }
         let dirty = self.conference(moid).is_some_and(|conference| conference.dirty);
         if dirty {
             self.flush(moid);
@@ -108,17 +116,18 @@ impl Step<'_> {
         add: wire::AddParticipantRequest,
     ) -> Result<Option<Response>, Refusal> {
         let participant = if add.participant.is_empty() { chosen } else { add.participant };
+        let add = wire::AddParticipantRequest { participant: participant.clone(), ..add };
         check_identifier("participant", &participant)?;
         if add.name.chars().count() > 128 {
             return Err(Refusal::invalid("name", "has more than 128 characters"));
         }
         let mut media = check_media(&participant, &add.media)?;
         let mut audio = ParticipantAudio::check(add.audio.as_ref())?;
-        self.running(moid)?;
+        self.changeable(moid)?;
         let role = self.check_entry(moid, &participant, &add.role, &add.password)?;
         role.apply(&mut media, &mut audio)?;
-        let mut next = self.running(moid)?.record.clone();
-        let conference = self.conference(moid).expect("it runs");
+        let mut next = self.changeable(moid)?.record.clone();
+        let conference = self.conference(moid).expect("it was found a moment ago");
         if let Some(known) = next.participants.get(&participant) {
             if known.media == media {
                 let info = conference.participant_info(&participant).expect("it is there");
@@ -129,6 +138,11 @@ impl Step<'_> {
         }
         for (field, feature) in features_of(&media) {
             self.permits(&next.user_domain, feature, &field)?;
+        }
+        if next.phase == Phase::PendingRestore {
+            // Everything else is checked again then.
+            let later = Request::Add { id: participant, add };
+            return self.join_later(request, moid, later).map(|()| None);
         }
         let before = next.clone();
         next.participants.insert(participant.clone(), Participant { name: add.name, media, audio, role });
@@ -144,7 +158,7 @@ impl Step<'_> {
         moid: &str,
         participant: &str,
     ) -> Result<Option<Response>, Refusal> {
-        let mut next = self.running(moid)?.record.clone();
+        let mut next = self.changeable(moid)?.record.clone();
         if next.participants.remove(participant).is_none() {
             return Ok(Some(Response::Removed(wire::RemoveParticipantResponse { existed: false })));
         }
@@ -191,6 +205,12 @@ impl Step<'_> {
         }
     }
 
+    /// The conference, if it runs or waits to be restored, which takes changes along.
+    pub(super) fn changeable(&self, moid: &str) -> Result<&Conference, Refusal> {
+        let conference = self.found(moid)?;
+        if conference.record.phase == Phase::PendingRestore { Ok(conference) } else { self.running(moid) }
+    }
+
     /// Begins an operation by writing what it leads to.
     pub(super) fn start(&mut self, moid: &str, mut next: Record, work: Work) {
         let token = self.token();
@@ -206,7 +226,7 @@ impl Step<'_> {
             next.version = conference.record.version + 1;
             conference.record.version = next.version;
         }
-        conference.operation = Some(Operation { token, next: next.clone(), work });
+        conference.operation = Some(Operation { token, next: next.clone(), work, at_node: false });
         self.effects.push(Effect::StorePut { token, record: Box::new(next), new });
     }
 }

@@ -66,6 +66,8 @@ pub enum Request {
     Drain(registry::DrainNodeRequest),
     /// Have a node take new conferences again.
     Undrain(registry::UndrainNodeRequest),
+    /// Have the conferences of a node that does not answer move.
+    GiveUp(registry::GiveUpNodeRequest),
 }
 
 impl Request {
@@ -95,6 +97,7 @@ impl Request {
             Request::ListNodes => "list-nodes",
             Request::Drain(_) => "drain",
             Request::Undrain(_) => "undrain",
+            Request::GiveUp(_) => "give-up",
         }
     }
 }
@@ -126,6 +129,8 @@ pub enum Response {
     Draining(registry::DrainNodeResponse),
     /// Of undrain.
     Undrained(registry::UndrainNodeResponse),
+    /// Of giving up nodes.
+    GivenUp(registry::GiveUpNodeResponse),
     /// Of prompts.
     Prompt(PromptAnswer),
 }

@@ -43,7 +43,7 @@ impl Step<'_> {
         let node = self.state.nodes.get(&before.node_id);
         let Some(node) = node.filter(|_| units > 0) else { return Ok(()) };
         let promised = placement::promised(self.state.conferences.values());
-        let promised = promised.get(before.node_id.as_str()).copied().unwrap_or_default();
+        let promised = promised.get(&before.node_id).copied().unwrap_or_default();
         placement::check_growth(&before.node_id, node, promised, units)
     }
 }

@@ -5,6 +5,7 @@ use super::effect::Effect;
 use super::event::Event;
 use super::model::{Conference, Now, Phase, Record, RequestId, State, Token};
 use super::requests::{Request, Response};
+use super::restore::Restore;
 use super::schedule::Watch;
 use crate::refusal::Refusal;
 use crate::store::StoreError;
@@ -37,9 +38,14 @@ pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
         }
         Event::NodePrompted { request, result } => step.node_prompted(request, result),
         Event::Media(event) => step.media(&event),
-        Event::NodeUnreachable { node, boot_id, why } => step.node_unreachable(&node, &boot_id, &why),
+        Event::NodeUnreachable { node, boot_id, why, certain } => {
+            step.node_unreachable(&node, &boot_id, why, certain)
+        }
+        Event::NodeDescribed { token, node, result } => step.node_described(token, &node, *result),
+        Event::NodeProbed { token, node, by, result } => step.node_probed(token, &node, &by, result),
         Event::Tick => step.tick(),
     }
+    step.restore_due();
     step.effects
 }
 
@@ -75,6 +81,7 @@ impl Step<'_> {
             node_id: about.node.to_owned(),
             kind: kind.into(),
             message: message.into(),
+            participant_info: None,
         }));
     }
 
@@ -117,6 +124,7 @@ impl Step<'_> {
             Request::Play { id: chosen, play } => self.play_prompt(id, chosen, play),
             Request::StopPrompt(stop) => self.stop_prompt(id, stop),
             Request::Undrain(undrain) => self.drain_node(id, undrain.node_id, None),
+            Request::GiveUp(give_up) => self.give_up(id, &give_up.node_id),
             change => match self.store_ready() {
                 Ok(()) => self.change(id, change),
                 Err(refusal) => self.reply(id, Err(refusal)),
@@ -155,6 +163,7 @@ impl Step<'_> {
         for record in records {
             self.record_loaded(record);
         }
+        self.look_for_restores();
         // What nodes said before now is to be seen in the light of the records.
         for node in self.state.nodes.values_mut() {
             node.list_at_ms = 0;
@@ -167,6 +176,9 @@ impl Step<'_> {
             if record.phase == Phase::Creating {
                 // Nobody waits for it any more. If a node runs it all the same, it will be adopted.
                 return self.effects.push(Effect::StoreRemove { conference: id });
+            }
+            if record.phase == Phase::PendingRestore {
+                self.wait_for_restore(&id);
             }
             self.state.conferences.insert(id, Conference::new(record));
             return;
@@ -228,6 +240,7 @@ impl Step<'_> {
         self.tick_places();
         self.state.answers.expire(now_ms);
         self.state.wrong.retain(|_, wrong| wrong.until_ms > now_ms);
+        self.tick_joins();
         self.state.abandoned.retain(|_, abandoned| abandoned.until_ms > now_ms);
         let forget_before = self.now.unix_ms - self.state.options.tombstone_ms;
         let ids: Vec<String> = self.state.conferences.keys().cloned().collect();
@@ -281,6 +294,7 @@ impl Conference {
             repair_at_ms: 0,
             confirmed: Token(0),
             watch: Watch::default(),
+            restore: Restore::default(),
             operation: None,
             queue: VecDeque::new(),
         }

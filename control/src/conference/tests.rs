@@ -9,13 +9,15 @@ use motet_proto::media::MediaKind;
 use motet_proto::node::{
     self, ConferenceAllocation, ListConferencesResponse, NodeDescription, RunningConference,
 };
-use motet_proto::registry::NodeState;
-use std::collections::BTreeMap;
+use motet_proto::registry::{self, NodeState};
+use std::collections::{BTreeMap, BTreeSet};
 use tonic::Code;
 use wire::ConferenceEventKind as Kind;
 
 mod draining;
 mod histories;
+mod losing;
+mod restoring;
 mod room;
 mod sound;
 
@@ -34,6 +36,12 @@ struct World {
     /// What each node runs: epoch, revision, metadata, by conference.
     nodes: BTreeMap<String, BTreeMap<String, Copy>>,
     stored: BTreeMap<String, Record>,
+    /// Start of each node.
+    boots: BTreeMap<String, String>,
+    /// Nodes that answer nobody.
+    dead: BTreeSet<String>,
+    /// Nodes that control does not reach, and other nodes do.
+    cut: BTreeSet<String>,
 }
 
 impl World {
@@ -53,6 +61,9 @@ impl World {
             events: Vec::new(),
             nodes: BTreeMap::new(),
             stored: BTreeMap::new(),
+            boots: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            cut: BTreeSet::new(),
         }
     }
 
@@ -78,6 +89,7 @@ impl World {
     fn announce(&mut self, name: &str, boot: &str) {
         self.requests += 1;
         self.nodes.entry(name.to_owned()).or_default();
+        self.boots.insert(name.into(), boot.into());
         let description =
             NodeDescription { node_id: name.into(), boot_id: boot.into(), ..Default::default() };
         let node = NodeAnnouncement { address: name.into(), description, leaving: false };
@@ -106,24 +118,46 @@ impl World {
                 self.stored.remove(&conference);
             }
             Effect::NodePut { token, conference, address, put } => {
-                let result =
-                    if well { self.put(&address, &put) } else { Err(NodeFailure::Unreachable("cut".into())) };
+                let well = well && self.reached(&address);
+                let result = if well { self.put(&address, &put) } else { Err(cut()) };
                 self.event(Event::NodePutDone { token, conference, result });
             }
             Effect::NodeDelete { address, delete } => {
+                let reached = self.reached(&address);
                 let runs = self.nodes.get_mut(&address).expect("a known node");
-                if runs.get(&delete.id).is_some_and(|(epoch, ..)| *epoch <= delete.epoch) {
+                if reached && runs.get(&delete.id).is_some_and(|(epoch, ..)| *epoch <= delete.epoch) {
                     runs.remove(&delete.id);
                 }
             }
             Effect::NodeList { token, node, .. } => {
-                let result =
-                    if well { Ok(self.list(&node)) } else { Err(NodeFailure::Unreachable("cut".into())) };
+                let well = well && self.reached(&node);
+                let result = if well { Ok(self.list(&node)) } else { Err(cut()) };
                 self.event(Event::NodeListed { token, node, result });
+            }
+            Effect::NodeDescribe { token, node, .. } => {
+                let well = well && self.reached(&node);
+                let boot_id = self.boots.get(&node).cloned().unwrap_or_default();
+                let description = NodeDescription { node_id: node.clone(), boot_id, ..Default::default() };
+                self.event(Event::NodeDescribed {
+                    token,
+                    node,
+                    result: Box::new(if well { Ok(description) } else { Err(cut()) }),
+                });
+            }
+            Effect::NodeProbe { token, node, by, .. } => {
+                let reachable = !self.dead.contains(&node);
+                let boot_id = self.boots.get(&node).cloned().filter(|_| reachable).unwrap_or_default();
+                let said = node::ProbeResponse { reachable, boot_id, why: String::new() };
+                let result = if well && self.reached(&by) { Ok(said) } else { Err(cut()) };
+                self.event(Event::NodeProbed { token, node, by, result });
             }
             _ => {}
         }
         true
+    }
+
+    fn reached(&self, node: &str) -> bool {
+        !self.dead.contains(node) && !self.cut.contains(node)
     }
 
     fn put(
@@ -143,7 +177,7 @@ impl World {
     }
 
     fn list(&self, node: &str) -> ListConferencesResponse {
-        let boot_id = self.state.nodes[node].description.boot_id.clone();
+        let boot_id = self.boots[node].clone();
         let conferences =
             self.nodes[node].iter().map(|(id, (epoch, revision, metadata))| RunningConference {
                 id: id.clone(),
@@ -192,6 +226,10 @@ impl World {
     fn emitted(&self, kind: Kind) -> usize {
         self.events.iter().filter(|(known, _)| *known == kind).count()
     }
+}
+
+fn cut() -> NodeFailure {
+    NodeFailure::Unreachable("cut".into())
 }
 
 /// One node, and a conference with one participant on it.
@@ -289,8 +327,7 @@ fn a_join_that_the_node_did_not_confirm_is_taken_back() {
     world.answer(false);
     assert_eq!(world.refusal(request).code, Code::Unavailable);
     assert!(!world.state.conferences["c1"].record.participants.contains_key("bob"));
-    world.pass(2_000);
-    world.settle();
+    world.live(1_500);
     let (_, revision, metadata) = &world.nodes["n1"]["c1"];
     let record: Record = serde_json::from_slice(metadata).expect("a record");
     assert!(*revision > 3 && !record.participants.contains_key("bob"), "the node was repaired");
@@ -312,33 +349,6 @@ fn without_the_store_changes_are_refused_and_reads_go_on() {
     let again = world.join("700", "bob");
     world.settle();
     assert!(world.replies[&again].is_ok(), "{:?}", world.replies[&again]);
-}
-
-#[test]
-fn a_lost_node_makes_its_conferences_wait_and_says_so() {
-    let mut world = running();
-    world.pass(2_999);
-    world.settle();
-    assert_eq!(world.phase("c1"), Phase::Running);
-    world.pass(1);
-    assert_eq!((world.phase("c1"), world.state.nodes["n1"].state), (Phase::PendingRestore, NodeState::Lost));
-    assert_eq!((world.emitted(Kind::NodeLost), world.emitted(Kind::PendingRestore)), (1, 1));
-    let join = world.join("700", "bob");
-    assert_eq!(world.refusal(join).code, Code::FailedPrecondition);
-    // The node was only cut off: it runs on as before.
-    world.announce("n1", "b1");
-    world.settle();
-    assert_eq!(world.phase("c1"), Phase::Running);
-}
-
-#[test]
-fn a_node_that_was_started_again_runs_nothing_and_nothing_is_deleted() {
-    let mut world = running();
-    world.nodes.get_mut("n1").expect("a node").clear();
-    world.announce("n1", "b2");
-    world.settle();
-    assert_eq!(world.phase("c1"), Phase::PendingRestore);
-    assert!(world.state.conferences["c1"].record.reason.contains("started again"));
 }
 
 #[test]

@@ -72,6 +72,14 @@ impl Nodes for GrpcNodes {
         Ok(self.client(address)?.describe(timed(wire::DescribeRequest {})).await?.into_inner())
     }
 
+    async fn probe(
+        &self,
+        address: &str,
+        probe: wire::ProbeRequest,
+    ) -> Result<wire::ProbeResponse, NodeFailure> {
+        Ok(self.client(address)?.probe(timed(probe)).await?.into_inner())
+    }
+
     async fn drain(&self, address: &str, drain: Option<wire::DrainRequest>) -> Result<u32, NodeFailure> {
         let mut client = self.client(address)?;
         match drain {

@@ -15,6 +15,9 @@ use tonic::{Code, Status};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeFailure {
+    /// Nothing listens at its address: its process has ended.
+    #[error("is not there: {0}")]
+    NotThere(String),
     /// No answer; it may or may not have been done.
     #[error("does not answer: {0}")]
     Unreachable(String),
@@ -35,6 +38,7 @@ impl From<Status> for NodeFailure {
             code @ Code::Unavailable if !status.details().is_empty() => {
                 NodeFailure::Refused { code, message: status.message().to_owned() }
             }
+            Code::Unavailable if refused(&status) => NodeFailure::NotThere(status.message().to_owned()),
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
                 NodeFailure::Unreachable(status.message().to_owned())
             }
@@ -46,7 +50,7 @@ impl From<Status> for NodeFailure {
 impl From<NodeFailure> for Refusal {
     fn from(failure: NodeFailure) -> Self {
         match failure {
-            NodeFailure::Unreachable(why) => Refusal::plain(
+            NodeFailure::Unreachable(why) | NodeFailure::NotThere(why) => Refusal::plain(
                 Code::Unavailable,
                 format!("the conference's node does not answer: {why}; nothing was changed"),
             ),
@@ -55,6 +59,19 @@ impl From<NodeFailure> for Refusal {
             }
         }
     }
+}
+
+/// Whether the operating system of the node said that nothing listens there.
+fn refused(status: &Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// Events of a node.
@@ -75,6 +92,12 @@ pub trait Nodes: Send + Sync {
     async fn list(&self, address: &str) -> Result<wire::ListConferencesResponse, NodeFailure>;
     /// Asks who a node is.
     async fn describe(&self, address: &str) -> Result<wire::NodeDescription, NodeFailure>;
+    /// Asks a node whether it reaches another one.
+    async fn probe(
+        &self,
+        address: &str,
+        probe: wire::ProbeRequest,
+    ) -> Result<wire::ProbeResponse, NodeFailure>;
     /// Makes a node drain, or (`None`) take conferences again; gives how many it still runs.
     async fn drain(&self, address: &str, drain: Option<wire::DrainRequest>) -> Result<u32, NodeFailure>;
     /// Makes a node play a file into a conference, or stop that.

@@ -21,12 +21,11 @@ fn nodes(given: &[(&str, Node)]) -> BTreeMap<String, Node> {
 
 /// Places so many conferences one after the other; gives how many each node got, and why the last was
 /// refused.
-fn fill(nodes: &BTreeMap<String, Node>, count: usize) -> (BTreeMap<&str, Promised>, Option<Refusal>) {
-    let mut promised: BTreeMap<&str, Promised> = BTreeMap::new();
+fn fill(nodes: &BTreeMap<String, Node>, count: usize) -> (BTreeMap<String, Promised>, Option<Refusal>) {
+    let mut promised: BTreeMap<String, Promised> = BTreeMap::new();
     for _ in 0..count {
         match place(nodes, &promised, WANTED, &BTreeMap::new()) {
             Ok((id, _)) => {
-                let (id, _) = nodes.get_key_value(&id).expect("one of them");
                 let node = promised.entry(id).or_default();
                 node.units += WANTED.units;
                 node.legs += WANTED.legs;
@@ -38,7 +37,7 @@ fn fill(nodes: &BTreeMap<String, Node>, count: usize) -> (BTreeMap<&str, Promise
     (promised, None)
 }
 
-fn conferences(promised: &BTreeMap<&str, Promised>) -> Vec<u64> {
+fn conferences(promised: &BTreeMap<String, Promised>) -> Vec<u64> {
     promised.values().map(|promised| promised.conferences).collect()
 }
 

@@ -10,7 +10,7 @@ use motet_proto::conference::conference_client::ConferenceClient;
 use motet_proto::node::media_node_client::MediaNodeClient;
 use motet_proto::node::{ListConferencesRequest, MoveConferenceRequest, RunningConference};
 use motet_proto::registry::node_registry_client::NodeRegistryClient;
-use motet_proto::registry::{DrainNodeRequest, ListNodesRequest, UndrainNodeRequest};
+use motet_proto::registry::{DrainNodeRequest, GiveUpNodeRequest, ListNodesRequest, UndrainNodeRequest};
 use motet_rtpgen::reach::Connection;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -35,6 +35,8 @@ enum Command {
     Drain(Drain),
     /// Have a node take new conferences again, and not end
     Undrain(Undrain),
+    /// Have the conferences of a node that does not answer move to other nodes
+    GiveUp(GiveUp),
     /// List what runs on a node, and on which of its workers
     Conferences(Conferences),
     /// Move a conference to another worker of its node; participants notice nothing
@@ -66,6 +68,16 @@ struct Drain {
 struct Undrain {
     /// Name of the node
     #[arg(value_name = "NODE")]
+    node: String,
+
+    #[command(flatten)]
+    server: Server,
+}
+
+#[derive(Args)]
+struct GiveUp {
+    /// Name of the node, which must be suspect, isolated or lost; without: all that are lost and held back
+    #[arg(value_name = "NODE", default_value = "")]
     node: String,
 
     #[command(flatten)]
@@ -107,6 +119,7 @@ pub(crate) async fn run(options: NodesOptions) -> Result<ExitCode> {
         Some(Command::List(list_options)) => list(list_options.server).await,
         Some(Command::Drain(options)) => drain(options).await,
         Some(Command::Undrain(options)) => undrain(options).await,
+        Some(Command::GiveUp(options)) => give_up(options).await,
         Some(Command::Conferences(options)) => conferences(options).await,
         Some(Command::Move(options)) => move_conference(options).await,
     }
@@ -144,6 +157,17 @@ async fn undrain(options: Undrain) -> Result<ExitCode> {
     let mut client = NodeRegistryClient::new(control.channel());
     control.answer(client.undrain_node(UndrainNodeRequest { node_id: node.clone() })).await?;
     done(server.json, serde_json::json!({ "node_id": node }), || format!("{node} takes new conferences\n"))
+}
+
+async fn give_up(options: GiveUp) -> Result<ExitCode> {
+    let GiveUp { node, server } = options;
+    let control = server.connect().await?;
+    let mut client = NodeRegistryClient::new(control.channel());
+    let given_up = control.answer(client.give_up_node(GiveUpNodeRequest { node_id: node })).await?;
+    let count = given_up.conferences;
+    done(server.json, serde_json::json!({ "conferences": count }), || {
+        format!("conferences that move: {count}\n")
+    })
 }
 
 async fn conferences(options: Conferences) -> Result<ExitCode> {

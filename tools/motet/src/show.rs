@@ -180,7 +180,7 @@ fn node_state(node: &RegisteredNode) -> String {
 pub(crate) fn event(event: &ConferenceEvent, as_json: bool) -> String {
     let kind = short(event.kind().as_str_name(), "CONFERENCE_EVENT_KIND_");
     if as_json {
-        let line = json!({
+        let mut line = json!({
             "sequence": event.sequence,
             "unix_ms": event.unix_ms,
             "kind": kind,
@@ -189,6 +189,9 @@ pub(crate) fn event(event: &ConferenceEvent, as_json: bool) -> String {
             "node_id": event.node_id,
             "message": event.message,
         });
+        if let Some(info) = &event.participant_info {
+            line["participant_info"] = participant(info);
+        }
         format!("{line}\n")
     } else {
         format!("{} {kind:20} {}\n", time(event.unix_ms), event.message)

@@ -87,7 +87,8 @@ fn a_node_that_does_not_hear_is_left_as_it_is() {
 #[test]
 fn a_lost_node_cannot_be_told() {
     let mut world = two_nodes();
-    world.pass(10_000);
+    world.dead.extend(["n1".to_owned(), "n2".to_owned()]);
+    world.live(3_000);
     assert_eq!(world.state.nodes["n1"].state, NodeState::Lost);
     world.pending.clear();
     let request = world.undrain("n1");

@@ -11,6 +11,10 @@ enum Act {
     End(u8),
     Announce(u8),
     Restart(u8),
+    /// Stops answering anybody, or goes on.
+    Stop(u8),
+    /// Is out of control's reach, or in it again.
+    Cut(u8),
     Pass(u16),
     Answer(bool),
     Drop,
@@ -25,6 +29,8 @@ fn any_act() -> impl Strategy<Value = Act> {
         1 => (0..4_u8).prop_map(Act::End),
         3 => (0..3_u8).prop_map(Act::Announce),
         1 => (0..3_u8).prop_map(Act::Restart),
+        1 => (0..3_u8).prop_map(Act::Stop),
+        1 => (0..3_u8).prop_map(Act::Cut),
         3 => (0..3_000_u16).prop_map(Act::Pass),
         12 => prop::bool::weighted(0.85).prop_map(Act::Answer),
         1 => Just(Act::Drop),
@@ -55,12 +61,18 @@ fn act(world: &mut World, boots: &mut BTreeMap<u8, u8>, created: &mut u32, act: 
         }
         Act::Announce(n) => {
             let boot = *boots.entry(n).or_default();
-            world.announce(&format!("n{n}"), &format!("b{boot}"));
+            if world.reached(&format!("n{n}")) {
+                world.announce(&format!("n{n}"), &format!("b{boot}"));
+            }
         }
         Act::Restart(n) => {
-            *boots.entry(n).or_default() += 1;
+            let boot = boots.entry(n).or_default();
+            *boot += 1;
+            world.boots.insert(format!("n{n}"), format!("b{boot}"));
             world.nodes.entry(format!("n{n}")).or_default().clear();
         }
+        Act::Stop(n) => toggle(&mut world.dead, n),
+        Act::Cut(n) => toggle(&mut world.cut, n),
         Act::Pass(ms) => world.pass(u64::from(ms)),
         Act::Answer(well) => {
             world.answer(well);
@@ -76,6 +88,13 @@ fn act(world: &mut World, boots: &mut BTreeMap<u8, u8>, created: &mut u32, act: 
                 world.pending.push(first);
             }
         }
+    }
+}
+
+fn toggle(nodes: &mut BTreeSet<String>, n: u8) {
+    let name = format!("n{n}");
+    if !nodes.remove(&name) {
+        nodes.insert(name);
     }
 }
 
@@ -106,13 +125,15 @@ proptest! {
             }
         }
         // Faults stop; every node announces itself and is heard.
-        for _ in 0..12 {
+        world.dead.clear();
+        world.cut.clear();
+        for _ in 0..50 {
             world.settle();
             for (n, boot) in boots.clone() {
                 world.announce(&format!("n{n}"), &format!("b{boot}"));
             }
             world.settle();
-            world.pass(1_100);
+            world.pass(300);
         }
         world.settle();
         for id in 1..=world.requests {
@@ -128,7 +149,12 @@ proptest! {
                     prop_assert_eq!((on[0].0, *epoch, *revision), (&record.node_id, record.epoch, record.revision));
                 }
                 Phase::Ended => prop_assert_eq!(on.len(), 0, "{} has ended", id),
-                Phase::PendingRestore | Phase::Booked => prop_assert_eq!(on.len(), 0),
+                Phase::PendingRestore => {
+                    prop_assert_eq!(on.len(), 0);
+                    prop_assert!(boots.is_empty(), "{} waits: {}", id, record.reason);
+                }
+                Phase::Booked => prop_assert_eq!(on.len(), 0),
+                Phase::Restoring => prop_assert!(false, "{id} is still being restored"),
                 Phase::Creating => prop_assert!(false, "{id} is still being created"),
             }
             let stored = world.stored.get(id).map(|stored| (stored.phase, stored.revision));

@@ -7,6 +7,7 @@ fn world(nodes: &[(&str, u64)]) -> World {
     let mut world = World::new();
     for (name, units) in nodes {
         world.nodes.entry((*name).to_owned()).or_default();
+        world.boots.insert((*name).into(), "b1".into());
         world.requests += 1;
         let capacity = Some(node::Capacity { units: *units, workers: 1, ..Default::default() });
         let description = NodeDescription {

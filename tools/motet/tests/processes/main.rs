@@ -14,6 +14,7 @@ mod moving;
 mod numa;
 mod observing;
 mod reach;
+mod restoring;
 mod shared_port;
 mod upgrade;
 mod workers;

@@ -275,10 +275,14 @@ impl Call {
         let (talker, _) = participant(css, conference, "alice");
         let (listener, _) = participant(css, conference, "bob");
         let info = css.json(&["conf", "show", conference]);
-        let local =
-            info["participants"][0]["media"][0]["send_rtp_to"].as_str().expect("an address to send to");
-        let target = local.parse().expect("an address");
+        let target = target(&info["participants"][0]);
         Call { talker, listener, target, sequence: 0 }
+    }
+
+    /// The talker sends where its description says from now on.
+    #[track_caller]
+    pub fn follow(&mut self, talker: &Value) {
+        self.target = target(talker);
     }
 
     /// Whether a packet that is sent now arrives; sends on until one does.
@@ -304,6 +308,13 @@ impl Call {
         while self.listener.recv(&mut buffer).is_ok() {}
         self.listener.set_nonblocking(false).expect("a socket can be set");
     }
+}
+
+/// Where a participant with one medium sends.
+#[track_caller]
+fn target(participant: &Value) -> SocketAddr {
+    let local = participant["media"][0]["send_rtp_to"].as_str().expect("an address to send to");
+    local.parse().expect("an address")
 }
 
 fn participant(css: &Css, conference: &str, name: &str) -> (UdpSocket, Value) {

@@ -1,0 +1,433 @@
+//! Conferences whose node is lost, or runs them no more, go to another node.
+//!
+//! The store knows of the new node, under a higher epoch, before that node does. When the node has confirmed,
+//! its copy is the only one that counts: older ones are deleted wherever they turn up. Everybody is told the new
+//! addresses by events, in order. What cannot be placed waits, is tried again with growing pauses, and at once
+//! when a node becomes ready.
+
+use super::model::{Conference, Node, Operation, Phase, Record, RequestId, Work};
+use super::requests::Request;
+use super::step::{About, RETRY_MS, Step};
+use crate::nodes::NodeFailure;
+use crate::placement::{self, Promised, Wanted, reachable};
+use crate::refusal::Refusal;
+use motet_proto::conference::{ConferenceEvent, ConferenceEventKind as Kind};
+use motet_proto::registry::NodeState;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tonic::Code;
+
+/// How conferences of lost nodes are restored. All times in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restoration {
+    /// Restores that may be under way at once.
+    pub in_flight_max: usize,
+    /// Pause before what could not be placed is tried again; doubled each time.
+    pub retry_ms: u64,
+    /// The longest such pause.
+    pub retry_ms_max: u64,
+    /// How long a node that did not take a conference is left out when that conference is placed again.
+    pub exclude_ms: u64,
+    /// How long a join waits for the restore before it is refused.
+    pub join_wait_ms: u64,
+}
+
+impl Default for Restoration {
+    fn default() -> Self {
+        Restoration {
+            in_flight_max: 64,
+            retry_ms: 1_000,
+            retry_ms_max: 10_000,
+            exclude_ms: 10_000,
+            join_wait_ms: 4_000,
+        }
+    }
+}
+
+/// A conference on its way to another node.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Restore {
+    /// Why it is to move, for people.
+    pub(super) cause: String,
+    since_ms: u64,
+    due_ms: u64,
+    attempts: u32,
+    /// Highest epoch that may have left for the store or a node.
+    epoch_max: u64,
+    /// Nodes that did not take it: why, and until when they are left out.
+    failed: BTreeMap<String, (String, u64)>,
+    /// Joins that wait for it, and until when.
+    pub(super) joins: VecDeque<(RequestId, Request, u64)>,
+}
+
+/// All that wait.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Restores {
+    /// Conferences that may have to be restored; some may run again by now.
+    waiting: BTreeSet<String>,
+    /// Conferences that may be under way.
+    under_way: BTreeSet<String>,
+    /// Nothing is due before.
+    look_ms: u64,
+}
+
+impl Step<'_> {
+    /// The conference's node does not run it, as far as is known.
+    pub(super) fn pending_restore(&mut self, id: &str, reason: &str) {
+        let now = self.now.steady_ms;
+        let Some(conference) = self.conference(id) else { return };
+        conference.record.phase = Phase::PendingRestore;
+        conference.record.reason = reason.to_owned();
+        conference.alive.clear();
+        let restore = &mut conference.restore;
+        (restore.cause, restore.since_ms, restore.due_ms) = (reason.to_owned(), now, now);
+        restore.attempts = 0;
+        // An operation in progress was made from the record before; its result must not bring that back.
+        if let Some(operation) = &mut conference.operation
+            && operation.next.phase == Phase::Running
+        {
+            operation.next.phase = Phase::PendingRestore;
+            operation.next.reason = reason.to_owned();
+        }
+        let (number, node) = (conference.record.number.clone(), conference.record.node_id.clone());
+        let about = About { conference: id, node: &node, ..About::default() };
+        self.emit(Kind::PendingRestore, about, format!("conference {number} waits to be restored: {reason}"));
+        self.flush(id);
+        self.wait_for_restore(id);
+    }
+
+    /// It is to be restored as soon as possible.
+    pub(super) fn wait_for_restore(&mut self, id: &str) {
+        self.state.restores.waiting.insert(id.to_owned());
+        self.state.restores.look_ms = 0;
+    }
+
+    /// Something may have become possible: a node is ready, one is no longer held, room was given back.
+    pub(super) fn look_for_restores(&mut self) {
+        for id in &self.state.restores.waiting {
+            if let Some(conference) = self.state.conferences.get_mut(id) {
+                conference.restore.due_ms = 0;
+            }
+        }
+        self.state.restores.look_ms = 0;
+    }
+
+    /// Begins the restores that are due, those with participants first, then those that wait longest.
+    pub(super) fn restore_due(&mut self) {
+        let now = self.now.steady_ms;
+        if self.state.restores.waiting.is_empty()
+            || now < self.state.restores.look_ms
+            || self.state.store_fault.is_some()
+        {
+            return;
+        }
+        let mut restores = std::mem::take(&mut self.state.restores);
+        restores.under_way.retain(|id| self.state.conferences.get(id).is_some_and(under_way));
+        let pending = |conference: &Conference| conference.record.phase == Phase::PendingRestore;
+        restores.waiting.retain(|id| self.state.conferences.get(id).is_some_and(pending));
+        let mut due = Vec::new();
+        let mut next_ms = u64::MAX;
+        for id in &restores.waiting {
+            let conference = &self.state.conferences[id];
+            // What is being done, or who holds the node, makes control look again.
+            if conference.operation.is_some() || self.stays(&conference.record) {
+                continue;
+            }
+            let restore = &conference.restore;
+            if restore.due_ms > now {
+                next_ms = next_ms.min(restore.due_ms);
+            } else {
+                due.push((conference.record.participants.is_empty(), restore.since_ms, id.clone()));
+            }
+        }
+        due.sort();
+        restores.look_ms = next_ms;
+        let mut promised = placement::promised(self.state.conferences.values());
+        for (_, _, id) in due {
+            if restores.under_way.len() >= self.state.options.restoration.in_flight_max {
+                // The next one that is done makes control look again.
+                break;
+            }
+            match self.place_again(&id, &promised) {
+                Ok((node, room)) => {
+                    let record = &self.state.conferences[&id].record;
+                    let on_node = promised.entry(node.clone()).or_default();
+                    on_node.add(record);
+                    restores.under_way.insert(id.clone());
+                    self.restore_to(&id, node, room);
+                }
+                Err(refusal) => {
+                    let due_ms = self.not_placed(&id, &refusal);
+                    restores.look_ms = restores.look_ms.min(due_ms);
+                }
+            }
+        }
+        // Steps within may have added some.
+        restores.waiting.append(&mut self.state.restores.waiting);
+        self.state.restores = restores;
+    }
+
+    /// Whether what is known of its node forbids to move it.
+    fn stays(&self, record: &Record) -> bool {
+        match self.state.nodes.get(&record.node_id) {
+            None => false,
+            Some(node) => match node.state {
+                NodeState::Lost => node.hold.is_some(),
+                // It was asked what it runs, and it does not run this.
+                NodeState::Ready | NodeState::Draining => false,
+                // What it says decides.
+                _ => true,
+            },
+        }
+    }
+
+    fn place_again(
+        &self,
+        id: &str,
+        promised: &BTreeMap<String, Promised>,
+    ) -> Result<(String, String), Refusal> {
+        let now = self.now.steady_ms;
+        let conference = &self.state.conferences[id];
+        let record = &conference.record;
+        let failed = conference.restore.failed.iter().filter(|(_, (_, until_ms))| *until_ms > now);
+        let tried = failed.map(|(node, (why, _))| (node.clone(), why.clone())).collect();
+        // What is kept free of new conferences is there for this, too.
+        let wanted = Wanted { units: record.units(), legs: u64::from(record.seats()), fill_percent_max: 100 };
+        placement::place(&self.state.nodes, promised, wanted, &tried)
+    }
+
+    /// No node takes it: when to try again.
+    fn not_placed(&mut self, id: &str, refusal: &Refusal) -> u64 {
+        let (now, restoration) = (self.now.steady_ms, self.state.options.restoration);
+        let Some(conference) = self.conference(id) else { return u64::MAX };
+        let restore = &mut conference.restore;
+        let pause_ms = restoration.retry_ms << restore.attempts.min(10);
+        restore.due_ms = now + pause_ms.min(restoration.retry_ms_max);
+        restore.attempts += 1;
+        let due_ms = restore.due_ms;
+        let reason = format!("{}; {}", restore.cause, refusal.message);
+        if conference.record.reason != reason {
+            conference.record.reason = reason;
+            self.flush(id);
+        }
+        due_ms
+    }
+
+    /// Assigns it to a node under a higher epoch: first in the store.
+    pub(super) fn restore_to(&mut self, id: &str, node_id: String, room: String) {
+        let Some(conference) = self.conference(id) else { return };
+        let restore = &mut conference.restore;
+        restore.epoch_max = restore.epoch_max.max(conference.record.epoch) + 1;
+        let (from, epoch) = (conference.record.node_id.clone(), conference.record.epoch);
+        let reason = format!("goes from node {from} to node {node_id}: {}", restore.cause);
+        let next = Record {
+            phase: Phase::Restoring,
+            epoch: restore.epoch_max,
+            revision: conference.record.revision + 1,
+            node_id,
+            room,
+            reason,
+            ..conference.record.clone()
+        };
+        self.start(id, next, Work::Restore { from, epoch });
+    }
+
+    /// A node that was given up, or was lost, still runs it, and no other one does.
+    pub(super) fn restore_here(&mut self, id: &str, node: &str) {
+        let Some(known) = self.state.nodes.get(node) else { return };
+        let room = known.description.room.clone();
+        if self.state.store_fault.is_none() {
+            self.restore_to(id, node.to_owned(), room);
+        }
+    }
+
+    /// The new node runs it.
+    pub(super) fn restored(&mut self, moid: &str, from: &str, epoch: u64) {
+        let Some(conference) = self.conference(moid) else { return };
+        conference.record.phase = Phase::Running;
+        conference.record.reason.clear();
+        conference.dirty = true;
+        let (number, node) = (conference.record.number.clone(), conference.record.node_id.clone());
+        let about = About { conference: moid, node: &node, ..About::default() };
+        let message = format!("conference {number} runs on node {node}, restored from node {from}");
+        self.emit(Kind::Running, about, message);
+        self.tell_moved(moid, |_| true);
+        if from != node && self.state.nodes.get(from).is_some_and(reachable) {
+            // It came back meanwhile.
+            self.delete_on(from, moid, epoch);
+        }
+        self.runs_again(moid);
+    }
+
+    /// It runs: joins that waited go on.
+    pub(super) fn runs_again(&mut self, moid: &str) {
+        let Some(conference) = self.conference(moid) else { return };
+        let joins = std::mem::take(&mut conference.restore.joins);
+        conference.restore = Restore { epoch_max: conference.restore.epoch_max, ..Restore::default() };
+        conference.queue.extend(joins.into_iter().map(|(id, join, _)| (id, join)));
+        self.state.restores.look_ms = 0;
+    }
+
+    /// Tells participants where to send from now on, those that `moved` says.
+    pub(super) fn tell_moved(&mut self, moid: &str, moved: impl Fn(&str) -> bool) {
+        let Some(conference) = self.state.conferences.get(moid) else { return };
+        let record = &conference.record;
+        for id in record.participants.keys().filter(|id| moved(id)) {
+            let info = conference.participant_info(id);
+            let to = info.iter().flat_map(|info| &info.media).map(|medium| medium.local.as_str());
+            let to = to.filter(|local| !local.is_empty()).collect::<BTreeSet<_>>();
+            let to = to.into_iter().collect::<Vec<_>>().join(", ");
+            let message = format!("{id} of conference {} is to send to {to} from now on", record.number);
+            self.effects.push(super::effect::Effect::Emit(ConferenceEvent {
+                sequence: 0,
+                unix_ms: self.now.unix_ms,
+                conference: moid.to_owned(),
+                participant: id.clone(),
+                node_id: record.node_id.clone(),
+                kind: Kind::ParticipantMoved.into(),
+                message,
+                participant_info: info,
+            }));
+        }
+    }
+
+    /// The new node did not take it, as far as is known.
+    pub(super) fn not_restored(&mut self, moid: &str, operation: Operation, failure: &NodeFailure) {
+        let (now, restoration) = (self.now.steady_ms, self.state.options.restoration);
+        let Some(conference) = self.conference(moid) else { return };
+        let (version, cause) = (conference.record.version, conference.restore.cause.clone());
+        conference.record = Record { version, phase: Phase::PendingRestore, reason: cause, ..operation.next };
+        conference.dirty = true;
+        let (node, epoch) = (conference.record.node_id.clone(), conference.record.epoch);
+        let failed = (failure.to_string(), now + restoration.exclude_ms);
+        conference.restore.failed.insert(node.clone(), failed);
+        conference.restore.due_ms = now;
+        // It may have heard all the same.
+        self.delete_on(&node, moid, epoch);
+        if let Some(node) = self.state.nodes.get_mut(&node) {
+            node.avoid_until_ms = now + restoration.exclude_ms;
+        }
+        self.wait_for_restore(moid);
+    }
+
+    /// What was asked of a lost node will not be answered.
+    pub(super) fn fail_operations(&mut self, node: &str, why: &str) {
+        let waiting = self.state.conferences.values().filter_map(|conference| {
+            let operation = conference.operation.as_ref()?;
+            let there = operation.at_node && operation.next.node_id == node;
+            there.then(|| (conference.record.id.clone(), operation.token))
+        });
+        for (id, token) in waiting.collect::<Vec<_>>() {
+            self.node_put_done(token, &id, Err(NodeFailure::Unreachable(format!("node {node} {why}"))));
+        }
+    }
+
+    /// What waited for word about a node goes on.
+    pub(super) fn kick(&mut self, node: &str) {
+        let waiting = self.state.conferences.values();
+        let waiting =
+            waiting.filter(|conference| conference.record.node_id == node && !conference.queue.is_empty());
+        for id in waiting.map(|conference| conference.record.id.clone()).collect::<Vec<_>>() {
+            self.next_request(&id);
+        }
+    }
+
+    /// Joins that have waited long enough.
+    pub(super) fn tick_joins(&mut self) {
+        let now = self.now.steady_ms;
+        let mut late = Vec::new();
+        for id in &self.state.restores.waiting {
+            let Some(conference) = self.state.conferences.get_mut(id) else { continue };
+            let joins = &mut conference.restore.joins;
+            while joins.front().is_some_and(|(_, _, until_ms)| *until_ms <= now) {
+                late.extend(joins.pop_front().map(|(request, _, _)| (request, id.clone())));
+            }
+        }
+        for (request, id) in late {
+            let refusal = self.ask_again(&id);
+            self.reply(request, Err(refusal));
+        }
+    }
+
+    /// Why a join cannot be done now.
+    fn ask_again(&self, id: &str) -> Refusal {
+        let record = &self.state.conferences[id].record;
+        let why = format!("{} waits to be restored: {}; ask again", record.number, record.reason);
+        let refusal = Refusal::at(Code::Unavailable, "conference", why);
+        refusal.retry_in(self.state.options.restoration.retry_ms)
+    }
+
+    /// A join that comes while its conference waits.
+    pub(super) fn join_later(
+        &mut self,
+        request: RequestId,
+        moid: &str,
+        join: Request,
+    ) -> Result<(), Refusal> {
+        let until_ms = self.now.steady_ms + self.state.options.restoration.join_wait_ms;
+        let conference = self.conference(moid).expect("the caller found it");
+        if conference.restore.joins.len() >= JOINS_WAITING_MAX {
+            return Err(self.ask_again(moid));
+        }
+        conference.restore.joins.push_back((request, join, until_ms));
+        Ok(())
+    }
+
+    /// It ends instead: joins that waited are refused.
+    pub(super) fn refuse_joins(&mut self, moid: &str) {
+        let Some(conference) = self.conference(moid) else { return };
+        let number = conference.record.number.clone();
+        for (request, _, _) in std::mem::take(&mut conference.restore.joins) {
+            let why = format!("{number} has ended");
+            self.reply(request, Err(Refusal::at(Code::FailedPrecondition, "conference", why)));
+        }
+    }
+
+    /// Whether a change is kept without telling the node: there is none, or it is isolated and somebody leaves.
+    pub(super) fn kept_for_later(&self, operation: &Operation) -> bool {
+        let isolated = |node: &Node| node.state == NodeState::Isolated;
+        match &operation.work {
+            Work::Change { joins: true, .. } => false,
+            Work::Change { .. } => {
+                operation.next.phase == Phase::PendingRestore
+                    || self.state.nodes.get(&operation.next.node_id).is_some_and(isolated)
+            }
+            Work::Audio { .. } => operation.next.phase == Phase::PendingRestore,
+            _ => false,
+        }
+    }
+
+    /// Whether it is being found out whether the conference's node lives.
+    pub(super) fn in_doubt(&self, moid: &str) -> bool {
+        let Some(conference) = self.state.conferences.get(moid) else { return false };
+        let node = self.state.nodes.get(&conference.record.node_id);
+        conference.record.phase == Phase::Running && node.is_some_and(|node| node.state == NodeState::Suspect)
+    }
+
+    /// A restore could not be written.
+    pub(super) fn restore_later(&mut self, moid: &str) {
+        let due_ms = self.now.steady_ms + RETRY_MS;
+        if let Some(conference) = self.conference(moid) {
+            conference.restore.due_ms = due_ms;
+        }
+        self.wait_for_restore(moid);
+    }
+}
+
+impl Conference {
+    /// Where each participant sends.
+    pub(super) fn addresses(&self) -> BTreeMap<String, Vec<String>> {
+        let of = |id: &String| {
+            let media = self.participant_info(id).map(|info| info.media).unwrap_or_default();
+            (id.clone(), media.into_iter().map(|medium| medium.local).collect())
+        };
+        self.record.participants.keys().map(of).collect()
+    }
+}
+
+fn under_way(conference: &Conference) -> bool {
+    let operation = conference.operation.as_ref();
+    operation.is_some_and(|operation| matches!(operation.work, Work::Restore { .. }))
+}
+
+/// Joins of one conference that may wait for its restore.
+const JOINS_WAITING_MAX: usize = 1_000;
