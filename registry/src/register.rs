@@ -1,0 +1,108 @@
+//! A resource's part: one node of its own in the tree.
+
+use crate::content::Resource;
+use crate::tree::{AGAIN, Part, ZooKeeperOptions, over};
+use std::time::Duration;
+use zookeeper_client::{Client, Error};
+
+/// Keeps a resource registered and refreshed every `interval`, until `ended`; then says that it leaves, and goes.
+/// `describe` gives what is true at the moment; nothing is written while it gives none. Whatever ZooKeeper does,
+/// this waits and tries again.
+pub async fn keep_registered<D, F>(
+    options: &ZooKeeperOptions,
+    interval: Duration,
+    mut describe: D,
+    ended: impl Future<Output = ()>,
+) where
+    D: FnMut() -> F,
+    F: Future<Output = Option<Resource>>,
+{
+    let mut own = Own { options, session: None, told: None };
+    tokio::pin!(ended);
+    loop {
+        if let Some(resource) = describe().await {
+            own.refresh(&resource).await;
+        }
+        tokio::select! {
+            () = &mut ended => break,
+            () = tokio::time::sleep(interval) => {}
+        }
+    }
+    if let (Some((client, Some(path))), Some(resource)) = (own.session, describe().await) {
+        // Followers tell an orderly end from a loss by this.
+        let leaving = Resource { leaving: true, ..resource };
+        let _ = client.set_data(&path, &leaving.to_json(), None).await;
+        let _ = client.delete(&path, None).await;
+    }
+}
+
+struct Own<'a> {
+    options: &'a ZooKeeperOptions,
+    /// And the path of the resource in it.
+    session: Option<(Client, Option<String>)>,
+    /// Whether it was written last time, for the log.
+    told: Option<bool>,
+}
+
+impl Own<'_> {
+    async fn refresh(&mut self, resource: &Resource) {
+        let written = self.write(resource).await;
+        let servers = &self.options.servers;
+        match &written {
+            Ok(()) if self.told != Some(true) => tracing::info!(%servers, "registered in ZooKeeper"),
+            Err(error) if self.told != Some(false) => {
+                tracing::warn!(%servers, %error, "ZooKeeper cannot be told of this node; media goes on");
+            }
+            _ => {}
+        }
+        self.told = Some(written.is_ok());
+        if let Err(error) = written {
+            if over(&error) {
+                self.session = None;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn write(&mut self, resource: &Resource) -> Result<(), Error> {
+        if self.session.is_none() {
+            self.session = Some((self.options.open().await?, None));
+        }
+        let (client, path) = self.session.as_mut().expect("it was opened");
+        if path.is_none() {
+            // An earlier attempt may have been answered by a broken connection and done all the same.
+            *path = find(self.options, client, resource).await?;
+        }
+        let content = resource.to_json();
+        match path {
+            Some(known) => match client.set_data(known, &content, None).await {
+                Err(Error::NoNode) => *path = None,
+                result => return result.map(|_| ()),
+            },
+            None => {}
+        }
+        *path = Some(self.options.make(client, Part::Source, &self.options.kind, &content).await?);
+        Ok(())
+    }
+}
+
+/// The node that this session made for the resource.
+async fn find(
+    options: &ZooKeeperOptions,
+    client: &Client,
+    resource: &Resource,
+) -> Result<Option<String>, Error> {
+    let folder = options.part(Part::Source);
+    for name in client.list_children(&folder).await? {
+        let path = format!("{folder}/{name}");
+        let (content, stat) = match client.get_data(&path).await {
+            Err(Error::NoNode) => continue,
+            read => read?,
+        };
+        let mine = stat.ephemeral_owner == client.session_id().0;
+        if mine && Resource::parse(&content).is_ok_and(|found| found.boot_id == resource.boot_id) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
