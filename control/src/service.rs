@@ -41,7 +41,10 @@ impl ConferenceService {
 impl Conference for ConferenceService {
     async fn create(&self, call: Call<wire::CreateRequest>) -> Result<Answer<wire::ConferenceInfo>, Status> {
         let id = uuid::Uuid::new_v4().to_string();
-        self.info(Request::Create { id, create: call.into_inner() }).await
+        // Both halves have bits that are the same in all; their sum has none.
+        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+        let seed = high.rotate_left(32).wrapping_add(low).max(1);
+        self.info(Request::Create { id, seed, create: call.into_inner() }).await
     }
 
     async fn get(&self, call: Call<wire::GetRequest>) -> Result<Answer<wire::ConferenceInfo>, Status> {

@@ -138,6 +138,7 @@ impl Step<'_> {
             metadata: serde_json::to_vec(&record.for_nodes()).expect("a record is plain data"),
             audio: record.audio.to_wire(),
             pair_gains: record.pair_gains.iter().map(PairGain::to_wire).collect(),
+            seed: record.seed,
             ..node::ConferenceSpec::default()
         };
         let put =

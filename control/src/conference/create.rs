@@ -19,14 +19,14 @@ impl Step<'_> {
     pub(super) fn create(
         &mut self,
         request: RequestId,
-        moid: String,
+        (moid, seed): (String, u64),
         create: wire::CreateRequest,
     ) -> Result<Option<Response>, Refusal> {
         if let Some(known) = self.created(&create.request_id)? {
             return Ok(Some(known));
         }
         let (create, access) = self.fill_in(create)?;
-        let record = self.draft(moid, &create, access)?;
+        let record = Record { seed, ..self.draft(moid, &create, access)? };
         let features = create.features.iter().enumerate().map(|(index, feature)| {
             let unknown =
                 || Refusal::invalid(format!("features[{index}]"), format!("{feature} is not known"));

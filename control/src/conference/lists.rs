@@ -150,6 +150,7 @@ impl Step<'_> {
             participants,
             audio,
             pair_gains,
+            seed: spec.map_or(0, |spec| spec.seed),
             ..Record::default()
         }
     }

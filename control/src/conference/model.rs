@@ -129,6 +129,10 @@ pub struct Record {
     /// Requests with an id that were carried out of late.
     #[serde(default)]
     pub applied: Vec<Applied>,
+    /// What nodes make SSRCs and numbers towards receivers of; random, and the same for its whole life. 0: made
+    /// before there were such.
+    #[serde(default)]
+    pub seed: u64,
 }
 
 impl Record {

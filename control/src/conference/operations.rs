@@ -15,8 +15,8 @@ use tonic::Code;
 impl Step<'_> {
     /// A request that changes something; the store can be used.
     pub(super) fn change(&mut self, id: RequestId, request: Request) {
-        if let Request::Create { id: moid, create } = request {
-            return match self.create(id, moid, create) {
+        if let Request::Create { id: moid, seed, create } = request {
+            return match self.create(id, (moid, seed), create) {
                 Ok(Some(response)) => self.reply(id, Ok(response)),
                 Ok(None) => {}
                 Err(refusal) => self.reply(id, Err(refusal)),

@@ -9,6 +9,8 @@ pub enum Request {
     Create {
         /// MOID of the new conference.
         id: String,
+        /// At random: [`Record::seed`](super::Record::seed).
+        seed: u64,
         /// As asked for.
         create: wire::CreateRequest,
     },

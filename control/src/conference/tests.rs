@@ -201,7 +201,7 @@ impl World {
 
     fn create(&mut self, id: &str, number: &str) -> u64 {
         let create = wire::CreateRequest { number: number.into(), ..Default::default() };
-        self.request(Request::Create { id: id.into(), create })
+        self.request(Request::Create { id: id.into(), seed: 7, create })
     }
 
     fn join(&mut self, conference: &str, participant: &str) -> u64 {
@@ -287,9 +287,9 @@ fn the_same_again_is_harmless() {
     let again = world.join("700", "alice");
     assert!(world.replies[&again].is_ok() && world.pending.is_empty());
     let create = wire::CreateRequest { request_id: "r1".into(), ..Default::default() };
-    let first = world.request(Request::Create { id: "c2".into(), create: create.clone() });
+    let first = world.request(Request::Create { id: "c2".into(), seed: 7, create: create.clone() });
     world.settle();
-    let second = world.request(Request::Create { id: "c3".into(), create });
+    let second = world.request(Request::Create { id: "c3".into(), seed: 7, create });
     assert_eq!(world.replies[&first], world.replies[&second]);
 }
 

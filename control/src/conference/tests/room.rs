@@ -25,7 +25,7 @@ fn world(nodes: &[(&str, u64)]) -> World {
 
 fn create(world: &mut World, id: &str, expected_participants: u32) -> u64 {
     let create = wire::CreateRequest { expected_participants, ..Default::default() };
-    world.request(Request::Create { id: id.into(), create })
+    world.request(Request::Create { id: id.into(), seed: 7, create })
 }
 
 fn units_used(world: &mut World) -> Vec<u64> {
