@@ -37,7 +37,9 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 /// Versions of the form that this software reads and writes. The newest comes last.
-pub(crate) const VERSIONS: &[u32] = &[1];
+///
+/// 2: timelines that add given numbers to their source's (`shifted`); specifications with a seed.
+pub(crate) const VERSIONS: &[u32] = &[1, 2];
 
 /// The first word of a successor. It must be readable for every version to come: fields are only added, and
 /// those that are not known are ignored.

@@ -8,6 +8,7 @@ use motet_proto::{media as wire_media, node as wire};
 use motet_relay::Latch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 mod audio;
@@ -36,6 +37,8 @@ pub struct Spec {
     pub audio: AudioMode,
     /// How the first leg of a pair is heard by the second, in decibels; none: not at all.
     pub pair_gains: BTreeMap<(Id, Id), Option<f32>>,
+    /// What SSRCs and numbers towards receivers are made of; none: they are random.
+    pub seed: Option<NonZeroU64>,
     /// With [`AudioMode::Loudest`], who is among the loudest: the node's own finding.
     pub loudest: BTreeSet<Id>,
 }

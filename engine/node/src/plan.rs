@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 mod compare;
+mod identity;
 mod legs;
 mod mix;
 mod relocate;
@@ -329,7 +330,7 @@ impl<'a> Planner<'a> {
                 before => {
                     let ssrc = wanted.ssrc.or(before.map(|held| held.ssrc));
                     let used = ssrcs.entry(key.to_leg.clone()).or_default();
-                    let ssrc = ssrc.unwrap_or_else(|| self.fresh_ssrc(common.get(&key.source()), used));
+                    let ssrc = ssrc.unwrap_or_else(|| self.route_ssrc(key, common.get(&key.source()), used));
                     self.add_route(key, ssrc, stream, wanted)?
                 }
             };
@@ -346,16 +347,6 @@ impl<'a> Planner<'a> {
     fn common_ssrcs(&self) -> BTreeMap<(Id, Id), u32> {
         let chosen = self.held.routes.iter().filter(|(_, held)| held.wanted.ssrc.is_none());
         chosen.rev().map(|(key, held)| (key.source(), held.ssrc)).collect()
-    }
-
-    /// The stream's common SSRC, unless the leg uses it for something else.
-    fn fresh_ssrc(&mut self, common: Option<&u32>, used: &mut BTreeSet<u32>) -> u32 {
-        if let Some(common) = common.filter(|common| used.insert(**common)) {
-            return *common;
-        }
-        std::iter::repeat_with(|| self.resources.random())
-            .find(|ssrc| *ssrc != 0 && used.insert(*ssrc))
-            .expect("random numbers do not end")
     }
 
     /// SSRCs by receiving leg: those of the participant itself, of our reports, of the mix that it has, and of
@@ -427,8 +418,7 @@ impl<'a> Planner<'a> {
             transport: sink.transport as u8,
             ssrc,
             payload_map: wanted.mapping.payload_types.clone(),
-            first_sequence: self.resources.random() as u16,
-            first_timestamp: self.resources.random(),
+            numbering: self.numbering(key),
             active: wanted.active,
             shared: wanted.ssrc.is_none(),
         };

@@ -241,6 +241,11 @@ impl Clock {
     pub(crate) fn now(&self) -> Time {
         monotonic()
     }
+
+    /// Time of day at a moment.
+    pub(crate) fn wall(&self, now: Time) -> Ntp {
+        self.ntp_origin.plus(now.since(Time::ZERO))
+    }
 }
 
 /// Time on the machine's monotonic clock.
@@ -268,7 +273,7 @@ struct Loop {
     /// Nothing is received; only jobs are done.
     paused: bool,
     /// To be paused when this turn's messages are queued.
-    pausing: Option<oneshot::Sender<Result<Vec<u8>, String>>>,
+    pausing: Option<(u32, handover::Written)>,
     /// Legs that are to leave for another worker when this turn's messages are queued.
     leaving: Vec<moving::Leaving>,
     /// Another process has handles of the sockets: their peers stay as they are.

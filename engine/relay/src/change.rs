@@ -53,7 +53,7 @@ impl Relay {
                 let route = slot_mut(&mut self.routes, id.0).expect("checked above");
                 route.active = active;
                 if changes {
-                    route.interrupt();
+                    route.pause();
                 }
                 let (leg, transport, sent) = (route.leg, route.transport, route.packets > 0);
                 // Receivers behind a trunk that has carried packets ask for themselves.

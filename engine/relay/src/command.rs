@@ -98,6 +98,27 @@ pub struct StreamSpec {
     pub payload_types: Vec<PayloadType>,
 }
 
+/// Where sequence numbers and RTP timestamps towards a receiver begin. From then on they go on, whatever
+/// becomes of the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// The first packet has these.
+    Begin {
+        /// Its sequence number.
+        sequence: u16,
+        /// Its timestamp.
+        timestamp: u32,
+    },
+    /// As the first source has them, plus these (modulo 2^16 and 2^32). A relay elsewhere that carries the same
+    /// source with the same shift sends the very next numbers.
+    Shift {
+        /// Added to sequence numbers.
+        sequence: u16,
+        /// Added to timestamps.
+        timestamp: u32,
+    },
+}
+
 /// One stream to one leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSpec {
@@ -113,16 +134,13 @@ pub struct RouteSpec {
     /// Payload types from publisher to receiver (there 0 to 63 or 96 to 127). Those not listed are dropped
     /// and counted.
     pub payload_map: Vec<(u8, u8)>,
-    /// First sequence number towards the receiver.
-    pub first_sequence: u16,
-    /// First RTP timestamp towards the receiver.
-    pub first_timestamp: u32,
+    /// Sequence numbers and timestamps towards the receiver.
+    pub numbering: Numbering,
     /// False: made, but nothing is forwarded until it is resumed.
     pub active: bool,
     /// The route may share its numbers and times with the stream's other routes of the same SSRC and payload
-    /// types, which costs less: it then joins them where they are, and `first_sequence` and
-    /// `first_timestamp` count for the first of them only. It leaves them, without a jump, when it is
-    /// switched or stopped.
+    /// types, which costs less: it then joins them where they are, and `numbering` counts for the first of
+    /// them only. It leaves them, without a jump, when it is switched or stopped.
     pub shared: bool,
 }
 

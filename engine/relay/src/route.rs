@@ -66,10 +66,17 @@ impl Route {
         self.timeline.as_deref().or(stream.shared.as_ref().map(|shared| &shared.timeline))
     }
 
-    /// What comes next is of another source, or follows a pause.
+    /// What comes next is of another source.
     pub(crate) fn interrupt(&mut self) {
         if let Some(timeline) = &mut self.timeline {
             timeline.interrupt();
+        }
+    }
+
+    /// What comes next follows a pause.
+    pub(crate) fn pause(&mut self) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.pause();
         }
     }
 

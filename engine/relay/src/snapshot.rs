@@ -10,7 +10,7 @@
 //!
 //! To change the form: raise the version that the node negotiates (`motet-node`, `handover`), add fields as
 //! `Option` with `#[serde(default, skip_serializing_if = "Option::is_none")]`, and leave them out when writing
-//! for the version before. The compiler finds a field of the relay that is not written down: all are taken
+//! for the version before ([`RelaySnapshot::for_version`]). The compiler finds a field of the relay that is not written down: all are taken
 //! apart by name.
 
 mod import;
@@ -290,6 +290,9 @@ form! {
         last_sent: Time,
         /// Something was sent.
         begun: bool,
+        /// The offsets were given, and hold for the first source. Since version 2.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shifted: Option<bool>,
     }
 
     /// A socket address with all that IPv6 has; serde's own form leaves out flow and scope.
@@ -320,6 +323,19 @@ impl Relay {
             drops: self.drops.iter().map(|(name, count)| (name.to_owned(), count)).collect(),
             part: self.part(&held).expect("a relay's routes end at its legs, and none shares a port"),
         }
+    }
+}
+
+impl RelaySnapshot {
+    /// As a reader of this version of the form knows it, 1 or higher. What it does not know is left out: before
+    /// version 2, a route that has sent nothing begins with numbers of its own.
+    pub fn for_version(mut self, version: u32) -> RelaySnapshot {
+        if version < 2 {
+            let shared = self.part.streams.iter_mut().filter_map(|stream| stream.shared.as_mut());
+            let own = self.part.routes.iter_mut().filter_map(|route| route.timeline.as_mut());
+            shared.map(|shared| &mut shared.timeline).chain(own).for_each(|timeline| timeline.shifted = None);
+        }
+        self
     }
 }
 

@@ -119,8 +119,7 @@ impl Stream {
 
     /// The timeline for another route; none: it follows the shared one.
     pub(crate) fn timeline_for(&mut self, route: &RouteSpec) -> Option<Box<Timeline>> {
-        let (sequence, timestamp) = (route.first_sequence, route.first_timestamp);
-        let timeline = Timeline::new(route.ssrc, &route.payload_map, sequence, timestamp);
+        let timeline = Timeline::new(route.ssrc, &route.payload_map, route.numbering);
         if !route.shared {
             return Some(Box::new(timeline));
         }

@@ -1,8 +1,8 @@
 //! A relay with a script: what tests, fuzzers and benchmarks drive it with. Virtual time, no sockets.
 
 use crate::{
-    Command, Event, Inbound, Kind, Latch, LegId, LegSpec, Outbox, PayloadType, PortId, Relay, RelayConfig,
-    RouteId, RouteSpec, StreamId, StreamSpec, TransportSpec,
+    Command, Event, Inbound, Kind, Latch, LegId, LegSpec, Numbering, Outbox, PayloadType, PortId, Relay,
+    RelayConfig, RouteId, RouteSpec, StreamId, StreamSpec, TransportSpec,
 };
 use motet_rtp::Time;
 use std::net::SocketAddr;
@@ -83,8 +83,7 @@ impl Script {
             transport: 0,
             ssrc: if self.share { 0xb000 + stream } else { 0xa000 + n },
             payload_map: vec![(96, 97), (111, 112)],
-            first_sequence: 1_000,
-            first_timestamp: 5_000,
+            numbering: Numbering::Begin { sequence: 1_000, timestamp: 5_000 },
             active: true,
             shared: self.share,
         };

@@ -2,10 +2,12 @@
 //!
 //! What a receiver sees never jumps. When the source changes (another stream, another SSRC, a restart), the
 //! next packet gets the number after the highest sent and a timestamp later than the last by the time that
-//! passed (RFC 3550 section 5.1 wants one timeline per SSRC).
+//! passed (RFC 3550 section 5.1 wants one timeline per SSRC). After a pause of the same source the numbers go on
+//! without a gap, and the timestamps as the source has them.
 
 mod snapshot;
 
+use crate::Numbering;
 use crate::stream::ticks;
 use motet_rtp::rtp::{FixedHeader, rewrite_header};
 use motet_rtp::seq::SeqNo;
@@ -13,6 +15,10 @@ use motet_rtp::{Time, WireTimestamp};
 
 /// No payload type towards the receiver.
 const UNMAPPED: u8 = 0xff;
+/// In a generation: nothing of it was sent for a while. Streams do not restart two billion times.
+const PAUSED: u32 = 1 << 31;
+/// Two wraps up, so that numbers of late packets stay positive.
+const WRAPS: u64 = 2 << 16;
 
 /// What became of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +34,7 @@ pub(crate) enum Rewritten {
 /// Offsets from a source to what receivers see.
 #[derive(Clone, Debug)]
 pub(crate) struct Timeline {
-    /// Generation of the stream that the offsets are for; 0: none yet.
+    /// Generation of the stream that the offsets are for, with [`PAUSED`] after a pause; 0: none yet.
     generation: u32,
     ssrc: u32,
     /// Extended number of the source plus this is the number sent.
@@ -42,29 +48,48 @@ pub(crate) struct Timeline {
     last_sent: Time,
     /// Something was sent.
     begun: bool,
+    /// The offsets were given: the first source is not moved to the highest number.
+    shifted: bool,
     payload_map: [u8; 128],
 }
 
 impl Timeline {
-    pub(crate) fn new(ssrc: u32, payload_map: &[(u8, u8)], sequence: u16, timestamp: u32) -> Timeline {
-        Timeline {
+    pub(crate) fn new(ssrc: u32, payload_map: &[(u8, u8)], numbering: Numbering) -> Timeline {
+        let mut timeline = Timeline {
             generation: 0,
             ssrc,
             sequence_offset: 0,
             timestamp_offset: 0,
             floor: SeqNo(0),
-            // One before the first, two wraps up, so that numbers of late packets stay positive.
-            highest: SeqNo((2 << 16) + u64::from(sequence) - 1),
-            last_timestamp: WireTimestamp(timestamp),
+            highest: SeqNo(0),
+            last_timestamp: WireTimestamp(0),
             last_sent: Time::ZERO,
             begun: false,
+            shifted: false,
             payload_map: payload_table(payload_map),
+        };
+        let (Numbering::Begin { sequence, timestamp } | Numbering::Shift { sequence, timestamp }) = numbering;
+        if matches!(numbering, Numbering::Shift { .. }) {
+            timeline.shifted = true;
+            timeline.sequence_offset = WRAPS + u64::from(sequence);
+            timeline.timestamp_offset = timestamp;
         }
+        // One before the first.
+        timeline.highest = SeqNo(WRAPS + u64::from(sequence) - 1);
+        timeline.last_timestamp = WireTimestamp(timestamp);
+        timeline
     }
 
-    /// What comes next is of another source, or follows a pause: it is taken up anew, without a gap.
+    /// What comes next is of another source: it is taken up anew, without a gap.
     pub(crate) fn interrupt(&mut self) {
         self.generation = 0;
+    }
+
+    /// What comes next follows a pause: its numbers are taken up without a gap.
+    pub(crate) fn pause(&mut self) {
+        if self.generation != 0 {
+            self.generation |= PAUSED;
+        }
     }
 
     pub(crate) fn set_payload_map(&mut self, payload_map: &[(u8, u8)]) {
@@ -106,10 +131,20 @@ impl Timeline {
         Rewritten::Header(rewrite_header(first, marker, payload_type, sent.wire(), timestamp, self.ssrc))
     }
 
+    #[cold]
     fn take_up(&mut self, now: Time, header: &FixedHeader, sequence: SeqNo, generation: u32, clock_hz: u32) {
+        let resumes = self.generation == generation | PAUSED;
         self.generation = generation;
         self.floor = sequence;
+        if self.shifted && !self.begun {
+            self.highest = SeqNo(sequence.0.wrapping_add(self.sequence_offset) - 1);
+            return;
+        }
         self.sequence_offset = (self.highest.0 + 1).wrapping_sub(sequence.0);
+        let as_before = self.translate(header.timestamp);
+        if resumes && self.begun && as_before.distance(self.last_timestamp) > 0 {
+            return;
+        }
         let next = if self.begun {
             self.last_timestamp.plus(ticks(now.since(self.last_sent), clock_hz).max(1))
         } else {

@@ -2,7 +2,8 @@
 
 use motet_relay::testing::{Script, participant};
 use motet_relay::{
-    Command, CommandError, Kind, Latch, LegId, Outbox, PayloadType, RouteId, RouteSpec, StreamId, StreamSpec,
+    Command, CommandError, Kind, Latch, LegId, Numbering, Outbox, PayloadType, RouteId, RouteSpec, StreamId,
+    StreamSpec,
 };
 
 /// Legs 0 and 1, video stream 0 of leg 0, route 1 to leg 1.
@@ -27,8 +28,7 @@ fn route(ssrc: u32, payload_map: Vec<(u8, u8)>) -> RouteSpec {
         transport: 0,
         ssrc,
         payload_map,
-        first_sequence: 0,
-        first_timestamp: 0,
+        numbering: Numbering::Begin { sequence: 0, timestamp: 0 },
         active: true,
         shared: false,
     }

@@ -2,8 +2,8 @@
 
 use motet_relay::testing::{Script, Sent, participant};
 use motet_relay::{
-    Command, Inbound, Kind, Latch, LegId, Outbox, PayloadType, PortId, RouteId, RouteSpec, StreamId,
-    StreamSpec,
+    Command, Inbound, Kind, Latch, LegId, Numbering, Outbox, PayloadType, PortId, RouteId, RouteSpec,
+    StreamId, StreamSpec,
 };
 use motet_rtp::{RtpBuilder, RtpView, Time, WireSeq, WireTimestamp};
 use proptest::prelude::*;
@@ -201,8 +201,7 @@ impl World {
             transport: 0,
             ssrc,
             payload_map: vec![(96, 97), (111, 112)],
-            first_sequence: FIRST_SEQUENCE,
-            first_timestamp: u32::MAX - 1_000,
+            numbering: Numbering::Begin { sequence: FIRST_SEQUENCE, timestamp: u32::MAX - 1_000 },
             active,
             shared,
         };

@@ -3,8 +3,8 @@
 
 use motet_relay::testing::{Script, Sent};
 use motet_relay::{
-    Command, DropReason, Inbound, Kind, Latch, LegId, LegSpec, PayloadType, PortId, RouteId, RouteSpec,
-    StreamId, StreamSpec, TransportSpec,
+    Command, DropReason, Inbound, Kind, Latch, LegId, LegSpec, Numbering, PayloadType, PortId, RouteId,
+    RouteSpec, StreamId, StreamSpec, TransportSpec,
 };
 use motet_rtp::rtcp::{SenderInfo, write_bye, write_pli, write_receiver_report, write_sender_report};
 use motet_rtp::{Ntp, RtpBuilder, WireSeq, WireTimestamp};
@@ -130,8 +130,7 @@ impl World {
             transport: 0,
             ssrc: 0xa000 + id,
             payload_map: vec![(96, 97), (111, 112)],
-            first_sequence: 65_530,
-            first_timestamp: 7,
+            numbering: Numbering::Begin { sequence: 65_530, timestamp: 7 },
             active: true,
             shared: false,
         };

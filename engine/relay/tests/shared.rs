@@ -1,7 +1,9 @@
 //! Routes that share one rewriting send the same as routes that each have their own.
 
 use motet_relay::testing::{Script, Sent, participant};
-use motet_relay::{Command, Inbound, Kind, Latch, LegId, Outbox, PortId, RouteId, RouteSpec, StreamId};
+use motet_relay::{
+    Command, Inbound, Kind, Latch, LegId, Numbering, Outbox, PortId, RouteId, RouteSpec, StreamId,
+};
 use motet_rtp::{RtpBuilder, RtpView, WireSeq, WireTimestamp};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -31,8 +33,7 @@ fn route(stream: u32, leg: u32, shared: bool) -> RouteSpec {
         transport: 0,
         ssrc: 0xb000 + stream,
         payload_map: vec![(96, 97), (111, 112)],
-        first_sequence: 65_530,
-        first_timestamp: 7,
+        numbering: Numbering::Begin { sequence: 65_530, timestamp: 7 },
         active: true,
         shared,
     }

@@ -2,8 +2,8 @@
 
 use motet_relay::testing::{Script, Sent};
 use motet_relay::{
-    Command, CommandError, DropReason, Event, Inbound, Kind, Latch, LegId, LegSpec, Outbox, PayloadType,
-    PortId, RouteId, RouteSpec, StreamId, StreamSpec, TransportSpec,
+    Command, CommandError, DropReason, Event, Inbound, Kind, Latch, LegId, LegSpec, Numbering, Outbox,
+    PayloadType, PortId, RouteId, RouteSpec, StreamId, StreamSpec, TransportSpec,
 };
 use motet_rtp::rtcp::{write_pli, write_receiver_report};
 use motet_rtp::{RtpBuilder, RtpView, WireSeq};
@@ -358,8 +358,7 @@ fn a_thousand_legs_at_one_port() {
             transport: 0,
             ssrc: 1,
             payload_map,
-            first_sequence: 0,
-            first_timestamp: 0,
+            numbering: Numbering::Begin { sequence: 0, timestamp: 0 },
             active: true,
             shared: false,
         };

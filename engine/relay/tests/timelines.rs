@@ -2,8 +2,8 @@
 
 use motet_relay::testing::{Script, Sent, participant};
 use motet_relay::{
-    Command, DropReason, Latch, LegId, PayloadType, Relay, RelayConfig, RouteId, RouteSpec, StreamId,
-    StreamSpec,
+    Command, DropReason, Latch, LegId, Numbering, PayloadType, Relay, RelayConfig, RouteId, RouteSpec,
+    StreamId, StreamSpec,
 };
 use motet_rtp::rtcp::{Compound, Packet, SenderInfo, write_sender_report};
 use motet_rtp::{Ntp, RtpBuilder, RtpView, WireSeq, WireTimestamp};
@@ -38,8 +38,7 @@ fn scene(types: &[(u8, u32)]) -> Script {
         transport: 0,
         ssrc: 77,
         payload_map: types.iter().map(|&(number, _)| (number, number)).collect(),
-        first_sequence: 100,
-        first_timestamp: 5_000,
+        numbering: Numbering::Begin { sequence: 100, timestamp: 5_000 },
         active: true,
         shared: false,
     };

@@ -115,6 +115,22 @@ pub(crate) fn message<M: Message + Default>(what: &str, bytes: &[u8]) -> Result<
     Ok(message)
 }
 
+impl NodeForm {
+    /// Leaves out what a version of the form does not know.
+    pub(crate) fn speak(&mut self, version: u32) -> Result<(), String> {
+        if version >= 2 {
+            return Ok(());
+        }
+        for conference in &mut self.conferences {
+            let mut spec: wire::ConferenceSpec =
+                message("the specification of a conference", &conference.spec)?;
+            spec.seed = 0;
+            conference.spec = spec.encode_to_vec();
+        }
+        Ok(())
+    }
+}
+
 impl ConferenceForm {
     pub(crate) fn new(spec: &wire::ConferenceSpec, (epoch, revision): (u64, u64), held: &Holdings) -> Self {
         // A node with trunks, to other workers or to a mixing thread, is not taken over.

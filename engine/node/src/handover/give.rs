@@ -103,6 +103,7 @@ impl Gifts {
         let software = env!("CARGO_PKG_VERSION").to_owned();
         to.say(&Giver::Welcome { version, software }, &[])?;
         let mut form = state.form(&self.shared.node_id, &self.shared.boot_id, self.shared.clock.ntp_origin);
+        form.speak(version)?;
         form.metrics = self.metrics;
         let listeners = self.listeners.each_ref().map(|listener| listener.as_fd());
         to.say(&Giver::Node(Box::new(form)), &listeners)?;
@@ -116,7 +117,8 @@ impl Gifts {
 
         to.set_patience(PAUSE_MAX).map_err(|error| format!("the socket fails: {error}"))?;
         let paused = monotonic();
-        let asked: Vec<_> = state.workers.iter().map(|worker| worker.step(Step::Pause)).collect();
+        let asked: Vec<_> =
+            state.workers.iter().map(|worker| worker.step(|done| Step::Pause(version, done))).collect();
         for (worker, written) in asked.into_iter().enumerate() {
             let bytes = written.blocking_recv().map_err(|_| "a worker has ended".to_owned())??;
             to.say(&Giver::Relay { worker }, &[])?;

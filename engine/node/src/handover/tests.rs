@@ -240,7 +240,7 @@ async fn a_successor_that_fails_changes_nothing() {
     use Until::*;
     for until in [Welcome, Node, Sockets, Ready, Relay, Imported, Go] {
         let (mut from, answer) = world.greet(VERSIONS.to_vec());
-        assert!(matches!(answer, Giver::Welcome { version: 1, .. }), "{answer:?}");
+        assert!(matches!(answer, Giver::Welcome { version: 2, .. }), "{answer:?}");
         go_along(&mut from, until);
         // These wait in the socket while nobody receives.
         world.talk();
@@ -313,9 +313,11 @@ async fn versions_decide_what_is_spoken() {
     let mut world = World::new(IoChoice::Auto, 24_400).await;
     let (_, answer) = world.greet(vec![77, 78]);
     let Giver::Refused { why } = answer else { panic!("{answer:?}") };
-    assert!(why.contains("knows [1], its successor [77, 78]"), "{why}");
-    let (_, answer) = world.greet(vec![1, 2]);
-    assert!(matches!(answer, Giver::Welcome { version: 1, .. }), "a newer one speaks as we do: {answer:?}");
+    assert!(why.contains("knows [1, 2], its successor [77, 78]"), "{why}");
+    let (_, answer) = world.greet(vec![1, 2, 3]);
+    assert!(matches!(answer, Giver::Welcome { version: 2, .. }), "a newer one speaks as we do: {answer:?}");
+    let (_, answer) = world.greet(vec![1]);
+    assert!(matches!(answer, Giver::Welcome { version: 1, .. }), "we speak as an older one does: {answer:?}");
     world.flows();
     world.node.shutdown().await;
 }
@@ -422,4 +424,19 @@ fn a_specification_with_unknown_fields_is_refused() {
     let error =
         super::form::message::<wire::ConferenceSpec>("the specification", &bytes).expect_err("unknown");
     assert!(error.contains("does not know"), "{error}");
+}
+
+#[test]
+fn a_seed_is_not_told_to_a_version_that_does_not_know_it() {
+    let spec = wire::ConferenceSpec { seed: 5, ..conference(Vec::new()) };
+    let held = crate::plan::Holdings::default();
+    let conferences = vec![super::form::ConferenceForm::new(&spec, (1, 1), &held)];
+    let read = |form: &NodeForm| -> wire::ConferenceSpec {
+        super::form::message("the specification", &form.conferences[0].spec).expect("it is known")
+    };
+    let mut form = NodeForm { conferences, ..form() };
+    form.speak(2).expect("nothing is left out");
+    assert_eq!(read(&form), spec);
+    form.speak(1).expect("it can be left out");
+    assert_eq!(read(&form), wire::ConferenceSpec { seed: 0, ..spec });
 }

@@ -11,7 +11,7 @@ use motet_mixer::audio::{
     AudioMixer, Effort, MixCommand, MixError, MixEvent, MixOutbox, OutputId, OutputSettings, PromptId,
     SourceId,
 };
-use motet_rtp::Time;
+use motet_rtp::{Ntp, Time};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ struct Member {
     leg: Id,
     /// Where what it hears leaves; none: it hears nothing.
     end: Option<TrunkEnd>,
-    /// Sequence number and timestamp that would come next.
-    next: (u16, u32),
+    /// Sequence number and timestamp that would come next; none: it has heard nothing yet.
+    next: Option<(u16, u32)>,
     /// RTP ticks of 20 ms, for the timestamp.
     ticks: u32,
 }
@@ -52,7 +52,13 @@ impl Room {
     }
 
     /// Makes the mix what the form says. Goes on after what fails, and gives the first failure.
-    pub(super) fn put(&mut self, form: Arc<MixForm>, effort: Effort) -> Result<Vec<MixingEvent>, MixError> {
+    /// `wall` is the time of day, which the numbers of new outputs begin with.
+    pub(super) fn put(
+        &mut self,
+        form: Arc<MixForm>,
+        effort: Effort,
+        wall: Ntp,
+    ) -> Result<Vec<MixingEvent>, MixError> {
         let mut events = Vec::new();
         if translate::config(&form.settings) != *self.mixer.config() {
             // Everybody's numbers go on where they were.
@@ -66,7 +72,7 @@ impl Room {
         }
         let mut first_failure = self.mixer.handle_command(MixCommand::SetEffort(effort)).err();
         let old = std::mem::replace(&mut self.form, Arc::clone(&form));
-        for command in self.changes(&old, &form) {
+        for command in self.changes(&old, &form, wall) {
             if let Err(failure) = self.mixer.handle_command(command) {
                 first_failure.get_or_insert(failure);
             }
@@ -76,7 +82,7 @@ impl Room {
     }
 
     /// From one form to another, as commands in their order.
-    fn changes(&mut self, old: &MixForm, new: &MixForm) -> Vec<MixCommand> {
+    fn changes(&mut self, old: &MixForm, new: &MixForm, wall: Ntp) -> Vec<MixCommand> {
         let mut commands = Vec::new();
         let strips = |settings: &MixSettings| settings.strip_dtmf;
         let same_handling = strips(&old.settings) == strips(&new.settings);
@@ -109,7 +115,7 @@ impl Room {
             let number = self.number(leg);
             let settings = OutputSettings { deaf: output.deaf, ..OutputSettings::default() };
             if before.is_none() {
-                commands.extend(self.add_output(number, leg, new, output, settings));
+                commands.extend(self.add_output((number, leg), (new, output), settings, wall));
                 fresh.insert(leg.as_str());
                 continue;
             }
@@ -127,16 +133,15 @@ impl Room {
 
     fn add_output(
         &mut self,
-        number: u32,
-        leg: &Id,
-        form: &MixForm,
-        output: &OutputForm,
+        (number, leg): (u32, &Id),
+        (form, output): (&MixForm, &OutputForm),
         settings: OutputSettings,
+        wall: Ntp,
     ) -> Option<MixCommand> {
         let end = form.ends.iter().find(|end| end.port == output.port).copied();
         let member = self.member(leg);
         (member.end, member.ticks) = (end, output.codecs[0].clock_hz / 50);
-        let next = member.next;
+        let next = *member.next.get_or_insert_with(|| numbers_at(wall, member.ticks));
         translate::output(OutputId(number), output, next, settings).map(MixCommand::AddOutput)
     }
 
@@ -178,8 +183,7 @@ impl Room {
             self.members.push(None);
             self.members.len() - 1
         });
-        let next = (rand::random(), rand::random());
-        self.members[number] = Some(Member { leg: leg.clone(), end: None, next, ticks: 0 });
+        self.members[number] = Some(Member { leg: leg.clone(), end: None, next: None, ticks: 0 });
         self.numbers.insert(leg, number as u32);
         number as u32
     }
@@ -242,7 +246,7 @@ impl Room {
             let Some(end) = member.end else { continue };
             let [_, _, s0, s1, t0, t1, t2, t3, ..] = *packet.header;
             let (sequence, timestamp) = (u16::from_be_bytes([s0, s1]), u32::from_be_bytes([t0, t1, t2, t3]));
-            member.next = (sequence.wrapping_add(1), timestamp.wrapping_add(member.ticks));
+            member.next = Some((sequence.wrapping_add(1), timestamp.wrapping_add(member.ticks)));
             desk.pack(
                 end,
                 packet.header,
@@ -308,6 +312,13 @@ impl Room {
             _ => return None,
         })
     }
+}
+
+/// Sequence number and timestamp of the 20 ms that begin now, `ticks` of the RTP clock each. They count the time of
+/// day, so that another node that mixes the conference from now on is where this one would be.
+fn numbers_at(wall: Ntp, ticks: u32) -> (u16, u32) {
+    let rounds = ((u128::from(wall.0) * 50) >> 32) as u64;
+    (rounds as u16, (rounds as u32).wrapping_mul(ticks))
 }
 
 /// The mixer's output can stay.

@@ -9,7 +9,7 @@ use crate::testing::codec;
 use motet_codecs::audio::{AudioDecoder, AudioEncoder, EncoderSettings};
 use motet_mixer::audio::{Effort, MixOutbox};
 use motet_relay::PortId;
-use motet_rtp::{RtpBuilder, RtpView, Time, WireSeq, WireTimestamp};
+use motet_rtp::{Ntp, RtpBuilder, RtpView, Time, WireSeq, WireTimestamp};
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ use std::time::Duration;
 /// The worker's port and the mixing thread's.
 const NEAR: PortId = PortId(3);
 const FAR: PortId = PortId(5);
+/// Some time of day.
+const WALL: Ntp = Ntp(0xec00_0000_4000_0000);
 const TICK: Duration = Duration::from_millis(20);
 
 /// A participant with a tone of its own.
@@ -129,6 +131,10 @@ fn ssrcs(leg: &str) -> (u32, u32) {
 
 impl World {
     fn new() -> World {
+        World::at(WALL)
+    }
+
+    fn at(wall: Ntp) -> World {
         let exchange = Exchange::new(2);
         let (mut worker, mut mixing) = (Desk::new(0, Arc::clone(&exchange)), Desk::new(1, exchange));
         worker.open(TrunkEnd { port: NEAR, worker: 1, peer: FAR });
@@ -140,7 +146,7 @@ impl World {
         ]);
         let form = form(&talkers);
         let mut room = Room::new(Id::from("room"), 0, &form).expect("good settings");
-        assert_eq!(room.put(Arc::new(form), Effort::default()), Ok(vec![]));
+        assert_eq!(room.put(Arc::new(form), Effort::default(), wall), Ok(vec![]));
         let (out, now) = (MixOutbox::new(), Time::from_millis(1_000_000));
         World { room, worker, mixing, out, now, talkers, events: Vec::new() }
     }
@@ -148,7 +154,7 @@ impl World {
     fn put(&mut self, change: impl FnOnce(&mut MixForm)) -> Vec<MixingEvent> {
         let mut form = (*self.room.form).clone();
         change(&mut form);
-        self.room.put(Arc::new(form), Effort::default()).expect("the mixer takes it")
+        self.room.put(Arc::new(form), Effort::default(), WALL).expect("the mixer takes it")
     }
 
     /// Everybody talks, and hears what comes.
@@ -349,4 +355,19 @@ fn the_loudest_are_told_where_nobody_hears_the_mix() {
     world.put(|form| form.sources.get_mut("b").expect("b").muted = true);
     world.pass(60);
     assert!(matches!(last(&world).as_slice(), [leg] if *leg != *"b"));
+}
+
+#[test]
+fn another_mix_begun_later_goes_on_with_the_clock() {
+    let later = Duration::from_millis(3_210);
+    let first_numbers = |wall: Ntp| {
+        let mut world = World::at(wall);
+        world.pass(10);
+        world.talkers.values().map(|talker| talker.numbers[0]).collect::<Vec<_>>()
+    };
+    let (first, second) = (first_numbers(WALL), first_numbers(WALL.plus(later)));
+    for (first, second) in first.iter().zip(&second) {
+        let ahead = second.wrapping_sub(*first);
+        assert!((160..=161).contains(&ahead), "{ahead} rounds of 20 ms in 3.21 s");
+    }
 }

@@ -169,9 +169,10 @@ impl Loop {
             None => self.begin(id, &form)?,
         };
         let effort = self.overload.effort();
+        let wall = self.clock.wall(self.clock.now());
         let room = self.rooms[number].as_mut().expect("a number is a conference's");
         let before = Arc::clone(&room.form);
-        let put = room.put(Arc::clone(&form), effort);
+        let put = room.put(Arc::clone(&form), effort, wall);
         self.change_ports(number, &before, &form);
         let events = put.map_err(|error| error.to_string())?;
         for event in events {

@@ -10,6 +10,7 @@ use motet_proto::{media as wire_media, node as wire};
 use motet_relay::Latch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 impl Spec {
@@ -62,6 +63,7 @@ impl Spec {
             metadata,
             audio,
             pair_gains,
+            seed: NonZeroU64::new(spec.seed),
             loudest: BTreeSet::new(),
         })
     }

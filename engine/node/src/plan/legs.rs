@@ -98,7 +98,7 @@ impl Planner<'_> {
         let held = HeldLeg {
             worker,
             id: self.resources.leg(worker)?,
-            report_ssrc: before.map_or_else(|| self.resources.random(), |(_, held)| held.report_ssrc),
+            report_ssrc: before.map_or_else(|| self.report_ssrc(leg), |(_, held)| held.report_ssrc),
             ports,
         };
         let spec = LegSpec { cname: leg.cname.clone(), report_ssrc: held.report_ssrc, transports };

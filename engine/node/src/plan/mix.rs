@@ -180,8 +180,7 @@ impl Planner<'_> {
             transport: 0,
             ssrc,
             payload_map,
-            first_sequence: self.resources.random() as u16,
-            first_timestamp: self.resources.random(),
+            numbering: self.random_numbering(),
             active,
             shared: false,
         };
@@ -225,7 +224,7 @@ impl Planner<'_> {
         }
         let ssrc = match held {
             Some(held) => held.ssrc,
-            None => self.fresh_ssrc(None, ssrcs.entry(leg.clone()).or_default()),
+            None => self.mix_ssrc(leg, ssrcs.entry(leg.clone()).or_default()),
         };
         let route = self.resources.route(worker)?;
         let route_spec = RouteSpec {
@@ -234,8 +233,7 @@ impl Planner<'_> {
             transport: self.medium_of(leg, &part.medium).transport as u8,
             ssrc,
             payload_map,
-            first_sequence: self.resources.random() as u16,
-            first_timestamp: self.resources.random(),
+            numbering: self.mix_numbering(leg),
             active: true,
             shared: false,
         };

@@ -211,6 +211,7 @@ fn running_out_of_ports_is_an_error() {
     assert!(matches!(error, NodeError::Exhausted { .. }));
 }
 
+mod identity;
 mod mix;
 mod model;
 mod relocate;

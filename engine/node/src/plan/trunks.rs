@@ -10,7 +10,8 @@ use crate::error::NodeError;
 use crate::model::{Id, Medium};
 use crate::routing::Routes;
 use motet_relay::{
-    Command, Latch, LegId, LegSpec, PortId, RouteId, RouteSpec, StreamId, StreamSpec, TransportSpec,
+    Command, Latch, LegId, LegSpec, Numbering, PortId, RouteId, RouteSpec, StreamId, StreamSpec,
+    TransportSpec,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -194,8 +195,8 @@ impl Planner<'_> {
             transport: 0,
             ssrc,
             payload_map: identity(self.medium(key, medium)),
-            first_sequence: self.resources.random() as u16,
-            first_timestamp: self.resources.random(),
+            // As they are: receivers here and there get the same numbers, on any node.
+            numbering: Numbering::Shift { sequence: 0, timestamp: 0 },
             active,
             shared: false,
         };

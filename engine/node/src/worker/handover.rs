@@ -12,12 +12,15 @@ use tokio::sync::oneshot;
 /// A socket and its connected twin.
 pub(crate) type Handles = (SocketId, UdpSocket, Option<UdpSocket>);
 
+/// Takes what was written down.
+pub(crate) type Written = oneshot::Sender<Result<Vec<u8>, String>>;
+
 /// A step of the handover. Only [`Step::Resume`] follows [`Step::Pause`].
 pub(crate) enum Step {
     /// Give handles of these sockets, and connect no more of them.
     Share(Vec<SocketId>, oneshot::Sender<Result<Vec<Handles>, String>>),
-    /// Stop receiving, finish what was received, and write the relay down.
-    Pause(oneshot::Sender<Result<Vec<u8>, String>>),
+    /// Stop receiving, finish what was received, and write the relay down in this version of the form.
+    Pause(u32, Written),
     /// Take these sockets.
     Adopt(Vec<Handles>, oneshot::Sender<Result<(), String>>),
     /// Go on with this relay, whose ports are these sockets.
@@ -52,7 +55,7 @@ impl Loop {
                 let _ = done.send(ids.into_iter().map(|id| self.share(id)).collect());
             }
             // What this turn made is still to be queued.
-            Step::Pause(done) => self.pausing = Some(done),
+            Step::Pause(version, done) => self.pausing = Some((version, done)),
             Step::Adopt(handles, done) => {
                 let adopted = handles.into_iter().try_for_each(|handles| self.adopt(handles));
                 let _ = done.send(adopted);
@@ -97,8 +100,8 @@ impl Loop {
 
     /// Stops receiving and gives the relay's state, if that was asked for. On failure all goes on.
     pub(super) fn pause(&mut self) {
-        let Some(done) = self.pausing.take() else { return };
-        let written = self.finish().and_then(|()| encode(&self.relay.snapshot()));
+        let Some((version, done)) = self.pausing.take() else { return };
+        let written = self.finish().and_then(|()| encode(&self.relay.snapshot().for_version(version)));
         self.paused = written.is_ok();
         if !self.paused {
             self.io.resume();

@@ -16,6 +16,7 @@ impl Timeline {
             last_timestamp,
             last_sent,
             begun,
+            shifted,
             payload_map,
         } = self;
         let mapped = payload_map.iter().zip(0..).filter(|(to, _)| **to != UNMAPPED);
@@ -29,6 +30,8 @@ impl Timeline {
             last_timestamp: *last_timestamp,
             last_sent: *last_sent,
             begun: *begun,
+            // Once something was sent, it is of no interest any more.
+            shifted: (*shifted && !*begun).then_some(true),
         }
     }
 
@@ -49,6 +52,7 @@ impl Timeline {
             last_timestamp: from.last_timestamp,
             last_sent: from.last_sent,
             begun: from.begun,
+            shifted: from.shifted.unwrap_or(false),
             payload_map: payload_table(&from.payload_map),
         })
     }

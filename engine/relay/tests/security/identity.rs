@@ -3,7 +3,8 @@
 use crate::*;
 use motet_relay::testing::participant;
 use motet_relay::{
-    Command, CommandError, DropReason, LegId, PayloadType, RouteId, RouteSpec, StreamId, StreamSpec,
+    Command, CommandError, DropReason, LegId, Numbering, PayloadType, RouteId, RouteSpec, StreamId,
+    StreamSpec,
 };
 
 fn route(from: u32, to: u32, ssrc: u32) -> RouteSpec {
@@ -13,8 +14,7 @@ fn route(from: u32, to: u32, ssrc: u32) -> RouteSpec {
         transport: 0,
         ssrc,
         payload_map: vec![(111, 111)],
-        first_sequence: 0,
-        first_timestamp: 0,
+        numbering: Numbering::Begin { sequence: 0, timestamp: 0 },
         active: true,
         shared: false,
     }

@@ -3,8 +3,8 @@
 use motet_relay::snapshot::{Numbers, RelaySnapshot};
 use motet_relay::testing::{Script, Sent, participant};
 use motet_relay::{
-    Command, Event, Inbound, Kind, Latch, LegId, LegSpec, Outbox, PayloadType, PortId, Relay, RelayConfig,
-    RouteId, RouteSpec, StreamId, StreamSpec, TransportSpec,
+    Command, Event, Inbound, Kind, Latch, LegId, LegSpec, Numbering, Outbox, PayloadType, PortId, Relay,
+    RelayConfig, RouteId, RouteSpec, StreamId, StreamSpec, TransportSpec,
 };
 use motet_rtp::rtcp::{
     FirEntry, SenderInfo, write_bye, write_fir, write_pli, write_receiver_report, write_sender_report,
@@ -320,8 +320,7 @@ fn as_command(step: Step, shift: u32) -> Command {
                 transport: 0,
                 ssrc: if shared { 0xb000 + stream } else { 0xa000 + route },
                 payload_map,
-                first_sequence: 65_530,
-                first_timestamp: u32::MAX - 500,
+                numbering: Numbering::Begin { sequence: 65_530, timestamp: u32::MAX - 500 },
                 active: true,
                 shared,
             };

@@ -4,7 +4,7 @@ use crate::world::{
     LEGS, PAYLOAD_TYPES, STREAMS, TRUNK_ROUTES, World, is_left, is_rtcp, publisher_of, route,
 };
 use motet_relay::testing::Sent;
-use motet_relay::{Command, RouteId, RouteSpec, StreamId};
+use motet_relay::{Command, Numbering, RouteId, RouteSpec, StreamId};
 use motet_rtp::rtcp::{Compound, FirEntry, Packet, write_bye, write_fir, write_pli, write_receiver_report};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -174,8 +174,7 @@ impl Pair {
             transport: 0,
             ssrc: 0xa000 + number,
             payload_map: vec![(96, 97), (111, 112)],
-            first_sequence: 65_530,
-            first_timestamp: 5_000,
+            numbering: Numbering::Begin { sequence: 65_530, timestamp: 5_000 },
             active: !self.muted[stream as usize],
             shared: false,
         };

@@ -5,8 +5,8 @@
 
 use motet_relay::testing::{Script, Sent, participant};
 use motet_relay::{
-    Command, Inbound, Kind, Latch, LegId, LegSpec, PayloadType, PortId, RouteId, RouteSpec, StreamId,
-    StreamSpec, TransportSpec,
+    Command, Inbound, Kind, Latch, LegId, LegSpec, Numbering, PayloadType, PortId, RouteId, RouteSpec,
+    StreamId, StreamSpec, TransportSpec,
 };
 use motet_rtp::{RtpBuilder, WireSeq, WireTimestamp};
 use std::net::SocketAddr;
@@ -151,8 +151,7 @@ impl World {
                 transport: 0,
                 ssrc,
                 payload_map: vec![(number, number)],
-                first_sequence: 65_500,
-                first_timestamp: 77,
+                numbering: Numbering::Begin { sequence: 65_500, timestamp: 77 },
                 active: true,
                 shared: false,
             };
