@@ -11,8 +11,11 @@ DEMO_SECONDS ?= 15
 # How often the demo takes a node over.
 UPGRADES ?= 3
 
+# Options for make chaos, such as --row css --seed 7; target/release/motet-chaos --help has them all.
+CHAOS ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-upgrade test fmt fmt-check lint tidy doc fuzz bench bench-relay bench-audio bench-criterion
+.PHONY: help setup demo demo-upgrade test fmt fmt-check lint tidy doc fuzz bench chaos bench-relay bench-audio bench-criterion
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -54,6 +57,10 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS
 	scripts/fuzz.sh $(FUZZ_SECONDS)
 
 bench: bench-relay bench-audio bench-criterion ## all benchmarks; tables here, figures in target/bench/
+
+chaos: setup ## kill, stop and cut off real processes under media; table here and in benches/RESULTS.md
+	cargo build --release -p motet -p motet-chaos
+	target/release/motet-chaos --out-markdown benches/RESULTS.md $(CHAOS)
 
 bench-relay: ## CPU per forwarded packet, against a bare loop, rtpengine and mediasoup
 	@scripts/setup.sh bench

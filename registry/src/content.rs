@@ -187,11 +187,9 @@ impl Resource {
     /// Reads what a node of the tree holds.
     pub fn parse(content: &[u8]) -> Result<Resource, ContentError> {
         let resource: Resource = parse(content)?;
-        for (name, value) in [
-            ("node_id", &resource.node_id),
-            ("boot_id", &resource.boot_id),
-            ("address", &resource.address),
-        ] {
+        for (name, value) in
+            [("node_id", &resource.node_id), ("boot_id", &resource.boot_id), ("address", &resource.address)]
+        {
             if value.is_empty() || value.len() > NAME_BYTES_MAX {
                 return Err(ContentError::Field(name));
             }

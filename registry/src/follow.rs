@@ -73,7 +73,9 @@ async fn session(
         let listening = match tokio::time::timeout(READ_AGAIN, watcher.changed()).await {
             Err(_) => read_all(&client, &folder, heard, seen).await?,
             Ok(event) => match event.event_type {
-                EventType::Session if event.session_state.is_terminated() => return Err(Error::SessionExpired),
+                EventType::Session if event.session_state.is_terminated() => {
+                    return Err(Error::SessionExpired);
+                }
                 EventType::Session if event.session_state == SessionState::SyncConnected => {
                     read_all(&client, &folder, heard, seen).await?
                 }

@@ -131,7 +131,8 @@ impl Applicant {
         let own = place.rsplit('/').next().expect("a path has a name");
         loop {
             let queue = client.list_children(&folder).await?;
-            let before = queue.iter().filter(|name| number(name) < number(own)).max_by_key(|name| number(name));
+            let before =
+                queue.iter().filter(|name| number(name) < number(own)).max_by_key(|name| number(name));
             let Some(before) = before else { return Ok(()) };
             // Only the one before is watched, so that not all wake up at each turn.
             let (stat, watcher) = client.check_and_watch_stat(&format!("{folder}/{before}")).await?;

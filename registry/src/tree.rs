@@ -93,10 +93,7 @@ impl ZooKeeperOptions {
         prefix: &str,
         content: &[u8],
     ) -> Result<String, Error> {
-        let own = [
-            Acl::new(Permission::ALL, AuthId::authed()),
-            Acl::new(Permission::READ, AuthId::anyone()),
-        ];
+        let own = [Acl::new(Permission::ALL, AuthId::authed()), Acl::new(Permission::READ, AuthId::anyone())];
         let acls = if self.auth.is_some() { Acls::new(&own) } else { Acls::anyone_all() };
         let path = format!("{}/{prefix}", self.part(part));
         let options: CreateOptions<'_> = CreateMode::EphemeralSequential.with_acls(acls);

@@ -51,7 +51,8 @@ impl Server {
     }
 
     fn options(&self) -> ZooKeeperOptions {
-        ZooKeeperOptions::new(&format!("127.0.0.1:{}", self.port), "Mpu", None, SESSION).expect("they are fine")
+        ZooKeeperOptions::new(&format!("127.0.0.1:{}", self.port), "Mpu", None, SESSION)
+            .expect("they are fine")
     }
 
     /// kill -9, and started again after the pause.
@@ -128,7 +129,11 @@ impl Registered {
 }
 
 /// Waits for news that `wanted` takes.
-async fn hear<T>(news: &mut mpsc::Receiver<Heard>, what: &str, mut wanted: impl FnMut(Heard) -> Option<T>) -> T {
+async fn hear<T>(
+    news: &mut mpsc::Receiver<Heard>,
+    what: &str,
+    mut wanted: impl FnMut(Heard) -> Option<T>,
+) -> T {
     let search = async {
         loop {
             if let Some(found) = wanted(news.recv().await.expect("it goes on")) {
@@ -148,7 +153,9 @@ fn followed(server: &Server) -> mpsc::Receiver<Heard> {
 
 fn is(node: &'static str, boot: &'static str, leaving: bool) -> impl FnMut(Heard) -> Option<Resource> {
     move |heard| match heard {
-        Heard::Resource(found) if found.node_id == node && found.boot_id == boot && found.leaving == leaving => {
+        Heard::Resource(found)
+            if found.node_id == node && found.boot_id == boot && found.leaving == leaving =>
+        {
             Some(*found)
         }
         _ => None,
@@ -239,9 +246,7 @@ fn wanted(units: u64, seconds: u64) -> Wanted {
 
 /// The first that has room.
 fn first_fit(units: u64) -> impl Fn(&[motet_registry::Candidate]) -> Option<usize> {
-    move |candidates| {
-        candidates.iter().position(|each| each.promised + units <= each.resource.capacity.units)
-    }
+    move |candidates| candidates.iter().position(|each| each.promised + units <= each.resource.capacity.units)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -261,9 +266,9 @@ async fn nothing_is_promised_twice_by_many_at_once() {
     let tasks: Vec<_> = (0..24)
         .map(|n| {
             let applicant = Arc::clone(&applicants[n % 6]);
-            tokio::spawn(async move {
-                applicant.reserve(&wanted(200, 60), 0, PATIENCE, first_fit(200)).await
-            })
+            tokio::spawn(
+                async move { applicant.reserve(&wanted(200, 60), 0, PATIENCE, first_fit(200)).await },
+            )
         })
         .collect();
     let mut granted = Vec::new();

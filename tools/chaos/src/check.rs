@@ -1,0 +1,125 @@
+//! What must hold when all faults are over, as far as clients of control and of nodes can see it.
+//!
+//! - N1: each acknowledged conference that was not ended is listed by each control process, runs, and has its number.
+//! - N2: exactly one node holds it, the one that control names, under the same epoch.
+//! - N3: everyone who joined and did not leave is there once, and is heard; nobody else is.
+//! - N4: its name and lock are as last acknowledged.
+//! - N5: what was acknowledged was done; what was refused was not; nothing that nobody asked for is there.
+//! - N9: no node holds what is not listed.
+//! - N12: no epoch ever went back.
+
+use crate::ledger::{Expected, Ledger};
+use motet_proto::conference::{ConferenceInfo, ConferenceState};
+use motet_proto::node::RunningConference;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What control processes and nodes say, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Views {
+    /// Living conferences, as each control process lists them.
+    pub css: BTreeMap<String, Vec<ConferenceInfo>>,
+    /// What each node runs.
+    pub nodes: BTreeMap<String, Vec<RunningConference>>,
+}
+
+/// Everything that is not as it must be, a sentence each.
+pub fn violations(ledger: &Ledger, views: &Views) -> Vec<String> {
+    let mut found = Vec::new();
+    for (css, list) in &views.css {
+        check_list(css, ledger, list, &mut found);
+    }
+    for (id, expected) in ledger.living() {
+        check_home(id, expected, views, &mut found);
+    }
+    for (node, running) in &views.nodes {
+        let known = |id: &str| views.css.values().any(|list| list.iter().any(|info| info.id == id));
+        for copy in running.iter().filter(|copy| !known(&copy.id)) {
+            found.push(format!("N9: node {node} holds {}, which no control process lists", copy.id));
+        }
+    }
+    found
+}
+
+fn check_list(css: &str, ledger: &Ledger, list: &[ConferenceInfo], found: &mut Vec<String>) {
+    let listed: BTreeMap<&str, &ConferenceInfo> = list.iter().map(|info| (info.id.as_str(), info)).collect();
+    if listed.len() != list.len() {
+        found.push(format!("N5: {css} lists a conference twice"));
+    }
+    for (id, expected) in ledger.living() {
+        match listed.get(id.as_str()) {
+            Some(info) => check_info(css, expected, info, found),
+            None => found.push(format!("N1: {css} does not list {id}, which was acknowledged")),
+        }
+    }
+    for info in list {
+        match ledger.conferences.get(&info.id) {
+            Some(expected) if expected.ended => {
+                found.push(format!("N1: {css} lists {}, whose end was acknowledged", info.id));
+            }
+            None if !ledger.unsure.contains(&info.name) => {
+                found.push(format!(
+                    "N5: {css} lists {} ({}), which was never acknowledged",
+                    info.id, info.name
+                ));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn check_info(css: &str, expected: &Expected, info: &ConferenceInfo, found: &mut Vec<String>) {
+    let id = &info.id;
+    if info.state() != ConferenceState::Running {
+        found.push(format!("N1: {css} says that {id} is {:?}: {}", info.state(), info.reason));
+    }
+    if info.number != expected.number {
+        found.push(format!("N1: {css} says that {id} has number {}, not {}", info.number, expected.number));
+    }
+    if info.epoch < expected.epoch {
+        found.push(format!("N12: {css} says epoch {} of {id} after {}", info.epoch, expected.epoch));
+    }
+    if !expected.names.contains(&info.name) || !expected.locks.contains(&info.locked) {
+        found.push(format!("N4: {css} says that {id} is '{}', locked {}", info.name, info.locked));
+    }
+    let there: BTreeSet<&str> = info.participants.iter().map(|someone| someone.id.as_str()).collect();
+    let missing = expected.people.keys().filter(|who| !there.contains(who.as_str()));
+    found.extend(missing.map(|who| format!("N3: {css} says that {who} is not in {id}")));
+    for someone in &info.participants {
+        let who = &someone.id;
+        if !expected.people.contains_key(who) && !expected.unsure.contains(who) {
+            found.push(format!("N3: {css} says that {who} is in {id}, who did not join or has left"));
+        } else if !someone.alive && !expected.unsure.contains(who) {
+            found.push(format!("N3: {css} says that nothing comes from {who} in {id}"));
+        }
+    }
+}
+
+fn check_home(id: &str, expected: &Expected, views: &Views, found: &mut Vec<String>) {
+    let copies = views.nodes.iter().flat_map(|(node, running)| {
+        running.iter().filter(|copy| copy.id == *id).map(move |copy| (node, copy))
+    });
+    let copies: Vec<_> = copies.collect();
+    let [(node, copy)] = copies[..] else {
+        let holders: Vec<_> =
+            copies.iter().map(|(node, copy)| format!("{node} epoch {}", copy.epoch)).collect();
+        found.push(format!("N2: {id} is held by {} nodes: {}", copies.len(), holders.join(", ")));
+        return;
+    };
+    for (css, list) in &views.css {
+        for info in list.iter().filter(|info| info.id == *id) {
+            if (&info.node_id, info.epoch) != (node, copy.epoch) {
+                let (at, epoch) = (&info.node_id, info.epoch);
+                found.push(format!(
+                    "N2: {css} says that {id} is on {at}, epoch {epoch}; {node} has it, epoch {}",
+                    copy.epoch
+                ));
+            }
+        }
+    }
+    let legs: BTreeSet<&String> = copy.legs.iter().collect();
+    let missing = expected.people.keys().filter(|who| !legs.contains(who));
+    found.extend(missing.map(|who| format!("N3: {node} has no leg for {who} in {id}")));
+}
+
+#[cfg(test)]
+mod tests;

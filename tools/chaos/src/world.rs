@@ -1,0 +1,333 @@
+//! The processes of one run and the links between them.
+
+use crate::callers::Callers;
+use crate::check::{Views, violations};
+use crate::client::{Css, Node};
+use crate::media::Media;
+use crate::net::Net;
+use crate::place::Place;
+use crate::process::Process;
+use crate::redis;
+use anyhow::{Context, Result, bail, ensure};
+use motet_proto::registry::NodeState;
+use motet_rtpgen::system;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+/// How long processes may take to start.
+const START: Duration = Duration::from_secs(30);
+/// Pause before something is looked at again.
+const AGAIN: Duration = Duration::from_millis(20);
+/// A participant is to hear another one at least so often when all is well.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
+
+/// Where conferences are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// One Redis server.
+    Redis,
+    /// A primary, a replica and three Sentinels.
+    Sentinel,
+}
+
+/// What there is to be.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The `motet` program.
+    pub motet: PathBuf,
+    /// How many control processes.
+    pub css: usize,
+    /// How many nodes.
+    pub nodes: usize,
+    /// Where conferences are kept.
+    pub store: Store,
+    /// Tells this run from others.
+    pub seed: u64,
+    /// Where the processes write.
+    pub folder: PathBuf,
+    /// What they wrote is left there.
+    pub keep: bool,
+}
+
+/// A server: where it listens, and where others reach it.
+#[derive(Clone, Copy, Debug)]
+struct Server {
+    listen: SocketAddr,
+    door: SocketAddr,
+}
+
+impl Server {
+    fn new(place: &mut Place) -> Result<Server> {
+        Ok(Server { listen: place.server()?, door: place.server()? })
+    }
+}
+
+/// Processes, links, callers. Everything ends when it is dropped.
+pub struct World {
+    /// The links.
+    pub net: Net,
+    /// The callers.
+    pub callers: Arc<Callers>,
+    processes: BTreeMap<String, Process>,
+    nodes: Vec<Node>,
+    servers: BTreeMap<String, Server>,
+    followers: Vec<JoinHandle<()>>,
+    setup: Setup,
+    place: Place,
+    // Last, since the processes write to it.
+    folder: Option<TempDir>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.followers.iter().for_each(JoinHandle::abort);
+        self.processes.clear();
+        if self.setup.keep
+            && let Some(folder) = self.folder.take()
+        {
+            let _ = folder.keep();
+        }
+    }
+}
+
+/// Name of a control process, counted from 0.
+pub fn css_name(index: usize) -> String {
+    format!("css{}", index + 1)
+}
+
+/// Name of a node, counted from 0.
+pub fn node_name(index: usize) -> String {
+    format!("n{}", index + 1)
+}
+
+impl World {
+    /// Starts the store, control, and the first `nodes_first` nodes, and waits until they are ready.
+    pub async fn start(setup: Setup, nodes_first: usize) -> Result<World> {
+        let mut place = Place::own();
+        let folder = tempfile::Builder::new().prefix("motet-chaos-").tempdir_in(&setup.folder)?;
+        let mut servers = BTreeMap::new();
+        for index in 0..setup.css {
+            servers.insert(css_name(index), Server::new(&mut place)?);
+        }
+        let clients = servers.iter().map(|(name, server)| Css::new(name, server.listen)).collect();
+        let media = Media::start(place.participants(), setup.seed as u32)?;
+        let mut world = World {
+            net: Net::default(),
+            callers: Callers::new(clients, media),
+            processes: BTreeMap::new(),
+            nodes: Vec::new(),
+            servers,
+            followers: Vec::new(),
+            setup,
+            place,
+            folder: Some(folder),
+        };
+        let store = world.add_store().await?;
+        world.add_css(&store).await?;
+        for index in 0..world.setup.nodes {
+            world.add_node(index).await?;
+        }
+        world.followers = world.callers.follow();
+        for index in 0..nodes_first {
+            world.revive(&node_name(index))?;
+        }
+        world.wait_ready(nodes_first).await?;
+        Ok(world)
+    }
+
+    /// A server behind a door, which is shut until its process runs.
+    async fn add_server(&mut self, name: &str) -> Result<Server> {
+        let server = match self.servers.get(name) {
+            Some(server) => *server,
+            None => Server::new(&mut self.place)?,
+        };
+        self.net.shut(name);
+        self.net.add(name, server.door, server.listen).await?;
+        self.servers.insert(name.to_owned(), server);
+        Ok(server)
+    }
+
+    fn add_process(&mut self, name: &str, program: &str, arguments: Vec<String>) {
+        let program = if program == "motet" { self.setup.motet.clone() } else { program.into() };
+        let process = Process::new(name, &program, arguments, &self.folder());
+        self.processes.insert(name.to_owned(), process);
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.folder.as_ref().map(|folder| folder.path().to_owned()).unwrap_or_default()
+    }
+
+    /// Gives the value of `--store`.
+    async fn add_store(&mut self) -> Result<String> {
+        let first = self.add_redis("redis1", None).await?;
+        if self.setup.store == Store::Redis {
+            return Ok(format!("redis://{}", first.door));
+        }
+        self.add_redis("redis2", Some(first.door)).await?;
+        let mut sentinels = Vec::new();
+        for index in 1..=3 {
+            let name = format!("sentinel{index}");
+            let server = self.add_server(&name).await?;
+            let file = redis::sentinel_file(&self.folder(), server.listen, first.door, 2)?;
+            self.add_process(&name, "redis-server", vec![file, "--sentinel".into()]);
+            self.revive(&name)?;
+            self.wait_redis(&name).await?;
+            sentinels.push(server.door.to_string());
+        }
+        Ok(format!("redis+sentinel://{}/{}", sentinels.join(","), redis::NAME))
+    }
+
+    async fn add_redis(&mut self, name: &str, primary: Option<SocketAddr>) -> Result<Server> {
+        let server = self.add_server(name).await?;
+        let file = redis::server_file(&self.folder(), server.listen, server.door, primary)?;
+        self.add_process(name, "redis-server", vec![file]);
+        self.revive(name)?;
+        self.wait_redis(name).await?;
+        Ok(server)
+    }
+
+    /// Waits until a Redis server or Sentinel answers.
+    pub async fn wait_redis(&mut self, name: &str) -> Result<()> {
+        let end = Instant::now() + START;
+        while self.ask_redis(name, &["PING"]).is_err() {
+            self.check_processes()?;
+            ensure!(Instant::now() < end, "{name} does not answer");
+            tokio::time::sleep(AGAIN).await;
+        }
+        Ok(())
+    }
+
+    /// Asks a Redis server or Sentinel, past its door.
+    pub fn ask_redis(&self, name: &str, words: &[&str]) -> Result<Vec<String>> {
+        redis::ask(self.servers[name].listen, words)
+    }
+
+    async fn add_css(&mut self, store: &str) -> Result<()> {
+        for index in 0..self.setup.css {
+            let name = css_name(index);
+            let server = self.add_server(&name).await?;
+            let listen = server.listen.to_string();
+            let arguments = ["css", "--listen", &listen, "--store", store, "--metrics", "off"];
+            self.add_process(&name, "motet", arguments.map(str::to_owned).to_vec());
+            self.revive(&name)?;
+        }
+        Ok(())
+    }
+
+    async fn add_node(&mut self, index: usize) -> Result<()> {
+        let name = node_name(index);
+        let server = self.add_server(&name).await?;
+        let media = self.place.media(index as u8).to_string();
+        let (listen, advertise) = (server.listen.to_string(), format!("http://{}", server.door));
+        let mut arguments = vec!["node", "--node-id", &name, "--listen", &listen, "--advertise", &advertise];
+        arguments.extend(["--media-ip", &media, "--port-range", "20000-29999", "--metrics", "off"]);
+        arguments.extend(["--handover-socket", "off", "--mixing-threads", "0", "--room", "room"]);
+        let mut arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+        for css in 0..self.setup.css {
+            arguments
+                .extend(["--control".to_owned(), format!("http://{}", self.servers[&css_name(css)].door)]);
+        }
+        self.add_process(&name, "motet", arguments);
+        self.nodes.push(Node::new(&name, server.listen));
+        Ok(())
+    }
+
+    /// Starts what does not run.
+    pub fn revive(&mut self, name: &str) -> Result<()> {
+        let process = self.processes.get_mut(name).with_context(|| format!("there is no {name}"))?;
+        process.start()?;
+        let id = process.id().context("it was just started")?;
+        self.net.know(name, id);
+        self.net.open(name);
+        Ok(())
+    }
+
+    /// SIGKILL; its connections are reset, as the kernel does.
+    pub fn kill(&mut self, name: &str) -> Result<()> {
+        self.process(name)?.kill();
+        self.net.shut(name);
+        Ok(())
+    }
+
+    /// A process, to stop it or to look at it.
+    pub fn process(&mut self, name: &str) -> Result<&mut Process> {
+        self.processes.get_mut(name).with_context(|| format!("there is no {name}"))
+    }
+
+    /// Names of all processes.
+    pub fn names(&self) -> Vec<String> {
+        self.processes.keys().cloned().collect()
+    }
+
+    /// Fails when a process has ended that nobody killed.
+    pub fn check_processes(&mut self) -> Result<()> {
+        self.processes.values_mut().try_for_each(Process::check)
+    }
+
+    /// Waits until each control process that is at work has so many ready nodes.
+    pub async fn wait_ready(&mut self, nodes: usize) -> Result<()> {
+        let end = Instant::now() + START;
+        for css in self.css_at_work() {
+            loop {
+                self.check_processes()?;
+                let known = css.nodes().await.unwrap_or_default();
+                if known.iter().filter(|node| node.state() == NodeState::Ready).count() >= nodes {
+                    break;
+                }
+                if Instant::now() > end {
+                    let words = self.process(&css.name)?.last_words();
+                    bail!("{} does not have {nodes} ready nodes; it said:\n{words}", css.name);
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn css_at_work(&self) -> Vec<Css> {
+        let at_work = |css: &&Css| self.processes[&css.name].is_at_work();
+        self.callers.css().iter().filter(at_work).cloned().collect()
+    }
+
+    /// What control processes and nodes that are at work say now.
+    pub async fn views(&self) -> Result<Views> {
+        let mut views = Views::default();
+        for css in self.css_at_work() {
+            let list = css.list().await.with_context(|| format!("{} gives no list", css.name))?;
+            views.css.insert(css.name, list);
+        }
+        for node in self.nodes.iter().filter(|node| self.processes[&node.name].is_at_work()) {
+            let list = node.list().await.with_context(|| format!("{} gives no list", node.name))?;
+            views.nodes.insert(node.name.clone(), list);
+        }
+        Ok(views)
+    }
+
+    /// A node, by name.
+    pub fn node(&self, name: &str) -> Result<&Node> {
+        self.nodes.iter().find(|node| node.name == name).with_context(|| format!("there is no {name}"))
+    }
+
+    /// Waits until all is as it must be, and everybody hears everybody; gives what is not, at the end.
+    pub async fn settle(&mut self, within: Duration) -> Result<Vec<String>> {
+        let end = Instant::now() + within;
+        loop {
+            self.check_processes()?;
+            let mut found = match self.views().await {
+                Ok(views) => violations(&self.callers.ledger(), &views),
+                Err(error) => vec![format!("N1: {error:#}")],
+            };
+            let silent = self.callers.media.book().silent(SILENCE_MAX, system::now());
+            found.extend(silent.into_iter().map(|pair| format!("N13: {pair}")));
+            if found.is_empty() || Instant::now() > end {
+                return Ok(found);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
