@@ -25,6 +25,7 @@ needs=(
     "pkg-config pkg-config finds_FFmpeg's_libraries"
     "/usr/lib/$(uname -m)-linux-gnu/pkgconfig/libavformat.pc libavformat-dev AAC_by_FFmpeg's_libraries"
     "redis-server redis-server the_store_that_tests_start_for_themselves"
+    "/usr/share/java/zookeeper.jar zookeeper the_registry_that_tests_start_for_themselves"
     "valgrind valgrind counts_instructions_for_the_budgets"
     "strace strace counts_system_calls_for_the_budgets"
 )

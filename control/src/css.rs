@@ -4,6 +4,7 @@ use crate::conference::{Detection, Options};
 use crate::metrics::Metrics;
 use crate::nodes::GrpcNodes;
 use crate::placement::FILL_PERCENT;
+use crate::registry;
 use crate::runtime::Control;
 use crate::service::{ConferenceService, DomainService, RegistryService};
 use crate::store;
@@ -11,6 +12,7 @@ use anyhow::{Context, Result};
 use motet_proto::conference::conference_server::ConferenceServer;
 use motet_proto::domains::domains_server::DomainsServer;
 use motet_proto::registry::node_registry_server::NodeRegistryServer;
+use motet_registry::ZooKeeperArgs;
 use motet_status::Listen;
 use sd_notify::NotifyState;
 use std::net::SocketAddr;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tonic::transport::server::TcpIncoming;
 
 /// Options of `motet css`.
@@ -76,6 +78,10 @@ pub struct CssOptions {
     /// Numbers to choose from for conferences without one, as FIRST-LAST
     #[arg(long, value_name = "FIRST-LAST", default_value = "800000-899999", value_parser = numbers)]
     pub numbers: (u64, u64),
+
+    /// Where nodes are found that do not announce themselves here
+    #[command(flatten)]
+    pub zookeeper: ZooKeeperArgs,
 }
 
 fn notice(text: &str) -> Result<Duration, String> {
@@ -99,6 +105,8 @@ pub struct RunningCss {
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     end_server: oneshot::Sender<()>,
     status: Option<motet_status::Server>,
+    /// Ended with it.
+    _tasks: JoinSet<()>,
 }
 
 impl RunningCss {
@@ -152,6 +160,7 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
         options.announce_ms,
         options.lease_ms
     );
+    let zookeeper = options.zookeeper.options().map_err(anyhow::Error::msg)?;
     let store = store::open(&options.store)?;
     let listener = TcpListener::bind(options.listen).await.with_context(|| {
         format!("cannot listen on {} (--listen); does another control process run here?", options.listen)
@@ -180,6 +189,12 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
     };
     let control = Control::start(core, store, Box::<GrpcNodes>::default());
     tracing::info!(%address, store = %name, "control starts");
+    let mut tasks = JoinSet::new();
+    if let Some(zookeeper) = zookeeper {
+        let interval = Duration::from_millis(options.announce_ms);
+        let nodes = Arc::new(GrpcNodes::default());
+        tasks.spawn(registry::announce(zookeeper, control.clone(), nodes, interval));
+    }
 
     let source = Arc::new(Metrics { control: control.clone(), store: name });
     let status = motet_status::serve(options.metrics, address, source).await?;
@@ -205,5 +220,5 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
         .serve_with_incoming_shutdown(incoming, async {
             let _ = ended.await;
         });
-    Ok(RunningCss { address, control, server: tokio::spawn(server), end_server, status })
+    Ok(RunningCss { address, control, server: tokio::spawn(server), end_server, status, _tasks: tasks })
 }

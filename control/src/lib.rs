@@ -20,6 +20,7 @@ mod metrics;
 pub mod nodes;
 pub mod placement;
 pub mod refusal;
+mod registry;
 pub mod runtime;
 mod service;
 pub mod store;

@@ -12,6 +12,7 @@ const READ_AGAIN: Duration = Duration::from_secs(5);
 
 /// News of the resources.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Heard {
     /// A resource registered, or was refreshed.
     Resource(Box<Resource>),

@@ -20,12 +20,14 @@
 //! a newer form, and content that makes no sense, is passed over and said.
 #![forbid(unsafe_code)]
 
+mod args;
 mod content;
 mod follow;
 mod register;
 mod reserve;
 mod tree;
 
+pub use args::ZooKeeperArgs;
 pub use content::{ContentError, FORM, Promise, Resource, ResourceCapacity, ResourceLoad};
 pub use follow::{Heard, follow};
 pub use register::keep_registered;

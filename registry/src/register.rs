@@ -74,12 +74,11 @@ impl Own<'_> {
             *path = find(self.options, client, resource).await?;
         }
         let content = resource.to_json();
-        match path {
-            Some(known) => match client.set_data(known, &content, None).await {
+        if let Some(known) = path {
+            match client.set_data(known, &content, None).await {
                 Err(Error::NoNode) => *path = None,
                 result => return result.map(|_| ()),
-            },
-            None => {}
+            }
         }
         *path = Some(self.options.make(client, Part::Source, &self.options.kind, &content).await?);
         Ok(())

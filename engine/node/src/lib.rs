@@ -53,4 +53,4 @@ mod worker;
 
 pub use numa::{NumaMemory, NumaOptions, allowed_cpus};
 pub use options::{Calibrate, Handover, NodeOptions, Rebalance, io_choice};
-pub use run::{Ended, RunningNode, bind, run, start};
+pub use run::{Ended, Identity, RunningNode, bind, run, run_beside, start};

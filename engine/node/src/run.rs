@@ -31,10 +31,13 @@ use tonic::transport::server::TcpIncoming;
 use wire::event::Kind;
 use wire::media_node_server::MediaNodeServer;
 
+mod beside;
 mod handover;
 mod mixing;
 mod open;
 
+use beside::Beside;
+pub use beside::Identity;
 use handover::{
     ask, ensure_together, handover_path, inherited, open_place, relaunch_when_asked, serve_status, take,
     wait_for_successor,
@@ -203,6 +206,19 @@ impl RunningNode {
 /// Runs a node until it has drained, by a call or by a signal, or until it cannot go on. The first of the
 /// `signals` begins a drain, the second ends the node at once; see [`NodeOptions::drain_deadline`].
 pub async fn run(options: NodeOptions, signals: mpsc::Receiver<()>) -> Result<()> {
+    run_beside(options, signals, |_, _| std::future::ready(())).await
+}
+
+/// Like [`run`], with something that runs as long as the node: it is given who the node is and a receiver that
+/// fires when the node ends in good order, and has a second then.
+pub async fn run_beside<F>(
+    options: NodeOptions,
+    signals: mpsc::Receiver<()>,
+    beside: impl FnOnce(Identity, oneshot::Receiver<()>) -> F,
+) -> Result<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let (watch_stdin, deadline) = (options.exit_with_stdin, options.drain_deadline);
     let taken_over = options.take_over;
     let mut node = start(options).await?;
@@ -211,6 +227,7 @@ pub async fn run(options: NodeOptions, signals: mpsc::Receiver<()>) -> Result<()
     }
     let can_be_taken_over = node.place.is_some();
     let shared = Arc::clone(&node.shared);
+    let beside = Beside::start(Identity::of(&node), beside);
     tokio::select! {
         _ = ended(&shared, signals, deadline) => {}
         () = stdin_closed(), if watch_stdin => {}
@@ -227,6 +244,7 @@ pub async fn run(options: NodeOptions, signals: mpsc::Receiver<()>) -> Result<()
         }
     }
     notify::stopping();
+    beside.end().await;
     node.shutdown().await;
     Ok(())
 }

@@ -7,6 +7,7 @@ mod calibrate;
 mod client;
 mod conf;
 mod medium;
+mod node;
 mod nodes;
 mod out;
 mod sdp;
@@ -48,7 +49,7 @@ enum Command {
     /// Run control and one node on this machine: all that is needed to try it
     Serve(serve::ServeOptions),
     /// Run a media node
-    Node(Box<motet_node::NodeOptions>),
+    Node(Box<node::NodeArgs>),
     /// Run one media node for each NUMA socket of this machine, and keep them running
     Up(up::UpOptions),
     /// Run control: conference scheduling and placement
@@ -82,7 +83,7 @@ fn main() -> ExitCode {
     }
     // Before the runtime, whose threads inherit it.
     let bound = match &cli.command {
-        Command::Node(options) => motet_node::bind(options),
+        Command::Node(options) => motet_node::bind(&options.node),
         Command::Calibrate(options) => motet_node::bind(&options.node()),
         _ => Ok(()),
     };
@@ -96,7 +97,7 @@ fn main() -> ExitCode {
     let done = runtime.block_on(async {
         match cli.command {
             Command::Serve(options) => serve::run(options, signalled()).await.map(|()| ExitCode::SUCCESS),
-            Command::Node(options) => node(*options).await.map(|()| ExitCode::SUCCESS),
+            Command::Node(options) => node::run(*options, signals()).await.map(|()| ExitCode::SUCCESS),
             Command::Up(options) => up::run(options).await,
             Command::Css(options) => {
                 motet_control::run(options, signalled()).await.map(|()| ExitCode::SUCCESS)
@@ -110,16 +111,6 @@ fn main() -> ExitCode {
     // A blocked read of standard input must not hold up the end.
     runtime.shutdown_background();
     client::exit_code(done)
-}
-
-/// Runs a node, which may measure itself first.
-async fn node(options: motet_node::NodeOptions) -> anyhow::Result<()> {
-    let mut signals = signals();
-    let options = tokio::select! {
-        options = calibrate::before_start(options) => options,
-        _ = signals.recv() => return Ok(()),
-    };
-    motet_node::run(options, signals).await
 }
 
 /// Ends at Ctrl-C or SIGTERM. Both are caught from this call on, not from the first look at the future:

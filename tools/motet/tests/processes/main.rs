@@ -19,3 +19,4 @@ mod shared_port;
 mod upgrade;
 mod workers;
 mod world;
+mod zookeeper;

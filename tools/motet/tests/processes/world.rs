@@ -176,8 +176,13 @@ impl Css {
     }
 
     pub fn start(&self, store: &str) -> Process {
-        let metrics = local(self.metrics);
-        Process::motet(&["css", "--listen", &self.listen(), "--store", store, "--metrics", &metrics])
+        self.start_with(store, &[])
+    }
+
+    pub fn start_with(&self, store: &str, more: &[&str]) -> Process {
+        let (metrics, listen) = (local(self.metrics), self.listen());
+        let css = ["css", "--listen", &listen, "--store", store, "--metrics", &metrics];
+        Process::motet(&[&css, more].concat())
     }
 
     pub fn start_node(&self, id: &str) -> Process {
