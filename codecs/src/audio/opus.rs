@@ -27,6 +27,11 @@ const PAYLOAD_BYTES_MIN: usize = 16;
 /// times as much as the other at these bit rates. Only it has in-band FEC, and DTX at low complexity.
 const FOR_SPEECH: i32 = 2048;
 const FOR_ALL_SOUND: i32 = 2049;
+/// OPUS_APPLICATION_RESTRICTED_LOWDELAY: the other layer only, which then looks ahead by 2.5 ms instead of 6.5.
+const FOR_LOW_DELAY: i32 = 2051;
+/// Above this rate for each channel, in bits a second, libopus takes that layer for all sound anyhow
+/// (`mode_thresholds` in its opus_encoder.c).
+const LOW_DELAY_BPS_MIN: u32 = 20_000;
 
 /// OPUS_AUTO and OPUS_SIGNAL_VOICE: with the latter libopus turns to its SILK layer at any loss, to send FEC.
 const SIGNAL_UNKNOWN: i32 = -1000;
@@ -74,9 +79,7 @@ impl OpusEncoder {
     ) -> Result<Self, CodecError> {
         let unsupported = CodecError::Format { codec: "opus", format, takes: TAKES };
         let dtx = settings.dtx && !limits.no_dtx;
-        let application = if dtx { FOR_SPEECH } else { FOR_ALL_SOUND };
-        let encoder =
-            Encoder::new(format.sample_rate_hz, format.channels, application).map_err(|_| unsupported)?;
+        let fec = settings.fec && !limits.no_fec;
         let channels = u32::from(format.channels);
         let wanted = settings.bitrate_bps.unwrap_or(BITRATE_BPS_DEFAULT * channels);
         if !(500..=512_000 * channels).contains(&wanted) {
@@ -84,7 +87,16 @@ impl OpusEncoder {
             return Err(CodecError::Setting { setting: "bitrate_bps", value: wanted, takes });
         }
         let bitrate_bps = wanted.min(limits.bitrate_bps_max.unwrap_or(wanted)).max(500);
-        let fec = settings.fec && !limits.no_fec;
+        let low_delay = !fec && bitrate_bps >= LOW_DELAY_BPS_MIN * channels;
+        let application = if dtx {
+            FOR_SPEECH
+        } else if low_delay {
+            FOR_LOW_DELAY
+        } else {
+            FOR_ALL_SOUND
+        };
+        let encoder =
+            Encoder::new(format.sample_rate_hz, format.channels, application).map_err(|_| unsupported)?;
         let mut opus = OpusEncoder { encoder, format, bitrate_bps, dtx, fec, resyncing: false };
         opus.set(EncoderOption::BitrateBps, bitrate_bps as i32);
         opus.set(EncoderOption::InbandFec, i32::from(fec));
