@@ -6,6 +6,10 @@
 //! parcel's memory and then gives the empty parcel back to its sender, so that nothing allocates once enough
 //! parcels have been made.
 //!
+//! A mixing thread comes by itself, every few milliseconds. For it a parcel lies open at the end of a turn: whoever comes
+//! first has it, the receiver to empty it or the sender to pack more into it. So it finds one parcel of each sender,
+//! with all that came until then, and nobody rings.
+//!
 //! Everything is bounded: from one worker to another at most [`PARCELS_MAX`] parcels of [`PARCEL_BYTES`] are on
 //! the way. What does not fit is dropped and counted; no worker ever waits for another.
 
@@ -13,6 +17,8 @@ use crate::plan::TrunkEnd;
 use crossbeam_queue::ArrayQueue;
 use motet_net::Waker;
 use motet_relay::PortId;
+use motet_rtp::Time;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -20,8 +26,6 @@ use std::sync::{Arc, OnceLock};
 pub const PARCEL_BYTES: usize = 128 * 1024;
 /// Parcels from one worker to another that are on the way, or not yet given back.
 pub const PARCELS_MAX: usize = 32;
-/// Parcels that wait for a station that looks by itself, besides the one that is being packed.
-const PARCELS_TO_FETCH_MAX: usize = 8;
 /// Parcels that one worker may have made in all, and that may wait for one: all of 32 workers.
 const PARCELS_OF_WORKER_MAX: usize = 32 * PARCELS_MAX;
 /// Runs of packets of a parcel.
@@ -40,6 +44,8 @@ pub struct Run {
     pub len: u32,
     /// Size of each datagram but the last.
     pub segment_bytes: u32,
+    /// When the sender's turn was in which it was packed: when it came, if it came to that worker.
+    pub at: Time,
 }
 
 impl Run {
@@ -50,9 +56,11 @@ impl Run {
 
     /// What follows makes it a longer run: all before is whole, and what comes is of the same size or one
     /// shorter datagram.
-    fn goes_on_with(&self, len: u32, segment_bytes: u32) -> bool {
+    fn goes_on_with(&self, len: u32, segment_bytes: u32, at: Time) -> bool {
         let ends_it = len <= segment_bytes && len < self.segment_bytes;
-        self.len.is_multiple_of(self.segment_bytes) && (segment_bytes == self.segment_bytes || ends_it)
+        self.at == at
+            && self.len.is_multiple_of(self.segment_bytes)
+            && (segment_bytes == self.segment_bytes || ends_it)
     }
 }
 
@@ -61,6 +69,8 @@ impl Run {
 pub struct Parcel {
     sender: usize,
     receiver: usize,
+    /// Of all that its sender packs.
+    number: u64,
     /// All datagrams, one after another. The receiver may take them out; they must be back when it gives the
     /// parcel back.
     pub bytes: Vec<u8>,
@@ -84,7 +94,7 @@ pub struct Crossed {
     pub bytes_out: u64,
     /// Datagrams that came from other workers.
     pub packets_in: u64,
-    /// Parcels handed over.
+    /// Parcels packed.
     pub parcels: u64,
     /// Times that another worker was woken.
     pub rings: u64,
@@ -109,8 +119,8 @@ struct Station {
     /// It was told of what is in the inbox and has not come to look yet.
     told: AtomicBool,
     bell: OnceLock<Waker>,
-    /// It comes every few milliseconds, whether or not there is something for it.
-    looks: AtomicBool,
+    /// It comes every few milliseconds, whether or not there is something for it: the open parcels, by sender.
+    open: OnceLock<Box<[ArrayQueue<Parcel>]>>,
 }
 
 impl Exchange {
@@ -122,7 +132,7 @@ impl Exchange {
             empty: ArrayQueue::new(room),
             told: AtomicBool::new(false),
             bell: OnceLock::new(),
-            looks: AtomicBool::new(false),
+            open: OnceLock::new(),
         };
         Arc::new(Exchange { stations: std::iter::repeat_with(station).take(workers).collect() })
     }
@@ -132,9 +142,11 @@ impl Exchange {
         let _ = self.stations[worker].bell.set(bell);
     }
 
-    /// A station comes every few milliseconds by itself, and would rather find few parcels than many.
+    /// A station comes every few milliseconds by itself, needs no bell, and would rather find few parcels than many.
     pub fn set_looks(&self, station: usize) {
-        self.stations[station].looks.store(true, Ordering::Relaxed);
+        self.stations[station].open.get_or_init(|| {
+            std::iter::repeat_with(|| ArrayQueue::new(1)).take(self.stations.len()).collect()
+        });
     }
 
     /// Gives an empty parcel back to its sender.
@@ -161,6 +173,12 @@ pub struct Desk {
     ready: Vec<Parcel>,
     /// Parcels in all.
     made: usize,
+    /// Parcels begun.
+    begun: u64,
+    /// What was found at the last look, in order, by a station that looks by itself.
+    found: VecDeque<Parcel>,
+    /// When this turn is.
+    now: Time,
     crossed: Crossed,
 }
 
@@ -175,6 +193,9 @@ impl Desk {
             away: vec![0; workers],
             ready: Vec::with_capacity(exchange.stations[worker].empty.capacity()),
             made: 0,
+            begun: 0,
+            found: VecDeque::with_capacity(PARCELS_MAX),
+            now: Time::ZERO,
             crossed: Crossed::default(),
             exchange,
         }
@@ -202,6 +223,16 @@ impl Desk {
         *self.ends.get(port.0 as usize)?
     }
 
+    /// Begins a turn: what is packed from now on came now.
+    pub fn begin(&mut self, now: Time) {
+        self.now = now;
+    }
+
+    /// Somebody who comes by itself gets what is packed for this end.
+    pub fn is_looked_for(&self, end: TrunkEnd) -> bool {
+        self.exchange.stations[end.worker].open.get().is_some()
+    }
+
     /// Packs datagrams, `header` followed by `payload`, all but the last of `segment_bytes`.
     /// Nothing is packed of nothing.
     pub fn pack(&mut self, end: TrunkEnd, header: &[u8], payload: &[u8], segment_bytes: u32) {
@@ -210,6 +241,7 @@ impl Desk {
             return;
         }
         let datagrams = u64::from(len.div_ceil(segment_bytes.max(1)));
+        let at = self.now;
         let Some(parcel) = self.parcel_for(end.worker, len as usize) else {
             self.crossed.dropped_full += datagrams;
             return;
@@ -218,36 +250,27 @@ impl Desk {
         parcel.bytes.extend_from_slice(header);
         parcel.bytes.extend_from_slice(payload);
         match parcel.runs.last_mut() {
-            Some(last) if last.to == end.peer && last.goes_on_with(len, segment_bytes) => {
+            Some(last) if last.to == end.peer && last.goes_on_with(len, segment_bytes, at) => {
                 last.len += len;
             }
-            _ => parcel.runs.push(Run { from: end.port, to: end.peer, offset, len, segment_bytes }),
+            _ => parcel.runs.push(Run { from: end.port, to: end.peer, offset, len, segment_bytes, at }),
         }
         self.crossed.packets_out += datagrams;
         self.crossed.bytes_out += u64::from(len);
     }
 
-    /// Hands over what was packed, at the end of a turn. A station that looks by itself and has parcels to fetch
-    /// gets no more until it has come, or this one is full.
+    /// Hands over what was packed, at the end of a turn, or lays it open for who comes by itself.
     pub fn flush(&mut self) {
         for receiver in 0..self.packing.len() {
-            if self.packing[receiver].is_some() && self.may_wait(receiver) {
-                continue;
-            }
-            if let Some(parcel) = self.packing[receiver].take() {
-                self.hand_over(parcel);
+            let Some(parcel) = self.packing[receiver].take() else { continue };
+            match self.exchange.stations[receiver].open.get() {
+                Some(open) => {
+                    let laid = open[self.worker].push(parcel);
+                    assert!(laid.is_ok(), "what lay open was taken up again before more was packed");
+                }
+                None => self.hand_over(parcel),
             }
         }
-    }
-
-    /// Who comes by itself, every few milliseconds, would else find a parcel for each packet where turns are short,
-    /// and use up all that may be on the way.
-    fn may_wait(&mut self, receiver: usize) -> bool {
-        if !self.exchange.stations[receiver].looks.load(Ordering::Relaxed) {
-            return false;
-        }
-        self.take_back();
-        self.away[receiver] > PARCELS_TO_FETCH_MAX
     }
 
     /// Takes in the parcels that came back empty.
@@ -259,18 +282,29 @@ impl Desk {
     }
 
     /// Says that this worker comes to look: whoever puts something in from now on rings. To be called before
-    /// [`Desk::take`], once a turn.
-    pub fn look(&self) {
-        let told = &self.exchange.stations[self.worker].told;
+    /// [`Desk::take`], once a turn. Who comes by itself finds in this moment what it then takes.
+    pub fn look(&mut self) {
+        let Station { told, open, inbox, .. } = &self.exchange.stations[self.worker];
         if told.load(Ordering::Relaxed) {
             // Ordered before the looks into the inbox, as the sender's is after it filled the inbox.
             told.swap(false, Ordering::SeqCst);
         }
+        let Some(open) = open.get() else { return };
+        self.found.extend(open.iter().filter_map(ArrayQueue::pop));
+        // What was packed before an open parcel was handed over before it, so that it is in the inbox now.
+        while let Some(parcel) = inbox.pop() {
+            self.found.push_back(parcel);
+        }
+        self.found.make_contiguous().sort_unstable_by_key(|parcel| (parcel.sender, parcel.number));
     }
 
     /// The next parcel for this worker. To be given back by [`Desk::give_back`], in any order.
     pub fn take(&mut self) -> Option<Parcel> {
-        let mut parcel = self.exchange.stations[self.worker].inbox.pop()?;
+        let station = &self.exchange.stations[self.worker];
+        let mut parcel = match station.open.get() {
+            Some(_) => self.found.pop_front()?,
+            None => station.inbox.pop()?,
+        };
         let (sender, ends) = (parcel.sender, &self.ends);
         let crossed = &mut self.crossed;
         parcel.runs.retain(|run| {
@@ -301,6 +335,10 @@ impl Desk {
     /// The parcel that is being packed, with room for `len` bytes; none: too much is on the way.
     fn parcel_for(&mut self, receiver: usize, len: usize) -> Option<&mut Parcel> {
         let full = |parcel: &Parcel| parcel.bytes.len() + len > PARCEL_BYTES || parcel.runs.len() == RUNS_MAX;
+        if self.packing[receiver].is_none() {
+            let open = self.exchange.stations[receiver].open.get();
+            self.packing[receiver] = open.and_then(|open| open[self.worker].pop());
+        }
         if let Some(parcel) = self.packing[receiver].take_if(|parcel| full(parcel)) {
             self.hand_over(parcel);
         }
@@ -328,7 +366,9 @@ impl Desk {
             }
         };
         self.away[receiver] += 1;
-        (parcel.sender, parcel.receiver) = (self.worker, receiver);
+        self.begun += 1;
+        self.crossed.parcels += 1;
+        (parcel.sender, parcel.receiver, parcel.number) = (self.worker, receiver, self.begun);
         Some(parcel)
     }
 
@@ -340,13 +380,13 @@ impl Desk {
             self.crossed.packets_out -= datagrams;
             self.crossed.bytes_out -= parcel.bytes.len() as u64;
             self.crossed.dropped_full += datagrams;
+            self.crossed.parcels -= 1;
             self.away[parcel.receiver] -= 1;
             parcel.bytes.clear();
             parcel.runs.clear();
             self.ready.push(parcel);
             return;
         }
-        self.crossed.parcels += 1;
         if !station.told.swap(true, Ordering::SeqCst) {
             self.crossed.rings += 1;
             if let Some(bell) = station.bell.get() {

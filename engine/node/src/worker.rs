@@ -336,6 +336,7 @@ impl Loop {
                 }
             };
             now = self.clock.now();
+            self.desk.begin(now);
             self.close_sockets();
             self.bring_in();
             self.relay_batch(now, turn.received);

@@ -224,8 +224,6 @@ impl Loop {
         self.desk.look();
         for _ in 0..PARCELS_PER_STEP {
             let Some(parcel) = self.desk.take() else { return };
-            // Read for each parcel: what a worker handed over together, it received together.
-            let now = self.clock.now();
             for run in &parcel.runs {
                 // The desk gives only what is for open ends, which are conferences'.
                 let number = self.ports[run.to.0 as usize] as usize;
@@ -234,7 +232,7 @@ impl Loop {
                 for datagram in bytes.chunks(run.segment_bytes as usize) {
                     // The relay's reports say nothing that the mixer does not know.
                     if classify(datagram) == PacketClass::Rtp {
-                        room.mixer.handle_packet(now, datagram);
+                        room.mixer.handle_packet(run.at, datagram);
                     }
                 }
             }
