@@ -1,8 +1,8 @@
 //! Mixing threads: where conferences are mixed, each every 20 ms.
 //!
 //! A mixing thread is a station of the node's exchange, like a worker, with no sockets: what is to be mixed comes in
-//! parcels, and what it makes leaves in parcels. It sleeps until the next 5 ms are due, takes what came, mixes a
-//! quarter of its conferences and hands over what that made. Everything between it and the rest of the node is
+//! parcels, and what it makes leaves in parcels. It sleeps until the next quarter of its conferences is due, takes what
+//! came until then, mixes them and hands over what that made. Everything between it and the rest of the node is
 //! a bounded queue: of parcels, of jobs, of events.
 //!
 //! Ticks lie on an absolute timeline (`schedule.rs`). When there is too much to do, rules say what is left out
@@ -176,11 +176,15 @@ impl MixingThread {
 
     fn send(&self, job: Job) -> Option<()> {
         match self.jobs.try_send(job) {
-            Ok(()) => Some(()),
+            Ok(()) => {}
             // The thread is behind by a thousand changes; wait for it.
-            Err(TrySendError::Full(job)) => self.jobs.send(job).ok(),
-            Err(TrySendError::Disconnected(_)) => None,
+            Err(TrySendError::Full(job)) => self.jobs.send(job).ok()?,
+            Err(TrySendError::Disconnected(_)) => return None,
         }
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+        Some(())
     }
 }
 

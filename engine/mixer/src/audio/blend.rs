@@ -14,6 +14,11 @@ use super::source::Source;
 use super::strip::{Strip, Strips};
 use super::{Gain, MixEvent, MixOutbox, MixStats, OutputId};
 
+/// What is no more than this becomes zero in 16 bits.
+const SILENT_BELOW: f32 = 0.5 / 32_768.0;
+/// So long silence is encoded before it is not sent: what encoders look ahead comes out.
+const SILENT_TICKS_SENT: u32 = 3;
+
 /// What there is to be mixed.
 struct Sounds<'a> {
     groups: &'a [Group],
@@ -118,6 +123,14 @@ impl AudioMixer {
                 Ramp { from: 1.0, to: 0.0 }.add(&mut buffers.mix, &buffers.before);
             }
             self.stats.limited += u64::from(feed.limiter.process(&mut buffers.mix));
+            // An encoder that collects samples must have all.
+            let may_skip = self.effort.skip_silence && format.frame == buffers.mix.len();
+            let silent = may_skip && kernel::peak(&buffers.mix) < SILENT_BELOW;
+            feed.silent_ticks = if silent { feed.silent_ticks + 1 } else { 0 };
+            if feed.silent_ticks > SILENT_TICKS_SENT {
+                feed.payload = Span::default();
+                continue;
+            }
             encode(feed, format, buffers, out, &mut self.stats);
         }
     }

@@ -230,12 +230,23 @@ pub struct PromptConfig {
 }
 
 /// How much work the mixer may do: what overload takes away. Nobody is ever silenced: at least one voice is mixed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
     /// Voices mixed at a time, when less than [`MixConfig::speakers_max`]; 0 counts as 1.
     pub speakers_max: Option<u16>,
     /// Complexity of all encoders, 0 to 10, when less than their settings say.
     pub complexity_max: Option<u8>,
+    /// Outputs that hear nobody get no packets, as of senders with silence suppression (RFC 3551 section 4.1).
+    pub skip_silence: bool,
+    /// A source that does not say its level, is not mixed and was silent is listened to in one of so many ticks; 0
+    /// counts as 1. It is heard so much later when it begins.
+    pub listen_every: u8,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Effort { speakers_max: None, complexity_max: None, skip_silence: false, listen_every: 1 }
+    }
 }
 
 /// A change, made between two ticks and heard from the next one on.

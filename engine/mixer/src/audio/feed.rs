@@ -107,6 +107,8 @@ pub(crate) struct Feed {
     pub outputs: u32,
     /// This tick's payload; of no bytes when nothing is to be sent.
     pub payload: Span,
+    /// Ticks for which it has carried nothing, while silence is not sent.
+    pub silent_ticks: u32,
     /// Since when it carries its recipe.
     since_tick: u64,
     resync_tick: u64,
@@ -174,6 +176,7 @@ impl Feeds {
             encoder,
             outputs: 1,
             payload: Span::default(),
+            silent_ticks: 0,
             since_tick: tick,
             resync_tick: 0,
             key,
@@ -216,6 +219,7 @@ impl Feeds {
             encoder,
             outputs: 1,
             payload: Span::default(),
+            silent_ticks: 0,
             since_tick: tick,
             resync_tick: 0,
             key,

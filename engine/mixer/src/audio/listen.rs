@@ -75,7 +75,13 @@ impl AudioMixer {
         if !source.may_speak() && !audible {
             return Heard { level_db: SILENCE_DB, pulled: None };
         }
+        // Not all in the same tick.
+        let turn = (self.tick + u64::from(place)).is_multiple_of(u64::from(self.effort.listen_every.max(1)));
+        if !turn && source.strip.is_none() && !source.activity.is_voice() {
+            return Heard { level_db: source.heard_db, pulled: None };
+        }
         let (pulled, level_db) = source.listen(now);
+        source.heard_db = level_db;
         self.stats.decodes += 1;
         Heard { level_db, pulled: Some(pulled) }
     }

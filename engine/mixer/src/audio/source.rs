@@ -54,6 +54,8 @@ pub(crate) struct Source {
     pub agc: Agc,
     /// The level in its last packet, if it had one.
     pub claim: Option<Claim>,
+    /// The level of its sound when it was listened to last.
+    pub heard_db: f32,
     /// Ticks for which it was not as loud as it said.
     pub lie_ticks: u32,
     /// What takes its noise out.

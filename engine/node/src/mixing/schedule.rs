@@ -1,16 +1,17 @@
 //! When conferences are mixed: each every 20 ms, on a timeline that never drifts, a quarter of them each 5 ms, so
-//! that the work is even. Pure.
+//! that the work is even. Quarters without conferences are passed over. Pure.
 
 use motet_rtp::Time;
 use std::time::Duration;
 
 /// Every conference is mixed once in so long.
 pub(crate) const ROUND: Duration = Duration::from_millis(20);
-/// Parts of a round. Between two of them packets are taken, too.
+/// Parts of a round. Before each of them packets are taken.
 pub(crate) const SLOTS: usize = 4;
 const STEP: Duration = Duration::from_millis(ROUND.as_millis() as u64 / SLOTS as u64);
-/// Work that is this far behind is not made up for: participants would hear a pile of old sound.
-const BEHIND_MAX: Duration = Duration::from_millis(100);
+/// Work that is this far behind is not made up for: it would only make what follows late, too. What is left out then
+/// is short enough for receivers to conceal.
+const BEHIND_MAX: Duration = Duration::from_millis(40);
 /// What a slot takes is known from about the last so many rounds.
 const MEMORY: f64 = 50.0;
 
@@ -49,13 +50,26 @@ impl Schedule {
 
     /// When there is something to do; none: nothing is mixed.
     pub(crate) fn next(&self) -> Option<Time> {
-        self.slots.iter().any(|slot| slot.rooms > 0).then_some(self.next)
+        Some(self.next + STEP * self.empty_before_next()?)
+    }
+
+    /// Slots that hold nothing before the next one that does.
+    fn empty_before_next(&self) -> Option<u32> {
+        let occupied = |ahead: &u32| self.slots[(self.slot + *ahead as usize) % SLOTS].rooms > 0;
+        (0..SLOTS as u32).find(occupied)
     }
 
     /// Gives a new conference its place: where there is least to do.
     pub(crate) fn place(&mut self, now: Time) -> usize {
-        if self.next().is_none() {
-            self.next = self.next.max(now);
+        match self.empty_before_next() {
+            None => self.next = self.next.max(now),
+            // Nobody has missed what has passed of empty slots.
+            Some(empty) => {
+                let passed =
+                    (now.since(self.next).as_nanos() / STEP.as_nanos()).min(u128::from(empty)) as u32;
+                self.next += STEP * passed;
+                self.slot = (self.slot + passed as usize) % SLOTS;
+            }
         }
         let least = |a: &&Slot, b: &&Slot| a.work.total_cmp(&b.work).then(a.rooms.cmp(&b.rooms));
         let chosen = self.slots.iter().min_by(least).copied().expect("there are slots");
@@ -77,16 +91,18 @@ impl Schedule {
 
     /// The next slot that is due, if one is.
     pub(crate) fn due(&mut self, now: Time) -> Option<Due> {
-        if self.next()? > now {
+        let empty = self.empty_before_next()?;
+        let next = self.next + STEP * empty;
+        if next > now {
             return None;
         }
-        let behind = now.since(self.next);
+        let slot = (self.slot + empty as usize) % SLOTS;
+        let behind = now.since(next);
         let missed = if behind > BEHIND_MAX { (behind.as_nanos() / ROUND.as_nanos()) as u64 } else { 0 };
-        let at = self.next + Duration::from_nanos(ROUND.as_nanos() as u64 * missed);
-        let due = Due { slot: self.slot, at, missed };
+        let at = next + Duration::from_nanos(ROUND.as_nanos() as u64 * missed);
         self.next = at + STEP;
-        self.slot = (self.slot + 1) % SLOTS;
-        Some(due)
+        self.slot = (slot + 1) % SLOTS;
+        Some(Due { slot, at, missed })
     }
 
     /// Takes note of how long a slot took.
@@ -126,7 +142,8 @@ mod tests {
     #[test]
     fn a_little_behind_is_made_up_for_and_far_behind_is_left_out() {
         let mut schedule = Schedule::new(at(0));
-        schedule.place(at(0));
+        let places: Vec<usize> = (0..SLOTS).map(|_| schedule.place(at(0))).collect();
+        assert_eq!(places, [0, 1, 2, 3]);
         let slots = |schedule: &mut Schedule, now| -> Vec<(usize, u64)> {
             std::iter::from_fn(|| schedule.due(now)).map(|due| (due.slot, due.missed)).collect()
         };
@@ -135,6 +152,20 @@ mod tests {
         let after = slots(&mut schedule, at(10_025_000));
         assert_eq!(after, [(0, 500)]);
         assert_eq!(schedule.next(), Some(at(10_030_000)));
+    }
+
+    #[test]
+    fn slots_without_conferences_are_passed_over() {
+        let mut schedule = Schedule::new(at(0));
+        let places: Vec<usize> = (0..SLOTS).map(|_| schedule.place(at(0))).collect();
+        assert_eq!(places, [0, 1, 2, 3]);
+        [0, 1, 3].into_iter().for_each(|slot| schedule.leave(slot));
+        for round in 0..10 {
+            assert_eq!(schedule.next(), Some(at(15_000 + round * 20_000)));
+            assert_eq!(schedule.due(at(14_999 + round * 20_000)), None);
+            let due = schedule.due(at(15_200 + round * 20_000)).expect("it is due");
+            assert_eq!((due.slot, due.at, due.missed), (2, at(15_000 + round * 20_000), 0));
+        }
     }
 
     #[test]

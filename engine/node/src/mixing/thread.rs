@@ -9,7 +9,7 @@ use crate::exchange::Desk;
 use crate::model::Id;
 use crate::plan::MixForm;
 use crate::worker::{Clock, DeathNotice, pin};
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, TryRecvError};
 use motet_mixer::audio::{MixCommand, MixOutbox};
 use motet_rtp::Time;
 use motet_rtp::demux::{PacketClass, classify};
@@ -20,12 +20,14 @@ use tokio::sync::mpsc;
 
 /// Counters are shown so often.
 const SHOW_INTERVAL: Duration = Duration::from_millis(250);
+/// Whether there is too much to do is asked so often.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// A tick that ends later than this after its time is late: what it made comes when receivers already wait.
 const LATE_AFTER: Duration = Duration::from_millis(10);
-/// Jobs done between two slots at most: a job may make encoders, which takes its time.
+/// Time for jobs between two slots, and one job more: a job may make encoders, which takes its time.
+const JOBS_TIME: Duration = Duration::from_millis(2);
+/// Jobs done between two slots at most.
 const JOBS_PER_STEP: usize = 16;
-/// Parcels taken in one go at most.
-const PARCELS_PER_STEP: usize = 256;
 /// No conference has this port.
 const NOBODY: u32 = u32::MAX;
 
@@ -48,7 +50,10 @@ pub(super) struct Loop {
     counters: Counters,
     shown: MixingShown,
     show_at: Time,
+    look_at: Time,
     window: Look,
+    /// Time in which there was nothing to do.
+    slept: Duration,
     died: mpsc::Sender<usize>,
 }
 
@@ -57,6 +62,7 @@ pub(super) struct Loop {
 struct Look {
     at: Time,
     on_cpu: Duration,
+    slept: Duration,
     late: u64,
 }
 
@@ -87,7 +93,9 @@ impl Loop {
             counters: Counters::default(),
             shown,
             show_at: now,
-            window: Look { at: now, on_cpu: on_cpu(), late: 0 },
+            look_at: now + LOOK_INTERVAL,
+            window: Look { at: now, on_cpu: on_cpu(), ..Look::default() },
+            slept: Duration::ZERO,
             died: options.died,
         })
     }
@@ -101,31 +109,43 @@ impl Loop {
             }
             self.take_packets();
             let mut now = self.clock.now();
-            while let Some(due) = self.schedule.due(now) {
+            // One slot at a time: jobs and the rules for overload have their turn however much is due.
+            if let Some(due) = self.schedule.due(now) {
                 now = self.mix(due);
-                // What came meanwhile is wanted by those that are next.
-                self.take_packets();
             }
-            self.desk.flush();
-            if now >= self.show_at {
+            if now >= self.look_at {
                 self.look(now);
+            }
+            if now >= self.show_at {
                 self.show(now);
             }
         }
     }
 
-    /// Sleeps until something is due, and does the jobs that come meanwhile. False: the end.
+    /// Sleeps until something is due or a job comes, and does the jobs that wait. False: the end.
     fn wait(&mut self, now: Time) -> bool {
-        let until = self.schedule.next().map_or(self.show_at, |next| next.min(self.show_at));
-        let mut job = match self.jobs.recv_timeout(until.since(now)) {
-            Ok(job) => Some(job),
-            Err(RecvTimeoutError::Timeout) => return true,
-            Err(RecvTimeoutError::Disconnected) => return false,
-        };
+        let until = self.look_at.min(self.show_at);
+        let until = self.schedule.next().map_or(until, |next| next.min(until));
+        if until > now && self.jobs.is_empty() {
+            // Whoever sends a job ends this.
+            std::thread::park_timeout(until.since(now));
+            // To be woken late is no rest: others have the core.
+            self.slept += self.clock.now().min(until).since(now);
+        }
+        let mut begun = None;
         for _ in 0..JOBS_PER_STEP {
-            let Some(this) = job.take().or_else(|| self.jobs.try_recv().ok()) else { break };
-            if !self.handle_job(this) {
-                return false;
+            match self.jobs.try_recv() {
+                Ok(job) => {
+                    let begun = *begun.get_or_insert_with(|| self.clock.now());
+                    if !self.handle_job(job) {
+                        return false;
+                    }
+                    if self.clock.now().since(begun) > JOBS_TIME {
+                        break;
+                    }
+                }
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return false,
             }
         }
         true
@@ -222,8 +242,7 @@ impl Loop {
     /// Hands what came to the mixers that it is for.
     fn take_packets(&mut self) {
         self.desk.look();
-        for _ in 0..PARCELS_PER_STEP {
-            let Some(parcel) = self.desk.take() else { return };
+        while let Some(parcel) = self.desk.take() {
             for run in &parcel.runs {
                 // The desk gives only what is for open ends, which are conferences'.
                 let number = self.ports[run.to.0 as usize] as usize;
@@ -255,7 +274,6 @@ impl Loop {
             before = now;
         }
         self.schedule.worked(due.slot, before.since(begun));
-        // The workers need not wait for the slots that follow, if this thread is behind.
         self.desk.flush();
         before
     }
@@ -272,11 +290,17 @@ impl Loop {
 
     /// Looks whether there is too much to do.
     fn look(&mut self, now: Time) {
-        let this = Look { at: now, on_cpu: on_cpu(), late: self.counters.late + self.counters.missed };
-        let wall = this.at.since(self.window.at).as_secs_f64().max(1e-3);
-        let busy_share = this.on_cpu.saturating_sub(self.window.on_cpu).as_secs_f64() / wall;
-        let window = Window { busy_share, late: this.late - self.window.late };
-        self.window = this;
+        self.look_at = now + LOOK_INTERVAL;
+        let late = self.counters.late + self.counters.missed;
+        let this = Look { at: now, on_cpu: on_cpu(), slept: self.slept, late };
+        let before = std::mem::replace(&mut self.window, this);
+        let wall = this.at.since(before.at).as_secs_f64().max(1e-3);
+        let share = |after: Duration, before| after.saturating_sub(before).as_secs_f64() / wall;
+        let window = Window {
+            busy_share: 1.0 - share(this.slept, before.slept),
+            own_share: share(this.on_cpu, before.on_cpu),
+            late: this.late - before.late,
+        };
         if !self.overload.look(now, window) {
             return;
         }
@@ -284,7 +308,7 @@ impl Loop {
         tracing::warn!(
             station = self.station,
             level,
-            busy_share,
+            busy_share = window.busy_share,
             late = window.late,
             "mixing effort changes"
         );

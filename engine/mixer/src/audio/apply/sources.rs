@@ -1,7 +1,7 @@
 //! Commands about sources.
 
 use crate::audio::agc::Agc;
-use crate::audio::level::Activity;
+use crate::audio::level::{Activity, SILENCE_DB};
 use crate::audio::limits::SOURCES_MAX;
 use crate::audio::mixer::AudioMixer;
 use crate::audio::source::{Leaving, Source, Voice};
@@ -42,6 +42,7 @@ impl AudioMixer {
             activity: Activity::new(),
             agc: Agc::new(),
             claim: None,
+            heard_db: SILENCE_DB,
             lie_ticks: 0,
             suppressor: settings.noise_suppression.then(Suppressor::new),
             challenge: 0,

@@ -21,7 +21,7 @@ fn overload_takes_voices_away_but_never_the_last() {
     let heard = |world: &World| TONES.map(|hz| world.level(9, hz) > 0.01);
     assert_eq!(heard(&world), [true; 3]);
     for (speakers_max, expected) in [(Some(2), [true, true, false]), (Some(0), [false, true, false])] {
-        let effort = Effort { speakers_max, complexity_max: Some(0) };
+        let effort = Effort { speakers_max, complexity_max: Some(0), ..Effort::default() };
         world.command(MixCommand::SetEffort(effort));
         world.run_ms(400);
         assert_eq!(heard(&world), expected);
@@ -29,6 +29,54 @@ fn overload_takes_voices_away_but_never_the_last() {
     world.command(MixCommand::SetEffort(Effort::default()));
     world.run_ms(400);
     assert_eq!(heard(&world), [true; 3]);
+}
+
+#[test]
+fn under_overload_who_hears_nobody_gets_nothing_and_the_rest_goes_on() {
+    for codec in [("PCMU", 8_000), ("opus", 48_000)] {
+        let codec = || AudioCodec::parse(codec.0, codec.1, 1, "").expect("a codec");
+        let mut world = World::new(MixConfig::default());
+        let talker = world.join(1, 0, 400.0, codec());
+        world.join(2, 0, 730.0, codec());
+        world.command(MixCommand::SetEffort(Effort { skip_silence: true, ..Effort::default() }));
+        talker.set(0.2);
+        world.run_ms(1_000);
+        let packets = |world: &World, id| world.receivers[&id].packets;
+        // Three ticks of silence are sent. Numbers go on and timestamps are of the tick, as receivers check.
+        assert_eq!((packets(&world, 1), packets(&world, 2)), (3, 50), "{:?}", codec());
+        assert!(world.level(2, 400.0) > 0.15);
+        world.receivers.get_mut(&1).expect("it is there").markers = 0;
+        world.knobs[&2].set(0.2);
+        world.run_ms(500);
+        assert!(world.level(1, 730.0) > 0.15, "{:?}", codec());
+        assert_eq!(world.receivers[&1].markers, 1, "the first after a silence");
+        world.knobs[&2].set(0.0);
+        world.run_ms(3_000);
+        world.command(MixCommand::SetEffort(Effort::default()));
+        let before = packets(&world, 1);
+        world.run_ms(200);
+        assert_eq!(packets(&world, 1) - before, 10, "silence is sent again");
+    }
+}
+
+#[test]
+fn under_overload_who_is_silent_is_listened_to_now_and_then() {
+    let mut world = World::new(MixConfig::default());
+    world.add_output(World::output_config(9, 0, None, l16(48_000)));
+    for id in 0..40 {
+        world.add_source(World::source_config(id, 0), 300.0 + 50.0 * id as f32).set(0.000_1);
+    }
+    world.command(MixCommand::SetEffort(Effort { listen_every: 8, ..Effort::default() }));
+    world.run_ms(400);
+    let decodes = world.mixer.stats().decodes;
+    world.run_ms(1_600);
+    assert_eq!(world.mixer.stats().decodes - decodes, 40 * 10);
+    world.knobs[&7].set(0.2);
+    world.run_ms(160 + 200);
+    assert!(world.level(9, 650.0) > 0.15, "found in its turn");
+    let before = world.mixer.stats().decodes;
+    world.run_ms(160);
+    assert_eq!(world.mixer.stats().decodes - before, 39 + 8, "and heard all the time since");
 }
 
 #[test]
