@@ -135,6 +135,11 @@ impl Io for AnyIo {
     }
 
     #[inline]
+    fn gather(&mut self, time: Duration) {
+        dispatch!(self, io => io.gather(time));
+    }
+
+    #[inline]
     fn datagrams(&self, index: DatagramsIndex) -> Datagrams<'_> {
         dispatch!(self, io => io.datagrams(index))
     }

@@ -194,6 +194,11 @@ pub trait Io {
     /// Errors are the machine's (out of memory, a ring used by two threads); no peer can cause one.
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn>;
 
+    /// From the next turn on, a wait that has begun lasts at least so long, unless many packets come: few large
+    /// batches for who is in no hurry. Zero: a wait ends with the first packet. Where the kernel has no such
+    /// waits (Linux before 6.12), and without io_uring, nothing changes.
+    fn gather(&mut self, _time: Duration) {}
+
     /// A run of datagrams of the current turn; `index < Turn::received`.
     fn datagrams(&self, index: DatagramsIndex) -> Datagrams<'_>;
 

@@ -16,6 +16,7 @@ mod send;
 mod setup;
 mod sockets;
 mod token;
+mod wait;
 
 use crate::outbound::Outbound;
 use crate::pair::Registry;
@@ -32,6 +33,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 use token::Token;
+use wait::{ignore_harmless, timespec};
 
 /// io_uring with multishot receive.
 pub struct UringIo {
@@ -41,6 +43,8 @@ pub struct UringIo {
     options: Options,
     /// The thread that takes the first turn owns the ring from then on.
     enabled: bool,
+    /// Microseconds that a wait lasts at least.
+    gather_us: u32,
     /// Why an early send of a chunk failed; reported by the next turn.
     failure: Option<io::Error>,
 }
@@ -95,7 +99,7 @@ impl UringIo {
             receive_header: setup::receive_header(),
             stats: IoStats::default(),
         };
-        Ok(Self { ring, state, options, enabled: false, failure: None })
+        Ok(Self { ring, state, options, enabled: false, gather_us: 0, failure: None })
     }
 
     /// Makes the calling thread the ring's owner.
@@ -159,7 +163,9 @@ impl UringIo {
     fn enter_once(&mut self, want: usize, timeout: Option<Duration>) -> io::Result<usize> {
         let to_submit = self.ring.submission().len() as u32;
         let timespec = timeout.map(timespec);
-        let mut args = types::SubmitArgs::new();
+        // What is sent is not waited for any longer than it takes.
+        let gather_us = if want > self.state.outbound.lent() { self.gather_us } else { 0 };
+        let mut args = types::SubmitArgs::new().min_wait_usec(gather_us);
         if let Some(timespec) = &timespec {
             args = args.timespec(timespec);
         }
@@ -406,7 +412,7 @@ impl Io for UringIo {
         let at_once = self.state.paused || self.state.must_not_wait();
         let timeout = if at_once { Some(Duration::ZERO) } else { timeout };
         self.state.stalled = false;
-        self.transfer(usize::from(timeout != Some(Duration::ZERO)), timeout)?;
+        self.transfer(wait::completions(timeout, self.gather_us), timeout)?;
         let state = &mut self.state;
         state.outbound.begin_turn();
         let received = state.inbound.next_turn(&state.sockets);
@@ -415,6 +421,13 @@ impl Io for UringIo {
         let woken = std::mem::take(&mut state.woken);
         let more = pending || state.stalled || state.must_not_wait();
         Ok(Turn { received, woken, more })
+    }
+
+    #[inline]
+    fn gather(&mut self, time: Duration) {
+        if self.ring.params().is_feature_min_timeout() {
+            self.gather_us = time.as_micros() as u32;
+        }
     }
 
     #[inline]
@@ -469,20 +482,3 @@ const CANCEL_WAIT_MAX: Duration = Duration::from_secs(1);
 const ENTER_GETEVENTS: u32 = 1;
 /// IORING_ENTER_EXT_ARG: the argument is a `struct io_uring_getevents_arg` (io_uring_enter(2)).
 const ENTER_EXT_ARG: u32 = 8;
-
-/// A wait that ended by its timeout or a signal is none the worse, nor is a full completion queue, which
-/// has just been emptied.
-fn ignore_harmless(result: io::Result<usize>) -> io::Result<()> {
-    match result {
-        Ok(_) => Ok(()),
-        Err(error) => match error.raw_os_error() {
-            Some(libc::ETIME | libc::EINTR | libc::EBUSY) => Ok(()),
-            _ => Err(error),
-        },
-    }
-}
-
-fn timespec(duration: Duration) -> types::Timespec {
-    let seconds = duration.as_secs().min(i32::MAX as u64);
-    types::Timespec::new().sec(seconds).nsec(duration.subsec_nanos())
-}

@@ -30,6 +30,8 @@ use trunks::{Arrivals, pack, slice};
 const JOBS_PER_TURN: usize = 64;
 /// Sockets connected to another peer between two batches at most; each takes some 20 µs.
 const PEERS_PER_TURN: usize = 8;
+/// How long packets are gathered when nobody waits for them.
+const GATHER: Duration = Duration::from_micros(500);
 /// Jobs that may wait for a worker.
 const JOBS_WAITING_MAX: usize = 1024;
 
@@ -362,10 +364,14 @@ impl Loop {
             let place = slice(&self.arrivals, self.received, at);
             self.io.overwrite(place.datagrams, place.offset, &patch.header);
         }
+        let (mut any, mut urgent) = (false, false);
         for message in self.out.messages() {
             let payload = message.payload.map(|payload| slice(&self.arrivals, self.received, payload));
             let (socket, destination) = (SocketId(message.port.0), message.destination);
-            if let Some(end) = self.desk.end(message.port) {
+            let end = self.desk.end(message.port);
+            any = true;
+            urgent |= end.is_none_or(|end| !self.desk.is_looked_for(end));
+            if let Some(end) = end {
                 pack(&mut self.desk, &self.io, end, message.header, payload, message.segment_bytes);
                 continue;
             }
@@ -377,6 +383,8 @@ impl Loop {
             }
         }
         self.desk.flush();
+        // A mixing thread comes for its packets every few milliseconds: single ones need no turn each.
+        self.io.gather(if any && !urgent { GATHER } else { Duration::ZERO });
     }
 
     /// Connects the sockets of legs that media goes to. What is too much for one turn is told again.
