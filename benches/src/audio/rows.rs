@@ -76,7 +76,7 @@ const NO_GOALS: Goals = Goals {
 };
 
 /// All rows.
-pub const ROWS: [Row; 10] = [
+pub const ROWS: [Row; 11] = [
     Row {
         name: "opus, 100 participants, 3 talk, with levels",
         level_extension: true,
@@ -120,6 +120,7 @@ pub const ROWS: [Row; 10] = [
         goals: Goals { late_ticks: Some(0.0), ..NO_GOALS },
         ..PLAIN
     },
+    Row { name: "opus, 200 rooms of 5", rooms: 200, people: 5, talkers: 1, level_extension: true, ..PLAIN },
     Row {
         name: "opus, mouth to ear",
         people: 4,
