@@ -84,6 +84,18 @@ pub struct CssOptions {
     pub zookeeper: ZooKeeperArgs,
 }
 
+impl Default for CssOptions {
+    /// As without any option on the command line.
+    fn default() -> CssOptions {
+        #[derive(clap::Parser)]
+        struct Nothing {
+            #[command(flatten)]
+            options: CssOptions,
+        }
+        <Nothing as clap::Parser>::parse_from(["css"]).options
+    }
+}
+
 fn notice(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if time <= Duration::from_secs(86_400) { Ok(time) } else { Err("must be at most a day".to_owned()) }

@@ -16,13 +16,7 @@ pub struct ZooKeeperArgs {
     pub zookeeper_kind: String,
 
     /// USER:PASSWORD (scheme digest): only who knows it changes what this process writes there; without it, anybody
-    #[arg(
-        long,
-        value_name = "USER:PASSWORD",
-        env = "MOTET_ZOOKEEPER_AUTH",
-        hide_env_values = true,
-        requires = "zookeeper"
-    )]
+    #[arg(long, value_name = "USER:PASSWORD", env = "MOTET_ZOOKEEPER_AUTH", hide_env_values = true)]
     pub zookeeper_auth: Option<String>,
 
     /// What this process wrote goes when it was not heard of for so long, in milliseconds, 1000 to 60000; the
