@@ -75,6 +75,10 @@ pub struct CssOptions {
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub small: u32,
 
+    /// Preferred machine room of a user domain; may be given several times
+    #[arg(long = "domain-room", value_name = "MOID=ROOM", value_parser = domain_room)]
+    pub domain_rooms: Vec<(String, String)>,
+
     /// Numbers to choose from for conferences without one, as FIRST-LAST
     #[arg(long, value_name = "FIRST-LAST", default_value = "800000-899999", value_parser = numbers)]
     pub numbers: (u64, u64),
@@ -99,6 +103,13 @@ impl Default for CssOptions {
 fn notice(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if time <= Duration::from_secs(86_400) { Ok(time) } else { Err("must be at most a day".to_owned()) }
+}
+
+fn domain_room(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((domain, room)) if !domain.is_empty() && !room.is_empty() => Ok((domain.into(), room.into())),
+        _ => Err("must be the MOID of a user domain and a machine room, such as d1=room-a".into()),
+    }
 }
 
 fn numbers(text: &str) -> Result<(u64, u64), String> {
@@ -191,6 +202,7 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
         notice_ms: options.notice.as_millis() as u64,
         small: options.small,
         store: name.clone(),
+        rooms: options.domain_rooms.into_iter().collect(),
         detection: Detection {
             grace_ms: options.grace_ms,
             grace_certain_ms: options.grace_ms / 5,

@@ -30,15 +30,55 @@ pub struct Promised {
     pub conferences: u64,
 }
 
-/// What a new conference asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a conference asks of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
+    /// Its id: of nodes that are alike, different ids take different ones.
+    pub conference: String,
     /// In [`units`].
     pub units: u64,
     /// Participants expected.
     pub legs: u64,
     /// Percent of a node's capacity that may be in use afterwards.
     pub fill_percent_max: u32,
+    /// Node that is preferred to all others; empty: none is.
+    pub node: String,
+    /// Machine room that is preferred; empty: none is.
+    pub room: String,
+    /// Labels that the node must have.
+    pub labels: BTreeMap<String, String>,
+    /// It is mixed.
+    pub mixes: bool,
+    /// The time, on the clock that never jumps.
+    pub now_ms: u64,
+}
+
+impl Wanted {
+    /// What this conference asks for, when so much of a node may be in use.
+    pub fn of(record: &Record, fill_percent_max: u32, now_ms: u64) -> Wanted {
+        Wanted {
+            conference: record.id.clone(),
+            units: record.units(),
+            legs: u64::from(record.seats()),
+            fill_percent_max,
+            node: String::new(),
+            room: record.placing.room.clone(),
+            labels: record.placing.labels.clone(),
+            mixes: record.audio.is_mixed(),
+            now_ms,
+        }
+    }
+}
+
+/// Where a conference goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Node id.
+    pub node: String,
+    /// Its machine room.
+    pub room: String,
+    /// Why it was chosen, for people.
+    pub why: String,
 }
 
 /// What each node has promised. A conference that is being changed counts as it will be; one that waits to
@@ -66,28 +106,54 @@ impl Promised {
     }
 }
 
-/// The node for a new conference: its id and room. A refusal says why for each candidate.
+/// The lower, the better: did not answer lately, is not the preferred one, is in another room, share in use, conferences, tie.
+type Rank = (bool, bool, bool, u64, u64, u64);
+
+/// The node for a conference. Those that cannot take it are left out first: what was tried and failed, what is
+/// not ready, lacks a label or threads that mix, or is full. Of the others, one that answered its last command
+/// comes first, then the preferred one, then one in the preferred room, then the one with the lowest share of its capacity in use
+/// afterwards, then with the fewest conferences; of those that are alike, each conference id takes one of its own.
+/// A refusal says why for each candidate.
 pub fn place(
     nodes: &BTreeMap<String, Node>,
     promised: &BTreeMap<String, Promised>,
-    wanted: Wanted,
+    wanted: &Wanted,
     tried: &BTreeMap<String, String>,
-) -> Result<(String, String), Refusal> {
+) -> Result<Placed, Refusal> {
     let mut reasons = Vec::new();
-    let mut best: Option<((u64, u64), &String, &Node)> = None;
+    let mut fitting = 0;
+    let mut best: Option<(Rank, &String, &Node)> = None;
     for (id, node) in nodes {
         let load = Load::of(node, promised.get(id.as_str()).copied().unwrap_or_default());
-        if let Some(why) = tried.get(id).cloned().or_else(|| unfit(node)).or_else(|| load.full(wanted)) {
+        let unfit = tried.get(id).cloned().or_else(|| unfit(node)).or_else(|| unable(node, wanted));
+        if let Some(why) = unfit.or_else(|| load.full(wanted)) {
             reasons.push(format!("{id}: {why}"));
             continue;
         }
-        let rank = (load.share_after(wanted), load.promised.conferences);
+        fitting += 1;
+        let elsewhere = !wanted.room.is_empty() && node.description.room != wanted.room;
+        let share = load.share_after(wanted);
+        let rank = (
+            node.avoided(wanted.now_ms),
+            !wanted.node.is_empty() && *id != wanted.node,
+            elsewhere,
+            share,
+            load.promised.conferences,
+            tie(&wanted.conference, id),
+        );
         if best.is_none_or(|(other, _, _)| rank < other) {
             best = Some((rank, id, node));
         }
     }
     match best {
-        Some((_, id, node)) => Ok((id.clone(), node.description.room.clone())),
+        Some(((_, _, elsewhere, share, ..), id, node)) => {
+            let mut why =
+                format!("{:.1} % of it in use afterwards, of {fitting} that fit", share as f64 / 1e4);
+            if elsewhere {
+                why.push_str(&format!("; none in room {} does", wanted.room));
+            }
+            Ok(Placed { node: id.clone(), room: node.description.room.clone(), why })
+        }
         None => {
             let why = if reasons.is_empty() {
                 "no node has announced itself".to_owned()
@@ -97,6 +163,30 @@ pub fn place(
             Err(Refusal::plain(Code::ResourceExhausted, format!("no node takes the conference: {why}")))
         }
     }
+}
+
+/// A number that depends on both, and on nothing else: FNV-1a, then the finalizer of MurmurHash3, since names
+/// that differ in their last letter shall differ in all bits.
+fn tie(conference: &str, node: &str) -> u64 {
+    let bytes = conference.bytes().chain([0]).chain(node.bytes());
+    let mut hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 33)
+}
+
+/// What a node lacks for this conference, however empty it is.
+fn unable(node: &Node, wanted: &Wanted) -> Option<String> {
+    for (label, value) in &wanted.labels {
+        if node.description.labels.get(label) != Some(value) {
+            return Some(format!("has no label {label}={value}"));
+        }
+    }
+    let capacity = node.description.capacity.as_ref();
+    let threads = capacity.is_none_or(|capacity| capacity.mixing_threads > 0);
+    (wanted.mixes && !threads).then(|| "has no threads that mix (--mixing-threads)".to_owned())
 }
 
 /// Whether a conference on this node may grow by so many units beyond what it was promised. What is kept
@@ -151,7 +241,7 @@ impl Load {
     }
 
     /// Why a conference does not fit. None: it does, as far as is known.
-    fn full(&self, wanted: Wanted) -> Option<String> {
+    fn full(&self, wanted: &Wanted) -> Option<String> {
         let limit = self.capacity * u64::from(wanted.fill_percent_max) / 100;
         if self.capacity > 0 && self.units + wanted.units > limit {
             return Some(format!(
@@ -169,7 +259,7 @@ impl Load {
     }
 
     /// Millionths of the capacity in use with the conference.
-    fn share_after(&self, wanted: Wanted) -> u64 {
+    fn share_after(&self, wanted: &Wanted) -> u64 {
         let capacity = if self.capacity > 0 { self.capacity } else { self.workers * WORKER_UNITS_ASSUMED };
         (self.units + wanted.units).saturating_mul(1_000_000) / capacity
     }
@@ -181,6 +271,7 @@ fn unfit(node: &Node) -> Option<String> {
         NodeState::Ready if node.description.draining => Some("drains".to_owned()),
         NodeState::Ready => None,
         NodeState::Draining => Some("drains".to_owned()),
+        NodeState::Cordoned => Some("is cordoned".to_owned()),
         NodeState::Lost => Some("does not answer".to_owned()),
         NodeState::Suspect => Some("has not been heard of for its lease".to_owned()),
         NodeState::Isolated => Some("lives, but does not answer control".to_owned()),

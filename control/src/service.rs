@@ -160,6 +160,16 @@ impl Conference for ConferenceService {
         self.info(Request::End(call.into_inner())).await
     }
 
+    async fn history(
+        &self,
+        call: Call<wire::HistoryRequest>,
+    ) -> Result<Answer<wire::HistoryResponse>, Status> {
+        match self.0.request(Request::History(call.into_inner())).await? {
+            Response::History(answer) => Ok(Answer::new(*answer)),
+            _ => Err(unexpected()),
+        }
+    }
+
     type WatchEventsStream = Pin<Box<dyn Stream<Item = Result<wire::ConferenceEvent, Status>> + Send>>;
 
     async fn watch_events(
@@ -260,6 +270,36 @@ impl NodeRegistry for RegistryService {
     ) -> Result<Answer<registry::UndrainNodeResponse>, Status> {
         match self.0.request(Request::Undrain(call.into_inner())).await? {
             Response::Undrained(answer) => Ok(Answer::new(answer)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn cordon_node(
+        &self,
+        call: Call<registry::CordonNodeRequest>,
+    ) -> Result<Answer<registry::CordonNodeResponse>, Status> {
+        match self.0.request(Request::Cordon(call.into_inner())).await? {
+            Response::Cordoned(answer) => Ok(Answer::new(answer)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn uncordon_node(
+        &self,
+        call: Call<registry::UncordonNodeRequest>,
+    ) -> Result<Answer<registry::CordonNodeResponse>, Status> {
+        match self.0.request(Request::Uncordon(call.into_inner())).await? {
+            Response::Cordoned(answer) => Ok(Answer::new(answer)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn what_if_lost(
+        &self,
+        call: Call<registry::WhatIfLostRequest>,
+    ) -> Result<Answer<registry::WhatIfLostResponse>, Status> {
+        match self.0.request(Request::WhatIf(call.into_inner())).await? {
+            Response::WhatIf(answer) => Ok(Answer::new(answer)),
             _ => Err(unexpected()),
         }
     }

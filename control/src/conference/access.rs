@@ -265,7 +265,7 @@ impl Step<'_> {
 impl Record {
     /// What a node is told to keep: enough to go on with if the store is lost, and no passwords.
     pub(super) fn for_nodes(&self) -> Record {
-        Record { access: self.access.for_nodes(), ..self.clone() }
+        Record { access: self.access.for_nodes(), history: self.history.for_nodes(), ..self.clone() }
     }
 
     /// Whether it is a virtual room that nobody is in.

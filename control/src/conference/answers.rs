@@ -60,15 +60,18 @@ impl Step<'_> {
                 self.next_request(moid);
             }
             _ => {
-                if let Work::Restore { from, .. } = &operation.work {
-                    let (node, number) = (operation.next.node_id.clone(), operation.next.number.clone());
-                    let message = format!("conference {number} goes from node {from} to node {node}");
-                    let about = About { conference: moid, node: &node, ..About::default() };
-                    self.emit(Kind::Restoring, about, message);
-                }
                 let (next, token) = (operation.next.clone(), operation.token);
+                let from = match &operation.work {
+                    Work::Restore { from, .. } => Some(from.clone()),
+                    _ => None,
+                };
                 let operation = Operation { at_node: true, ..operation };
                 self.conference(moid).expect("the caller found it").operation = Some(operation);
+                if let Some(from) = from {
+                    let (node, number) = (next.node_id.as_str(), &next.number);
+                    let message = format!("conference {number} goes from node {from} to node {node}");
+                    self.emit(Kind::Restoring, About { conference: moid, node, ..About::default() }, message);
+                }
                 self.put_on_node(moid, token, &next);
             }
         }
@@ -261,10 +264,11 @@ impl Step<'_> {
                 tried.insert(operation.next.node_id.clone(), failure.to_string());
                 // It may have heard all the same.
                 self.delete_on(&operation.next.node_id, moid, operation.next.epoch);
-                match self.place(operation.next.units(), operation.next.seats(), &tried) {
-                    Ok((node_id, room)) => {
+                match self.place(&operation.next, &tried) {
+                    Ok(placed) => {
                         let epoch = operation.next.epoch + 1;
-                        let next = Record { node_id, room, epoch, ..operation.next };
+                        let mut next = Record { epoch, ..operation.next };
+                        next.assign(placed, self.now.unix_ms);
                         self.conference(moid).expect("it is being created").record.epoch = epoch;
                         self.start(moid, next, Work::Create { request, tried, number_chosen });
                     }

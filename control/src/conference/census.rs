@@ -19,10 +19,11 @@ pub struct Census {
 
 const PHASES: [Phase; 6] =
     [Phase::Creating, Phase::Running, Phase::PendingRestore, Phase::Restoring, Phase::Booked, Phase::Ended];
-const NODE_STATES: [NodeState; 6] = [
+const NODE_STATES: [NodeState; 7] = [
     NodeState::Joining,
     NodeState::Ready,
     NodeState::Draining,
+    NodeState::Cordoned,
     NodeState::Suspect,
     NodeState::Isolated,
     NodeState::Lost,
@@ -44,8 +45,8 @@ impl State {
                 census.participants += record.participants.len();
             }
         }
-        for node in self.nodes.values() {
-            *census.nodes.entry(name(node.state)).or_default() += 1;
+        for (id, node) in &self.nodes {
+            *census.nodes.entry(name(self.shown_state(id, node))).or_default() += 1;
         }
         census
     }
@@ -55,6 +56,7 @@ fn name(state: NodeState) -> &'static str {
     match state {
         NodeState::Ready => "ready",
         NodeState::Draining => "draining",
+        NodeState::Cordoned => "cordoned",
         NodeState::Lost => "lost",
         NodeState::Suspect => "suspect",
         NodeState::Isolated => "isolated",

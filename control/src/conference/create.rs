@@ -6,7 +6,7 @@ use super::audio::Audio;
 use super::domains::Feature;
 use super::model::{Conference, Phase, Record, RequestId, Work};
 use super::requests::Response;
-use super::room::expected_participants;
+use super::room::{Placing, expected_participants};
 use super::schedule::{Kind, Schedule};
 use super::step::Step;
 use crate::refusal::Refusal;
@@ -103,6 +103,12 @@ impl Step<'_> {
         if create.empty_ms == 0 {
             create.empty_ms = u32::try_from(schedule.empty_ms).unwrap_or_default();
         }
+        if create.room.is_empty() {
+            create.room.clone_from(&template.placing.room);
+        }
+        if create.node_labels.is_empty() {
+            create.node_labels = template.placing.labels.clone().into_iter().collect();
+        }
         create.notice_ms = create.notice_ms.or(u32::try_from(schedule.notice_ms).ok());
         Ok((create, template.access.clone()))
     }
@@ -145,6 +151,7 @@ impl Step<'_> {
             version: 1,
             expected: expected_participants(create)?,
             audio: Audio::check(create.audio.as_ref())?,
+            placing: Placing::check(create, &self.state.options.rooms)?,
             schedule,
             access,
             ..Record::default()
@@ -215,7 +222,8 @@ impl Step<'_> {
         number_chosen: bool,
     ) -> Result<(), Refusal> {
         let tried = BTreeMap::new();
-        (record.node_id, record.room) = self.place(record.units(), record.seats(), &tried)?;
+        let placed = self.place(&record, &tried)?;
+        record.assign(placed, self.now.unix_ms);
         let moid = record.id.clone();
         // A copy of an attempt that failed may still turn up on a node, and must be known as old.
         if let Some(abandoned) = self.state.abandoned.remove(&moid) {

@@ -14,17 +14,14 @@
 //! it is dispelled or confirmed, so an isolated node that dies is lost a second later.
 
 use super::effect::Effect;
-use super::model::{Conference, Node, Phase, RequestId, Token};
-use super::requests::Response;
+use super::model::{Node, Token};
 use super::step::{About, Step};
 use crate::nodes::NodeFailure;
 use crate::placement::reachable;
-use crate::refusal::Refusal;
 use motet_proto::conference::ConferenceEventKind as Kind;
 use motet_proto::node::{NodeDescription, ProbeResponse};
-use motet_proto::registry::{GiveUpNodeResponse, NodeState};
+use motet_proto::registry::NodeState;
 use std::collections::BTreeSet;
-use tonic::Code;
 
 /// When a node counts as lost. All times in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +112,11 @@ pub(super) struct MassLoss {
 }
 
 impl Node {
+    /// Whether it did not answer a command a short while ago.
+    pub(crate) fn avoided(&self, now_ms: u64) -> bool {
+        now_ms < self.avoid_until_ms
+    }
+
     /// Why it is not simply ready, for people.
     pub(super) fn reason(&self) -> String {
         let doubt = self.doubt.as_ref().map(|doubt| doubt.why.clone());
@@ -393,38 +395,6 @@ impl Step<'_> {
         }
     }
 
-    /// An operator says that a node, or (empty) all that are held, will not come back.
-    pub(super) fn give_up(&mut self, request: RequestId, id: &str) {
-        let given_up: Vec<String> = if id.is_empty() {
-            let held = self.state.nodes.iter().filter(|(_, node)| node.hold.is_some());
-            held.map(|(id, _)| id.clone()).collect()
-        } else {
-            let Some(node) = self.state.nodes.get(id) else {
-                let why = format!("no node has announced itself as '{id}'");
-                return self.reply(request, Err(Refusal::at(Code::NotFound, "node_id", why)));
-            };
-            if node.doubt.is_none() && node.hold.is_none() && node.state != NodeState::Lost {
-                let why = format!("node {id} answers; drain it instead");
-                return self.reply(request, Err(Refusal::at(Code::FailedPrecondition, "node_id", why)));
-            }
-            vec![id.to_owned()]
-        };
-        for id in &given_up {
-            self.lose_node(id, "was given up by an operator", None);
-            let node = node_of(self, id);
-            (node.doubt, node.hold) = (None, None);
-            if let Some(mass) = &mut self.state.mass_loss {
-                mass.lost.remove(id);
-            }
-        }
-        self.look_for_restores();
-        let to_move = |conference: &&Conference| {
-            conference.record.phase == Phase::PendingRestore && given_up.contains(&conference.record.node_id)
-        };
-        let conferences = self.state.conferences.values().filter(to_move).count() as u32;
-        self.reply(request, Ok(Response::GivenUp(GiveUpNodeResponse { conferences })));
-    }
-
     /// Nothing is held because of a mass loss any more.
     pub(super) fn end_mass_loss(&mut self) {
         self.state.mass_loss = None;
@@ -443,6 +413,6 @@ impl Step<'_> {
 }
 
 /// A node that was looked at a moment ago.
-fn node_of<'a>(step: &'a mut Step<'_>, id: &str) -> &'a mut Node {
+pub(super) fn node_of<'a>(step: &'a mut Step<'_>, id: &str) -> &'a mut Node {
     step.state.nodes.get_mut(id).expect("the caller saw it")
 }

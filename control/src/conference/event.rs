@@ -9,6 +9,7 @@ use motet_proto::node as wire;
 
 /// What can happen.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one exists at a time")]
 pub enum Event {
     /// Answer to [`Effect::Domains`](super::Effect::Domains).
     Domains(DomainAnswer),

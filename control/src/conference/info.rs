@@ -4,7 +4,7 @@ use super::audio::PairGain;
 use super::model::{Conference, Phase, State};
 use crate::placement;
 use motet_proto::conference as wire;
-use motet_proto::registry::RegisteredNode;
+use motet_proto::registry::{NodeState, RegisteredNode};
 
 impl Conference {
     /// As applications see it.
@@ -136,15 +136,24 @@ impl State {
         let show = |(id, node): (&String, &super::model::Node)| RegisteredNode {
             address: node.address.clone(),
             node: Some(node.description.clone()),
-            state: node.state.into(),
+            state: self.shown_state(id, node).into(),
             silent_ms: steady_ms.saturating_sub(node.announced_ms),
             units_used: placement::units_of_node(
                 node,
                 promised.get(id.as_str()).copied().unwrap_or_default(),
             )
             .1,
-            reason: node.reason(),
+            reason: match self.cordons.get(id) {
+                Some(why) if node.doubt.is_none() && node.hold.is_none() => why.clone(),
+                _ => node.reason(),
+            },
         };
         self.nodes.iter().map(show).collect()
+    }
+
+    /// A node's state as operators see it.
+    pub(super) fn shown_state(&self, id: &str, node: &super::model::Node) -> NodeState {
+        let cordoned = node.state == NodeState::Ready && self.cordons.contains_key(id);
+        if cordoned { NodeState::Cordoned } else { node.state }
     }
 }

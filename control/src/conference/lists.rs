@@ -118,6 +118,7 @@ impl Step<'_> {
         (record.epoch, record.revision) = (copy.epoch, copy.revision);
         if let Some(known) = self.state.conferences.get(&record.id) {
             record.access.recognize(&known.record.access);
+            record.history = known.record.history.clone();
         }
         let (id, number) = (record.id.clone(), record.number.clone());
         let mut conference = Conference::new(record);

@@ -5,11 +5,13 @@ use super::audio::{Audio, AudioChange, PairGain, ParticipantAudio};
 use super::clock::Clock;
 use super::detect::{Detection, Doubt, Hold, MassLoss};
 use super::domains::Domains;
+use super::history::History;
 use super::limits::Claim;
 use super::media::Medium;
 use super::repeat::{Answers, Applied};
 use super::requests::Request;
 use super::restore::{Restoration, Restore, Restores};
+use super::room::Placing;
 use super::schedule::{Schedule, Watch};
 use crate::placement::{FILL_PERCENT, units};
 use motet_proto::conference::ConferenceEventKind;
@@ -133,6 +135,12 @@ pub struct Record {
     /// before there were such.
     #[serde(default)]
     pub seed: u64,
+    /// Where it is to run.
+    #[serde(default)]
+    pub placing: Placing,
+    /// What happened to it.
+    #[serde(default)]
+    pub history: History,
 }
 
 impl Record {
@@ -190,6 +198,8 @@ pub struct Conference {
     pub(super) watch: Watch,
     /// On its way to another node.
     pub(super) restore: Restore,
+    /// Since when the store lacks something of its history.
+    pub(super) noted_ms: Option<u64>,
     pub(super) operation: Option<Operation>,
     pub(super) queue: VecDeque<(RequestId, Request)>,
 }
@@ -328,6 +338,8 @@ pub struct Options {
     pub small: u32,
     /// How the store is called in messages.
     pub store: String,
+    /// Preferred machine rooms of user domains, by MOID.
+    pub rooms: BTreeMap<String, String>,
     /// When a node counts as lost.
     pub detection: Detection,
     /// How conferences of lost nodes are restored.
@@ -347,6 +359,7 @@ impl Default for Options {
             notice_ms: 600_000,
             small: 8,
             store: "embedded".into(),
+            rooms: BTreeMap::new(),
             detection: Detection::default(),
             restoration: Restoration::default(),
         }
@@ -400,6 +413,8 @@ pub struct State {
     pub(super) mass_loss: Option<MassLoss>,
     /// Conferences that wait to be restored.
     pub(super) restores: Restores,
+    /// Nodes that nothing new goes to, and why.
+    pub(super) cordons: BTreeMap<String, String>,
 }
 
 impl State {
@@ -424,6 +439,7 @@ impl State {
             started_ms: None,
             mass_loss: None,
             restores: Restores::default(),
+            cordons: BTreeMap::new(),
         }
     }
 }

@@ -4,6 +4,7 @@ use motet_proto::{conference as wire, domains, node, registry};
 
 /// A request. Ids for what is made come along, since the core draws no random numbers.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "few exist at once, and each is moved a few times")]
 pub enum Request {
     /// Create a conference under this id.
     Create {
@@ -68,6 +69,14 @@ pub enum Request {
     Drain(registry::DrainNodeRequest),
     /// Have a node take new conferences again.
     Undrain(registry::UndrainNodeRequest),
+    /// Have nothing new go to a node.
+    Cordon(registry::CordonNodeRequest),
+    /// Let something go there again.
+    Uncordon(registry::UncordonNodeRequest),
+    /// Ask what would move where if a node were lost.
+    WhatIf(registry::WhatIfLostRequest),
+    /// Ask what happened to a conference.
+    History(wire::HistoryRequest),
     /// Have the conferences of a node that does not answer move.
     GiveUp(registry::GiveUpNodeRequest),
 }
@@ -100,6 +109,10 @@ impl Request {
             Request::Drain(_) => "drain",
             Request::Undrain(_) => "undrain",
             Request::GiveUp(_) => "give-up",
+            Request::Cordon(_) => "cordon",
+            Request::Uncordon(_) => "uncordon",
+            Request::WhatIf(_) => "what-if",
+            Request::History(_) => "history",
         }
     }
 }
@@ -131,6 +144,12 @@ pub enum Response {
     Draining(registry::DrainNodeResponse),
     /// Of undrain.
     Undrained(registry::UndrainNodeResponse),
+    /// Of cordon and uncordon.
+    Cordoned(registry::CordonNodeResponse),
+    /// Of what if.
+    WhatIf(registry::WhatIfLostResponse),
+    /// Of history.
+    History(Box<wire::HistoryResponse>),
     /// Of giving up nodes.
     GivenUp(registry::GiveUpNodeResponse),
     /// Of prompts.

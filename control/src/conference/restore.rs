@@ -5,11 +5,11 @@
 //! addresses by events, in order. What cannot be placed waits, is tried again with growing pauses, and at once
 //! when a node becomes ready.
 
-use super::model::{Conference, Node, Operation, Phase, Record, RequestId, Work};
+use super::model::{Conference, Node, Now, Operation, Phase, Record, RequestId, Work};
 use super::requests::Request;
 use super::step::{About, RETRY_MS, Step};
 use crate::nodes::NodeFailure;
-use crate::placement::{self, Promised, Wanted, reachable};
+use crate::placement::{self, Placed, reachable};
 use crate::refusal::Refusal;
 use motet_proto::conference::{ConferenceEvent, ConferenceEventKind as Kind};
 use motet_proto::registry::NodeState;
@@ -53,10 +53,20 @@ pub(super) struct Restore {
     attempts: u32,
     /// Highest epoch that may have left for the store or a node.
     epoch_max: u64,
+    /// When it last went back to the node that it came from.
+    back_ms: Option<u64>,
     /// Nodes that did not take it: why, and until when they are left out.
     failed: BTreeMap<String, (String, u64)>,
     /// Joins that wait for it, and until when.
     pub(super) joins: VecDeque<(RequestId, Request, u64)>,
+}
+
+impl Restore {
+    /// Nodes that did not take it a short while ago, and why.
+    fn failed(&self, now_ms: u64) -> BTreeMap<String, String> {
+        let failed = self.failed.iter().filter(|(_, (_, until_ms))| *until_ms > now_ms);
+        failed.map(|(node, (why, _))| (node.clone(), why.clone())).collect()
+    }
 }
 
 /// All that wait.
@@ -147,13 +157,13 @@ impl Step<'_> {
                 // The next one that is done makes control look again.
                 break;
             }
-            match self.place_again(&id, &promised) {
-                Ok((node, room)) => {
-                    let record = &self.state.conferences[&id].record;
-                    let on_node = promised.entry(node.clone()).or_default();
-                    on_node.add(record);
+            let conference = &self.state.conferences[&id];
+            let back = if self.goes_back(conference) { conference.record.node_id.as_str() } else { "" };
+            match self.place_again(&conference.record, &promised, conference.restore.failed(now), back) {
+                Ok(placed) => {
+                    promised.entry(placed.node.clone()).or_default().add(&conference.record);
                     restores.under_way.insert(id.clone());
-                    self.restore_to(&id, node, room);
+                    self.restore_to(&id, placed);
                 }
                 Err(refusal) => {
                     let due_ms = self.not_placed(&id, &refusal);
@@ -180,19 +190,12 @@ impl Step<'_> {
         }
     }
 
-    fn place_again(
-        &self,
-        id: &str,
-        promised: &BTreeMap<String, Promised>,
-    ) -> Result<(String, String), Refusal> {
-        let now = self.now.steady_ms;
-        let conference = &self.state.conferences[id];
-        let record = &conference.record;
-        let failed = conference.restore.failed.iter().filter(|(_, (_, until_ms))| *until_ms > now);
-        let tried = failed.map(|(node, (why, _))| (node.clone(), why.clone())).collect();
-        // What is kept free of new conferences is there for this, too.
-        let wanted = Wanted { units: record.units(), legs: u64::from(record.seats()), fill_percent_max: 100 };
-        placement::place(&self.state.nodes, promised, wanted, &tried)
+    /// Whether its node, which was started again and is ready, is the first choice: its address may have moved
+    /// along with it. Not twice within a minute, in case it is the conference that ends the node.
+    fn goes_back(&self, conference: &Conference) -> bool {
+        let ready = self.state.nodes.get(&conference.record.node_id).is_some_and(reachable);
+        let before_ms = conference.restore.back_ms;
+        ready && before_ms.is_none_or(|before_ms| self.now.steady_ms >= before_ms + BACK_AGAIN_MS)
     }
 
     /// No node takes it: when to try again.
@@ -213,21 +216,24 @@ impl Step<'_> {
     }
 
     /// Assigns it to a node under a higher epoch: first in the store.
-    pub(super) fn restore_to(&mut self, id: &str, node_id: String, room: String) {
+    pub(super) fn restore_to(&mut self, id: &str, placed: Placed) {
+        let Now { unix_ms, steady_ms } = self.now;
         let Some(conference) = self.conference(id) else { return };
         let restore = &mut conference.restore;
         restore.epoch_max = restore.epoch_max.max(conference.record.epoch) + 1;
         let (from, epoch) = (conference.record.node_id.clone(), conference.record.epoch);
-        let reason = format!("goes from node {from} to node {node_id}: {}", restore.cause);
-        let next = Record {
+        if placed.node == from {
+            restore.back_ms = Some(steady_ms);
+        }
+        let reason = format!("goes from node {from} to node {}: {}", placed.node, restore.cause);
+        let mut next = Record {
             phase: Phase::Restoring,
             epoch: restore.epoch_max,
             revision: conference.record.revision + 1,
-            node_id,
-            room,
             reason,
             ..conference.record.clone()
         };
+        next.assign(placed, unix_ms);
         self.start(id, next, Work::Restore { from, epoch });
     }
 
@@ -236,7 +242,8 @@ impl Step<'_> {
         let Some(known) = self.state.nodes.get(node) else { return };
         let room = known.description.room.clone();
         if self.state.store_fault.is_none() {
-            self.restore_to(id, node.to_owned(), room);
+            let why = "it still runs there".to_owned();
+            self.restore_to(id, Placed { node: node.to_owned(), room, why });
         }
     }
 
@@ -262,7 +269,8 @@ impl Step<'_> {
     pub(super) fn runs_again(&mut self, moid: &str) {
         let Some(conference) = self.conference(moid) else { return };
         let joins = std::mem::take(&mut conference.restore.joins);
-        conference.restore = Restore { epoch_max: conference.restore.epoch_max, ..Restore::default() };
+        let Restore { epoch_max, back_ms, .. } = conference.restore;
+        conference.restore = Restore { epoch_max, back_ms, ..Restore::default() };
         conference.queue.extend(joins.into_iter().map(|(id, join, _)| (id, join)));
         self.state.restores.look_ms = 0;
     }
@@ -429,5 +437,7 @@ fn under_way(conference: &Conference) -> bool {
     operation.is_some_and(|operation| matches!(operation.work, Work::Restore { .. }))
 }
 
+/// Pause before a conference may go back to the same node once more.
+const BACK_AGAIN_MS: u64 = 60_000;
 /// Joins of one conference that may wait for its restore.
 const JOINS_WAITING_MAX: usize = 1_000;

@@ -3,9 +3,10 @@
 use super::model::Record;
 use super::step::Step;
 use crate::placement::units::PARTICIPANTS_EXPECTED;
-use crate::placement::{self, Wanted};
+use crate::placement::{self, Placed, Promised, Wanted};
 use crate::refusal::Refusal;
 use motet_proto::conference::CreateRequest;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Participants that room can be kept for.
@@ -23,18 +24,58 @@ pub(super) fn expected_participants(create: &CreateRequest) -> Result<u32, Refus
     }
 }
 
+/// Where a conference is to run, as it was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placing {
+    /// Machine room that is preferred; empty: none is.
+    #[serde(default)]
+    pub room: String,
+    /// Labels that its node must have.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Placing {
+    /// As a request says; a user domain without a word in it has its own room.
+    pub(super) fn check(
+        create: &CreateRequest,
+        rooms: &BTreeMap<String, String>,
+    ) -> Result<Placing, Refusal> {
+        if create.room.len() > 128 {
+            return Err(Refusal::invalid("room", "is longer than 128 bytes"));
+        }
+        if create.node_labels.len() > 16 || create.node_labels.iter().any(|(k, v)| k.len() + v.len() > 256) {
+            return Err(Refusal::invalid("node_labels", "are more than 16, or longer than 256 bytes"));
+        }
+        let room = if create.room.is_empty() { rooms.get(&create.user_domain) } else { Some(&create.room) };
+        let labels = create.node_labels.clone().into_iter().collect();
+        Ok(Placing { room: room.cloned().unwrap_or_default(), labels })
+    }
+}
+
 impl Step<'_> {
-    /// A node for a conference of this size.
-    pub(super) fn place(
-        &self,
-        units: u64,
-        seats: u32,
-        tried: &BTreeMap<String, String>,
-    ) -> Result<(String, String), Refusal> {
-        let fill_percent_max = self.state.options.fill_percent_max;
-        let wanted = Wanted { units, legs: u64::from(seats), fill_percent_max };
+    /// A node for a new conference.
+    pub(super) fn place(&self, record: &Record, tried: &BTreeMap<String, String>) -> Result<Placed, Refusal> {
+        let wanted = Wanted::of(record, self.state.options.fill_percent_max, self.now.steady_ms);
         let promised = placement::promised(self.state.conferences.values());
-        placement::place(&self.state.nodes, &promised, wanted, tried)
+        placement::place(&self.state.nodes, &promised, &wanted, &self.left_out(tried.clone()))
+    }
+
+    /// A node for a conference that lost its own: this one, or one in the same room, if it can be. What is kept free of new
+    /// conferences is there for this, too.
+    pub(super) fn place_again(
+        &self,
+        record: &Record,
+        promised: &BTreeMap<String, Promised>,
+        tried: BTreeMap<String, String>,
+        node: &str,
+    ) -> Result<Placed, Refusal> {
+        let mut wanted = Wanted::of(record, 100, self.now.steady_ms);
+        node.clone_into(&mut wanted.node);
+        if !record.room.is_empty() {
+            wanted.room.clone_from(&record.room);
+        }
+        placement::place(&self.state.nodes, promised, &wanted, &self.left_out(tried))
     }
 
     /// Whether the node has room for what the conference grows by.

@@ -19,6 +19,9 @@ use tonic::Code;
 /// How long to wait before the store or a node is tried again.
 pub(super) const RETRY_MS: u64 = 1_000;
 
+/// How long what happened may wait for the next write of its conference.
+const NOTES_MS: u64 = 1_000;
+
 /// Takes an event; gives what to do, in order.
 pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
     let now = state.clock.judge(now);
@@ -73,6 +76,8 @@ impl Step<'_> {
     }
 
     pub(super) fn emit(&mut self, kind: ConferenceEventKind, about: About<'_>, message: impl Into<String>) {
+        let message = message.into();
+        self.note(kind, about, &message);
         self.effects.push(Effect::Emit(ConferenceEvent {
             sequence: 0,
             unix_ms: self.now.unix_ms,
@@ -80,7 +85,7 @@ impl Step<'_> {
             participant: about.participant.to_owned(),
             node_id: about.node.to_owned(),
             kind: kind.into(),
-            message: message.into(),
+            message,
             participant_info: None,
         }));
     }
@@ -124,6 +129,16 @@ impl Step<'_> {
             Request::Play { id: chosen, play } => self.play_prompt(id, chosen, play),
             Request::StopPrompt(stop) => self.stop_prompt(id, stop),
             Request::Undrain(undrain) => self.drain_node(id, undrain.node_id, None),
+            Request::Cordon(cordon) => self.cordon(id, cordon.node_id, Some(cordon.reason)),
+            Request::Uncordon(uncordon) => self.cordon(id, uncordon.node_id, None),
+            Request::WhatIf(what_if) => {
+                let answer = self.what_if(&what_if.node_id).map(Response::WhatIf);
+                self.reply(id, answer);
+            }
+            Request::History(asked) => {
+                let found = self.found(&asked.conference).map(|found| found.record.told());
+                self.reply(id, found.map(|told| Response::History(Box::new(told))));
+            }
             Request::GiveUp(give_up) => self.give_up(id, &give_up.node_id),
             change => match self.store_ready() {
                 Ok(()) => self.change(id, change),
@@ -222,6 +237,7 @@ impl Step<'_> {
         conference.dirty = true;
         if usable && conference.operation.is_none() && conference.flushing.is_none() {
             conference.dirty = false;
+            conference.noted_ms = None;
             conference.flushing = Some(token);
             conference.record.version += 1;
             let record = Box::new(conference.record.clone());
@@ -261,8 +277,10 @@ impl Step<'_> {
                 Some(Phase::Ended) | None => {}
                 Some(_) => self.tick_expiry(&id),
             }
-            let dirty = self.conference(&id).is_some_and(|conference| conference.dirty);
-            if dirty {
+            let unwritten = |conference: &mut Conference| {
+                conference.dirty || conference.noted_ms.is_some_and(|noted_ms| now_ms >= noted_ms + NOTES_MS)
+            };
+            if self.conference(&id).is_some_and(unwritten) {
                 self.flush(&id);
             }
         }
@@ -295,6 +313,7 @@ impl Conference {
             confirmed: Token(0),
             watch: Watch::default(),
             restore: Restore::default(),
+            noted_ms: None,
             operation: None,
             queue: VecDeque::new(),
         }

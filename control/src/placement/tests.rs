@@ -4,7 +4,12 @@ use super::*;
 use motet_proto::node::{self as wire, Capacity, NodeDescription};
 use proptest::prelude::*;
 
-const WANTED: Wanted = Wanted { units: 1_500, legs: 3, fill_percent_max: 70 };
+const UNITS: u64 = 1_500;
+
+/// Three participants; the name tells conferences apart.
+fn wanted(name: &str) -> Wanted {
+    Wanted { conference: name.to_owned(), units: UNITS, legs: 3, fill_percent_max: 70, ..Wanted::default() }
+}
 
 fn node(state: NodeState, units: u64) -> Node {
     let capacity = Some(Capacity { units, workers: 1, ..Capacity::default() });
@@ -23,12 +28,12 @@ fn nodes(given: &[(&str, Node)]) -> BTreeMap<String, Node> {
 /// refused.
 fn fill(nodes: &BTreeMap<String, Node>, count: usize) -> (BTreeMap<String, Promised>, Option<Refusal>) {
     let mut promised: BTreeMap<String, Promised> = BTreeMap::new();
-    for _ in 0..count {
-        match place(nodes, &promised, WANTED, &BTreeMap::new()) {
-            Ok((id, _)) => {
-                let node = promised.entry(id).or_default();
-                node.units += WANTED.units;
-                node.legs += WANTED.legs;
+    for n in 0..count {
+        match place(nodes, &promised, &wanted(&format!("c{n}")), &BTreeMap::new()) {
+            Ok(placed) => {
+                let node = promised.entry(placed.node).or_default();
+                node.units += UNITS;
+                node.legs += 3;
                 node.conferences += 1;
             }
             Err(refusal) => return (promised, Some(refusal)),
@@ -48,6 +53,58 @@ fn many_creates_between_two_reports_spread_evenly() {
             nodes(&[("a", ready(units)), ("b", ready(units)), ("c", ready(units)), ("d", ready(units))]);
         let (promised, refused) = fill(&nodes, 400);
         assert_eq!((conferences(&promised), refused), (vec![100; 4], None), "{units} units each");
+    }
+}
+
+#[test]
+fn those_that_are_alike_are_not_always_taken_in_the_same_order() {
+    let nodes = nodes(&[("a", ready(0)), ("b", ready(0)), ("c", ready(0))]);
+    let none = BTreeMap::new();
+    let first =
+        |n: u32| place(&nodes, &none, &wanted(&format!("c{n}")), &BTreeMap::new()).expect("room").node;
+    let mut counts = BTreeMap::new();
+    for n in 0..300 {
+        assert_eq!(first(n), first(n), "the same input gives the same answer");
+        *counts.entry(first(n)).or_insert(0) += 1;
+    }
+    assert!(counts.len() == 3 && counts.values().all(|count| (60..140).contains(count)), "{counts:?}");
+}
+
+#[test]
+fn the_preferred_room_comes_first_while_it_has_room() {
+    let in_room = |room: &str| {
+        let mut node = ready(10_000);
+        node.description.room = room.to_owned();
+        node
+    };
+    let nodes = nodes(&[("far", in_room("r2")), ("near", in_room("r1"))]);
+    let wanted = Wanted { room: "r1".to_owned(), ..wanted("c") };
+    let mut promised: BTreeMap<String, Promised> = BTreeMap::new();
+    promised.entry("near".to_owned()).or_default().units = 5_000;
+    let placed = place(&nodes, &promised, &wanted, &BTreeMap::new()).expect("both have room");
+    assert_eq!((placed.node.as_str(), placed.room.as_str()), ("near", "r1"), "though it is the busier one");
+    promised.entry("near".to_owned()).or_default().units = 7_000;
+    let placed = place(&nodes, &promised, &wanted, &BTreeMap::new()).expect("one has room");
+    assert_eq!(
+        (placed.node.as_str(), placed.why.contains("none in room r1 does")),
+        ("far", true),
+        "{placed:?}"
+    );
+}
+
+#[test]
+fn what_a_node_lacks_is_said() {
+    let mut labelled = ready(0);
+    labelled.description.labels.insert("zone".to_owned(), "dmz".to_owned());
+    let nodes = nodes(&[("labelled", labelled), ("plain", ready(0))]);
+    let labels = BTreeMap::from([("zone".to_owned(), "dmz".to_owned())]);
+    let in_zone = Wanted { labels, ..wanted("c") };
+    let none = BTreeMap::new();
+    assert_eq!(place(&nodes, &none, &in_zone, &BTreeMap::new()).expect("one has it").node, "labelled");
+    let mixed = Wanted { mixes: true, ..in_zone };
+    let refusal = place(&nodes, &none, &mixed, &BTreeMap::new()).expect_err("none mixes");
+    for part in ["labelled: has no threads that mix", "plain: has no label zone=dmz"] {
+        assert!(refusal.message.contains(part), "{}", refusal.message);
     }
 }
 
@@ -82,7 +139,7 @@ fn what_a_node_carries_for_others_counts() {
     busy.description.load = Some(wire::Load { packets_per_second: 6_000.0, ..wire::Load::default() });
     let nodes = nodes(&[("busy", busy.clone()), ("calm", ready(10_000))]);
     let none = BTreeMap::new();
-    assert_eq!(place(&nodes, &none, WANTED, &BTreeMap::new()).expect("one is calm").0, "calm");
+    assert_eq!(place(&nodes, &none, &wanted("c"), &BTreeMap::new()).expect("one is calm").node, "calm");
     assert_eq!(units_of_node(&busy, Promised::default()), (10_000, 6_000));
     // Nonsense is no load.
     busy.description.load = Some(wire::Load { packets_per_second: f64::NAN, ..wire::Load::default() });
@@ -97,7 +154,7 @@ fn legs_and_ports_have_limits_too() {
     no_ports.description.capacity = Some(Capacity { workers: 1, ports_max: 40, ..Capacity::default() });
     no_ports.description.load = Some(wire::Load { ports_used: 40, ..wire::Load::default() });
     let nodes = nodes(&[("few-legs", few_legs), ("no-ports", no_ports)]);
-    let refusal = place(&nodes, &BTreeMap::new(), WANTED, &BTreeMap::new()).expect_err("both are full");
+    let refusal = place(&nodes, &BTreeMap::new(), &wanted("c"), &BTreeMap::new()).expect_err("both are full");
     assert!(refusal.message.contains("few-legs: has 0 of 2 legs"), "{}", refusal.message);
     assert!(refusal.message.contains("no-ports: has no media ports left"), "{}", refusal.message);
 }
@@ -111,11 +168,11 @@ fn a_refusal_says_why_for_each() {
         ("d", node(NodeState::Joining, 0)),
     ]);
     let tried = BTreeMap::from([("c".to_owned(), "port range exhausted".to_owned())]);
-    let refusal = place(&nodes, &BTreeMap::new(), WANTED, &tried).expect_err("none is left");
+    let refusal = place(&nodes, &BTreeMap::new(), &wanted("c"), &tried).expect_err("none is left");
     for part in ["a: drains", "b: does not answer", "c: port range exhausted", "d: has not said yet"] {
         assert!(refusal.message.contains(part), "{}", refusal.message);
     }
-    let none = place(&BTreeMap::new(), &BTreeMap::new(), WANTED, &tried).expect_err("there are none");
+    let none = place(&BTreeMap::new(), &BTreeMap::new(), &wanted("c"), &tried).expect_err("there are none");
     assert!(none.message.contains("no node has announced itself"), "{}", none.message);
 }
 
@@ -142,7 +199,7 @@ proptest! {
             let capacity = node.description.capacity.as_ref().map_or(0, |capacity| capacity.units);
             prop_assert!(units <= capacity * 70 / 100);
             // A refusal means that none had room.
-            prop_assert!(refused.is_none() || units + WANTED.units > capacity * 70 / 100);
+            prop_assert!(refused.is_none() || units + UNITS > capacity * 70 / 100);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `motet conf`: conferences, as control's clients see them.
 
 use crate::client::{Server, Usage};
-use crate::{medium, out, sdp, show, sound};
+use crate::{history, medium, out, sdp, show, sound};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use motet_proto::conference::*;
@@ -44,6 +44,8 @@ enum Command {
     Stop(sound::Stop),
     /// End a conference
     End(End),
+    /// Show what happened to a conference, and its call record
+    History(history::History),
     /// Print events as they happen, until Ctrl-C
     Watch(Watch),
 }
@@ -63,6 +65,12 @@ struct Create {
     /// The same id gives the same conference: makes the call safe to repeat
     #[arg(long, value_name = "ID", default_value = "")]
     request_id: String,
+    /// Machine room that is preferred [default: that of the user domain, or none]
+    #[arg(long, default_value = "")]
+    room: String,
+    /// Label that its node must have; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    node_label: Vec<(String, String)>,
     /// Participants to keep room for, with sound and a camera each; more may join while there is room
     #[arg(long, value_name = "N", default_value_t = 3)]
     participants: u32,
@@ -168,18 +176,22 @@ pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
         Command::Play(options) => sound::play(options).await,
         Command::Stop(options) => sound::stop(options).await,
         Command::End(options) => end(options).await,
+        Command::History(options) => history::history(options).await,
         Command::Watch(options) => watch(options).await,
     }
 }
 
 async fn create(options: Create) -> Result<ExitCode> {
-    let Create { name, number, user_domain, request_id, participants, audio, server } = options;
+    let Create { name, number, user_domain, request_id, room, node_label, participants, audio, server } =
+        options;
     let expected_participants = participants;
     let create = CreateRequest {
         name,
         number,
         user_domain,
         request_id,
+        room,
+        node_labels: node_label.into_iter().collect(),
         expected_participants,
         audio,
         ..Default::default()
@@ -190,6 +202,11 @@ async fn create(options: Create) -> Result<ExitCode> {
         let state = show::state(&info);
         format!("conference {} ({}) {state} on node {}\n", info.number, info.id, info.node_id)
     })
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be a name and a value, such as zone=dmz")?;
+    Ok((name.into(), value.into()))
 }
 
 /// Prints what a command brought, as JSON or for people.

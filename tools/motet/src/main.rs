@@ -6,6 +6,7 @@
 mod calibrate;
 mod client;
 mod conf;
+mod history;
 mod medium;
 mod node;
 mod nodes;

@@ -10,7 +10,10 @@ use motet_proto::conference::conference_client::ConferenceClient;
 use motet_proto::node::media_node_client::MediaNodeClient;
 use motet_proto::node::{ListConferencesRequest, MoveConferenceRequest, RunningConference};
 use motet_proto::registry::node_registry_client::NodeRegistryClient;
-use motet_proto::registry::{DrainNodeRequest, GiveUpNodeRequest, ListNodesRequest, UndrainNodeRequest};
+use motet_proto::registry::{
+    CordonNodeRequest, DrainNodeRequest, GiveUpNodeRequest, ListNodesRequest, UncordonNodeRequest,
+    UndrainNodeRequest, WhatIfLostRequest,
+};
 use motet_rtpgen::reach::Connection;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -35,6 +38,12 @@ enum Command {
     Drain(Drain),
     /// Have a node take new conferences again, and not end
     Undrain(Undrain),
+    /// Have control place nothing new on a node, whatever the node says itself; what runs goes on
+    Cordon(Cordon),
+    /// Let something be placed there again
+    Uncordon(Undrain),
+    /// Show what would move where if a node were lost, and what would not fit
+    WhatIf(Undrain),
     /// Have the conferences of a node that does not answer move to other nodes
     GiveUp(GiveUp),
     /// List what runs on a node, and on which of its workers
@@ -69,6 +78,20 @@ struct Undrain {
     /// Name of the node
     #[arg(value_name = "NODE")]
     node: String,
+
+    #[command(flatten)]
+    server: Server,
+}
+
+#[derive(Args)]
+struct Cordon {
+    /// Name of the node, which need not be known yet
+    #[arg(value_name = "NODE")]
+    node: String,
+
+    /// Why, for people
+    #[arg(long, default_value = "")]
+    reason: String,
 
     #[command(flatten)]
     server: Server,
@@ -119,6 +142,9 @@ pub(crate) async fn run(options: NodesOptions) -> Result<ExitCode> {
         Some(Command::List(list_options)) => list(list_options.server).await,
         Some(Command::Drain(options)) => drain(options).await,
         Some(Command::Undrain(options)) => undrain(options).await,
+        Some(Command::Cordon(options)) => cordon(options).await,
+        Some(Command::Uncordon(options)) => uncordon(options).await,
+        Some(Command::WhatIf(options)) => what_if(options).await,
         Some(Command::GiveUp(options)) => give_up(options).await,
         Some(Command::Conferences(options)) => conferences(options).await,
         Some(Command::Move(options)) => move_conference(options).await,
@@ -157,6 +183,32 @@ async fn undrain(options: Undrain) -> Result<ExitCode> {
     let mut client = NodeRegistryClient::new(control.channel());
     control.answer(client.undrain_node(UndrainNodeRequest { node_id: node.clone() })).await?;
     done(server.json, serde_json::json!({ "node_id": node }), || format!("{node} takes new conferences\n"))
+}
+
+async fn cordon(options: Cordon) -> Result<ExitCode> {
+    let Cordon { node, reason, server } = options;
+    let control = server.connect().await?;
+    let mut client = NodeRegistryClient::new(control.channel());
+    control.answer(client.cordon_node(CordonNodeRequest { node_id: node.clone(), reason })).await?;
+    let shown = serde_json::json!({ "node_id": node, "cordoned": true });
+    done(server.json, shown, || format!("nothing new goes to {node}\n"))
+}
+
+async fn uncordon(options: Undrain) -> Result<ExitCode> {
+    let Undrain { node, server } = options;
+    let control = server.connect().await?;
+    let mut client = NodeRegistryClient::new(control.channel());
+    control.answer(client.uncordon_node(UncordonNodeRequest { node_id: node.clone() })).await?;
+    let shown = serde_json::json!({ "node_id": node, "cordoned": false });
+    done(server.json, shown, || format!("{node} is cordoned no longer\n"))
+}
+
+async fn what_if(options: Undrain) -> Result<ExitCode> {
+    let Undrain { node, server } = options;
+    let control = server.connect().await?;
+    let mut client = NodeRegistryClient::new(control.channel());
+    let moves = control.answer(client.what_if_lost(WhatIfLostRequest { node_id: node })).await?.moves;
+    done(server.json, moves.iter().map(show::planned).collect(), || show::planned_table(&moves))
 }
 
 async fn give_up(options: GiveUp) -> Result<ExitCode> {

@@ -3,7 +3,7 @@
 use motet_proto::conference::*;
 use motet_proto::media::{Codec, PairGain};
 use motet_proto::node::{Calibration, RunningConference};
-use motet_proto::registry::{NodeState, RegisteredNode};
+use motet_proto::registry::{NodeState, PlannedMove, RegisteredNode};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -153,6 +153,28 @@ pub(crate) fn running_table(list: &[RunningConference]) -> String {
     table(&["CONFERENCE", "EPOCH", "REVISION", "LEGS", "WORKERS"], rows.collect())
 }
 
+/// What would become of a conference if its node were lost.
+pub(crate) fn planned(planned: &PlannedMove) -> Value {
+    json!({
+        "conference": planned.conference,
+        "number": planned.number,
+        "name": planned.name,
+        "participants": planned.participants,
+        "units": planned.units,
+        "to_node": planned.to_node,
+        "why": planned.why,
+    })
+}
+
+pub(crate) fn planned_table(moves: &[PlannedMove]) -> String {
+    let rows = moves.iter().map(|planned| {
+        let to = if planned.to_node.is_empty() { "nowhere".to_owned() } else { planned.to_node.clone() };
+        let [participants, units] = [planned.participants.to_string(), planned.units.to_string()];
+        vec![planned.number.clone(), participants, units, to, planned.why.clone()]
+    });
+    table(&["NUMBER", "PARTICIPANTS", "UNITS", "TO", "WHY"], rows.collect())
+}
+
 fn calibration(calibration: &Calibration) -> Value {
     json!({
         "measured_unix_ms": calibration.measured_unix_ms,
@@ -199,7 +221,7 @@ pub(crate) fn event(event: &ConferenceEvent, as_json: bool) -> String {
 }
 
 /// Time of day in UTC.
-fn time(unix_ms: i64) -> String {
+pub(crate) fn time(unix_ms: i64) -> String {
     let second = unix_ms.div_euclid(1000).rem_euclid(86_400);
     let ms = unix_ms.rem_euclid(1000);
     format!("{:02}:{:02}:{:02}.{ms:03}", second / 3600, second / 60 % 60, second % 60)
@@ -302,7 +324,7 @@ fn codecs(codecs: &[Codec]) -> String {
     codecs.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
-fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut all = vec![head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()];
     all.extend(rows);
     align(&all)

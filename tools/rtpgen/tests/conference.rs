@@ -151,6 +151,10 @@ impl Conference for FakeControl {
         Ok(Response::new(ConferenceInfo::default()))
     }
 
+    async fn history(&self, _: Request<HistoryRequest>) -> Result<Response<HistoryResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
     async fn set_audio(&self, _: Request<SetAudioRequest>) -> Result<Response<ConferenceInfo>, Status> {
         Err(Status::unimplemented("not asked for"))
     }

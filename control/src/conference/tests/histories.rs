@@ -171,24 +171,25 @@ fn what_could_not_be_created_is_not_adopted() {
     }
     world.settle();
     let create = world.create("c1", "700");
+    let first = world.node_of("c1").to_owned();
     assert!(world.answer(true), "the store takes it");
     // The node does it twice: the first answer is lost, and the second comes after control has gone on.
     let again = world.pending[0].clone();
     assert!(matches!(again, Effect::NodePut { .. }));
     world.pending.push(again);
     assert!(world.answer(false), "no answer: another node is tried");
-    assert!(world.answer(true), "n1 runs it");
+    assert!(world.answer(true), "the first one runs it");
     assert!(matches!(world.pending.remove(0), Effect::NodeDelete { .. }), "lost on its way");
     assert!(world.answer(false), "the store is away");
     assert_eq!(world.refusal(create).code, Code::Unavailable);
-    assert_eq!(world.nodes["n1"].len(), 1);
+    assert_eq!(world.nodes[&first].len(), 1);
 
     for _ in 0..12 {
-        world.announce("n1", "b1");
+        world.announce(&first, "b1");
         world.settle();
         world.pass(1_100);
     }
-    assert_eq!((world.nodes["n1"].len(), world.state.conferences.len()), (0, 0), "it is deleted");
+    assert_eq!((world.nodes[&first].len(), world.state.conferences.len()), (0, 0), "it is deleted");
     world.pass(700_000);
     assert!(world.state.abandoned.is_empty(), "and forgotten");
 }

@@ -113,6 +113,12 @@ fn a_node_that_comes_back_in_time_keeps_what_it_runs() {
 #[test]
 fn a_node_that_fails_is_not_asked_again_at_once() {
     let mut world = nodes(3);
+    world
+        .request(Request::Cordon(registry::CordonNodeRequest { node_id: "n2".into(), ..Default::default() }));
+    world.create("busy", "");
+    world.settle();
+    assert_eq!(world.node_of("busy"), "n3", "so n2 will be chosen first");
+    world.request(Request::Uncordon(registry::UncordonNodeRequest { node_id: "n2".into() }));
     world.dead.insert("n2".into());
     kill(&mut world, "n1");
     // n3 says so; n2 is not known to be dead when it is chosen.
@@ -248,4 +254,17 @@ fn the_store_is_away_while_a_node_is_lost() {
     assert!(world.nodes["n2"].is_empty(), "no node is told what the store does not know");
     world.live(3_000);
     assert_eq!((world.phase("c1"), world.node_of("c1")), (Phase::Running, "n2"));
+}
+
+#[test]
+fn a_node_that_was_started_again_gets_back_what_it_ran_but_not_again_and_again() {
+    let mut world = nodes(2);
+    for (boot, node, epoch) in [("b2", "n1", 2), ("b3", "n2", 3)] {
+        world.nodes.get_mut("n1").expect("a node").clear();
+        world.announce("n1", boot);
+        world.live(500);
+        let record = &world.state.conferences["c1"].record;
+        assert_eq!((record.phase, record.node_id.as_str(), record.epoch), (Phase::Running, node, epoch));
+        assert!(record.history.entries.iter().any(|entry| entry.message.contains("started again")));
+    }
 }
