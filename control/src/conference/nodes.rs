@@ -114,18 +114,35 @@ impl Step<'_> {
             }
         }
         self.tick_doubts();
-        let patience = START_PATIENCE_MS.max(2 * self.state.options.lease_ms);
-        if now < self.state.started_ms.unwrap_or(now) + patience {
-            return;
-        }
-        let missing = |node: &str| !self.state.nodes.contains_key(node);
-        let running = self.state.conferences.values().filter(|c| c.record.phase == Phase::Running);
-        let orphans: Vec<(String, String)> = running
-            .filter(|conference| conference.operation.is_none() && missing(&conference.record.node_id))
-            .map(|conference| (conference.record.id.clone(), conference.record.node_id.clone()))
-            .collect();
-        for (id, node) in orphans {
-            self.pending_restore(&id, &format!("node {node} has not announced itself since control started"));
+        self.sweep_orphans();
+    }
+
+    /// When nodes have had the time to announce themselves after a start of control.
+    pub(super) fn patience_until_ms(&self) -> u64 {
+        let patience_ms = START_PATIENCE_MS.max(2 * self.state.options.lease_ms);
+        self.state.started_ms.unwrap_or(self.now.steady_ms) + patience_ms
+    }
+
+    /// Conferences of nodes that never came back after a restart of control, or were lost before the store said
+    /// what they carry.
+    fn sweep_orphans(&mut self) {
+        let patient = self.now.steady_ms < self.patience_until_ms();
+        let why = |node: &str| match self.state.nodes.get(node) {
+            None if patient => None,
+            None => Some(format!("node {node} has not announced itself since control started")),
+            Some(known) if known.state == NodeState::Lost => Some(format!("node {node} is lost")),
+            Some(_) => None,
+        };
+        let placed = self.state.conferences.values().filter(|conference| {
+            conference.operation.is_none()
+                && matches!(conference.record.phase, Phase::Running | Phase::Restoring)
+        });
+        let orphans = placed.filter_map(|conference| {
+            let record = &conference.record;
+            Some((record.id.clone(), why(&record.node_id)?))
+        });
+        for (id, why) in orphans.collect::<Vec<_>>() {
+            self.pending_restore(&id, &why);
         }
     }
 

@@ -135,7 +135,8 @@ impl Step<'_> {
         let pending = |conference: &Conference| conference.record.phase == Phase::PendingRestore;
         restores.waiting.retain(|id| self.state.conferences.get(id).is_some_and(pending));
         let mut due = Vec::new();
-        let mut next_ms = u64::MAX;
+        let patience_ms = self.patience_until_ms();
+        let mut next_ms = if now < patience_ms { patience_ms } else { u64::MAX };
         for id in &restores.waiting {
             let conference = &self.state.conferences[id];
             // What is being done, or who holds the node, makes control look again.
@@ -179,7 +180,8 @@ impl Step<'_> {
     /// Whether what is known of its node forbids to move it.
     fn stays(&self, record: &Record) -> bool {
         match self.state.nodes.get(&record.node_id) {
-            None => false,
+            // After a start of control it may not have had the time to announce itself.
+            None => self.now.steady_ms < self.patience_until_ms(),
             Some(node) => match node.state {
                 NodeState::Lost => node.hold.is_some(),
                 // It was asked what it runs, and it does not run this.

@@ -208,6 +208,9 @@ impl Step<'_> {
             known.dirty = true;
         }
         known.record.version = version;
+        if known.record.phase == Phase::PendingRestore {
+            self.wait_for_restore(&id);
+        }
     }
 
     pub(super) fn store_failed(&mut self, why: String) {

@@ -20,6 +20,7 @@ mod losing;
 mod operating;
 mod restoring;
 mod room;
+mod settling;
 mod sound;
 
 /// What a node runs of a conference: epoch, revision, metadata.
