@@ -165,6 +165,12 @@ impl Row {
         self.codec == LoadCodec::Opus && self.loss_percent > 0.0
     }
 
+    /// Time of load before measuring: jitter buffers have settled, everybody is known, and with losses some reports
+    /// have told of them.
+    pub fn warm_up(&self) -> Duration {
+        Duration::from_secs(if self.loss_percent > 0.0 { 9 } else { 2 })
+    }
+
     /// Participants of all rooms.
     pub fn participants(&self) -> usize {
         self.rooms * self.people

@@ -15,8 +15,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Time of load before measuring: jitter buffers have settled, everybody is known.
-const WARM_UP: Duration = Duration::from_millis(2000);
 /// Time of load after measuring, so that the end is not measured.
 const COOL_DOWN: Duration = Duration::from_millis(100);
 /// Wait for the last packets.
@@ -25,6 +23,8 @@ const DRAIN: Duration = Duration::from_millis(300);
 const SPEECH_MIN: Duration = Duration::from_secs(9);
 /// How often a turn is measured at most until the generator keeps its schedule.
 const ATTEMPTS_MAX: u32 = 3;
+/// Between two reports of each participant about what it gets.
+const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 /// Mixes decoded in each turn.
 const DECODED: usize = 8;
 
@@ -100,7 +100,7 @@ fn measure(row: &Row, mixer: &mut dyn Mixer, settings: &Settings, round: u32) ->
     let pid = mixer.pid();
     let (from, to, late, report) = std::thread::scope(|scope| {
         let running = scope.spawn(|| execute(plan, &control));
-        std::thread::sleep(WARM_UP);
+        std::thread::sleep(row.warm_up());
         let late_before = mixer.late_ticks();
         let from = (Instant::now(), processor_ns(pid));
         std::thread::sleep(time(row, settings));
@@ -165,7 +165,8 @@ fn plan(row: &Row, settings: &Settings, round: u32, taken: Taken<'_>) -> anyhow:
         participant,
         codec: row.codec,
         socket,
-        destination: seat.speaks.then_some(*address),
+        relay: *address,
+        speaks: seat.speaks,
         ssrc: seat.ssrc,
     });
     let speech = match &settings.speech {
@@ -181,12 +182,14 @@ fn plan(row: &Row, settings: &Settings, round: u32, taken: Taken<'_>) -> anyhow:
         speech: speech.is_some(),
         level_extension: row.level_extension,
         impairment: row.impairment(u64::from(round) + 1),
+        report_interval: REPORT_INTERVAL,
         decoded: DECODED,
         wav: row.speech.then(|| folder(row, settings, taken.mixer, round)),
         io: IoChoice::Auto,
         wait: settings.wait,
         core: Some(settings.core),
-        duration: WARM_UP + time(row, settings) + COOL_DOWN,
+        warm_up: if row.loss_percent > 0.0 { row.warm_up() } else { Duration::ZERO },
+        duration: row.warm_up() + time(row, settings) + COOL_DOWN,
         drain: DRAIN,
         loss_percent_max: 0.0,
     })

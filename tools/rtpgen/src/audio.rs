@@ -12,7 +12,7 @@
 //! depends on the network.
 //!
 //! The cores take `now` and never read a clock: [`stage`] says who talks when, [`sender`] writes packets,
-//! [`impair`] loses and delays them, [`ear`] counts and keeps what comes, [`decode`] makes one line of sound
+//! [`impair`] loses and delays them, [`ear`] counts and keeps what comes, [`reports`] tells the node, [`decode`] makes one line of sound
 //! of it, [`measure`] and [`judge`] listen to that, [`report`] sums it up. The edges: [`run`], [`conference`], [`wav`].
 
 pub mod conference;
@@ -23,6 +23,7 @@ pub mod judge;
 pub mod measure;
 pub mod options;
 pub mod report;
+pub mod reports;
 pub mod run;
 pub mod sender;
 pub mod sound;

@@ -16,6 +16,11 @@ pub fn now() -> Time {
     nanos_of(rustix::time::ClockId::Monotonic)
 }
 
+/// The wall's clock, as time since 1970.
+pub fn wall() -> Duration {
+    Duration::from_nanos(nanos_of(rustix::time::ClockId::Realtime).as_nanos())
+}
+
 /// Processor time of the calling thread since it began.
 pub fn thread_busy() -> Time {
     nanos_of(rustix::time::ClockId::ThreadCPUTime)

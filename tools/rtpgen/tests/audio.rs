@@ -29,7 +29,8 @@ fn plan(codec: LoadCodec, echo: bool, impairment: Impairment, wav: Option<PathBu
         participant,
         codec,
         socket,
-        destination: Some(destination),
+        relay: destination,
+        speaks: true,
         ssrc: 77 + participant,
     };
     Plan {
@@ -39,11 +40,13 @@ fn plan(codec: LoadCodec, echo: bool, impairment: Impairment, wav: Option<PathBu
         speech: false,
         level_extension: true,
         impairment,
+        report_interval: Duration::from_millis(500),
         decoded: 8,
         wav,
         io: IoChoice::Auto,
         wait: Wait::Block,
         core: None,
+        warm_up: Duration::ZERO,
         duration: Duration::from_millis(2600),
         drain: Duration::from_millis(200),
         loss_percent_max: 0.0,
@@ -72,6 +75,8 @@ fn what_is_lost_on_purpose_is_concealed_and_not_missing() {
     let report = run(plan(LoadCodec::Opus, false, impairment, None));
     // What was lost on its way to the other is missing there; what was lost after it came is not.
     assert!(report.missing > 0 && report.received < 260, "{}", report.table());
+    // Who loses says so, what is lost on purpose after it came included.
+    assert!(report.reports >= 8 && (0.1..0.35).contains(&report.reported_loss), "{}", report.table());
     assert!(report.reordered > 0 && report.concealed_share > 0.05, "{}", report.table());
     assert_eq!(report.voices_heard, 2, "{}", report.table());
 }

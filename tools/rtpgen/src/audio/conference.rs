@@ -38,11 +38,13 @@ impl Session {
             speech: speech.is_some(),
             level_extension: audio.level_extension == Switch::On,
             impairment: audio.impairment(),
+            report_interval: audio.report_interval(),
             decoded: audio.decode,
             wav: audio.wav.clone(),
             io: options.io,
             wait: options.wait(),
             core: options.core.first().copied(),
+            warm_up: Duration::from_secs_f64(audio.warm_up),
             duration: Duration::from_secs_f64(options.duration),
             drain: Duration::from_millis(options.drain_ms),
             loss_percent_max: options.max_loss,
@@ -73,7 +75,7 @@ impl Session {
         };
         let info = self.add(request).await?;
         let relay = relay_address(&info, Profile::Audio)?;
-        Ok(Person { room, participant, codec, socket, destination: speaks.then_some(relay), ssrc })
+        Ok(Person { room, participant, codec, socket, relay, speaks, ssrc })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What comes to one receiver: counted for all, kept for those that will be decoded.
 
 use crate::audio::impair::{Impairment, Network};
+use crate::audio::reports::{Reported, Reporter};
 use motet_rtp::demux::{PacketClass, classify};
 use motet_rtp::{RtpView, SeqExtender, Time, TimestampExtender};
 
@@ -58,6 +59,7 @@ pub struct Ear {
     frame_ticks: u32,
     keeps: bool,
     network: Network,
+    reporter: Option<Reporter>,
     sequence: SeqExtender,
     ticks: TimestampExtender,
     first: Option<u64>,
@@ -78,6 +80,7 @@ impl Ear {
             frame_ticks,
             keeps,
             network: Network::new(impairment, 2 * number + 1),
+            reporter: None,
             sequence: SeqExtender::new(),
             ticks: TimestampExtender::new(),
             first: None,
@@ -90,10 +93,29 @@ impl Ear {
         }
     }
 
+    /// The same, which tells the node what it gets.
+    #[must_use]
+    pub fn reporting(self, reporter: Reporter) -> Ear {
+        Ear { reporter: Some(reporter), ..self }
+    }
+
+    /// Its reports, if it makes any.
+    pub fn reporter(&mut self) -> Option<&mut Reporter> {
+        self.reporter.as_mut()
+    }
+
+    /// What its reports said.
+    pub fn reported(&self) -> Reported {
+        self.reporter.as_ref().map(Reporter::reported).unwrap_or_default()
+    }
+
     /// Takes one datagram; true when it is of the mix.
     pub fn handle_packet(&mut self, now: Time, packet: &[u8]) -> bool {
         if classify(packet) == PacketClass::Rtcp {
             self.counts.rtcp += 1;
+            if let Some(reporter) = &mut self.reporter {
+                reporter.handle_rtcp(now, packet);
+            }
             return false;
         }
         let Ok(view) = RtpView::new(packet) else {
@@ -113,10 +135,13 @@ impl Ear {
             self.counts.gap_ns_max = self.counts.gap_ns_max.max(now.since(last).as_nanos() as u64);
         }
         self.count(&view);
-        if let Some(at) = self.network.carry(now)
-            && self.keeps
-        {
-            self.keep(at, &view);
+        if let Some(at) = self.network.carry(now) {
+            if let Some(reporter) = &mut self.reporter {
+                reporter.note(at, &view);
+            }
+            if self.keeps {
+                self.keep(at, &view);
+            }
         }
         true
     }

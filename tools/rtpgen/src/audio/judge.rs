@@ -23,6 +23,8 @@ const MARKER_SEARCH_S: (f64, f64) = (0.05, 0.65);
 pub struct Scene {
     /// When the run began to capture.
     pub start: Time,
+    /// Turns that began within this time are not listened to.
+    pub warm_up: Duration,
     /// For how long.
     pub duration: Duration,
     /// Who talked when.
@@ -59,7 +61,8 @@ pub fn listen(line: &Line, own: u32, scene: &Scene, phase: impl Fn(u32) -> Durat
     let narrow = line.narrow();
     let mut all = Vec::new();
     let turns = (scene.duration.as_secs_f64() / scene.stage.turn_s()).floor() as u64;
-    for turn in 0..turns {
+    let first = (scene.warm_up.as_secs_f64() / scene.stage.turn_s()).ceil() as u64;
+    for turn in first..turns {
         let group = scene.stage.group(turn);
         for talker in group.clone() {
             let began =

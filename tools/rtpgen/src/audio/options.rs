@@ -15,6 +15,10 @@ const TURN_S_MIN: f64 = 2.0;
 /// Most that the generator's own network may delay packets, in milliseconds.
 const JITTER_MS_MAX: f64 = 200.0;
 
+/// Shortest and longest time between two reports, in seconds.
+const REPORT_S_MIN: f64 = 0.2;
+const REPORT_S_MAX: f64 = 60.0;
+
 /// Options of `motet load --audio`.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Sound (--audio)")]
@@ -35,6 +39,10 @@ pub struct AudioOptions {
     /// Seconds of a turn; the first one of each is not listened to
     #[arg(long, value_name = "S", default_value_t = 3.0, requires = "audio")]
     pub turn: f64,
+
+    /// Turns that begin within so many seconds are not listened to
+    #[arg(long, value_name = "S", default_value_t = 0.0, requires = "audio")]
+    pub warm_up: f64,
 
     /// How many of each conference's participants only listen
     #[arg(long, value_name = "N", default_value_t = 0, requires = "audio")]
@@ -59,6 +67,11 @@ pub struct AudioOptions {
     /// Milliseconds by which the generator delays packets on purpose at most, in each direction
     #[arg(long, value_name = "MS", default_value_t = 0.0, requires = "audio")]
     pub jitter: f64,
+
+    /// Seconds between two reports (RTCP) of each participant about what it gets, by which the node begins and ends
+    /// error correction; 0: none
+    #[arg(long, value_name = "S", default_value_t = 2.0, requires = "audio")]
+    pub report_interval: f64,
 
     /// Seed of what is lost and delayed on purpose
     #[arg(long, value_name = "N", default_value_t = 1, requires = "audio")]
@@ -98,12 +111,24 @@ impl AudioOptions {
         );
         ensure!(self.turn >= TURN_S_MIN, "--turn {}: at least {TURN_S_MIN} seconds", self.turn);
         ensure!(duration_s >= self.turn, "--duration {duration_s}: at least one turn (--turn {})", self.turn);
+        let turns = duration_s / self.turn;
+        ensure!(
+            (0.0..=turns.floor() - 1.0).contains(&(self.warm_up / self.turn)),
+            "--warm-up {}: at least one turn must follow (--turn {}, --duration {duration_s})",
+            self.warm_up,
+            self.turn
+        );
         ensure!(self.speakers_max != Some(0), "--speakers-max: at least 1");
         ensure!((0.0..=100.0).contains(&self.loss), "--loss {}: 0 to 100", self.loss);
         ensure!(
             (0.0..=JITTER_MS_MAX).contains(&self.jitter),
             "--jitter {}: 0 to {JITTER_MS_MAX}",
             self.jitter
+        );
+        let reports = self.report_interval;
+        ensure!(
+            reports == 0.0 || (REPORT_S_MIN..=REPORT_S_MAX).contains(&reports),
+            "--report-interval {reports}: 0, or {REPORT_S_MIN} to {REPORT_S_MAX} seconds"
         );
         let one = self.speech.is_none() || self.codec == [LoadCodec::Opus];
         ensure!(one, "--speech: needs --codec opus");
@@ -123,6 +148,11 @@ impl AudioOptions {
             jitter: Duration::from_secs_f64(self.jitter / 1000.0),
             seed: self.seed,
         }
+    }
+
+    /// Between two reports of one participant; zero: it makes none.
+    pub fn report_interval(&self) -> Duration {
+        Duration::from_secs_f64(self.report_interval)
     }
 
     /// What the mix is asked for.

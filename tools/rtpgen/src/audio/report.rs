@@ -2,6 +2,7 @@
 
 use crate::audio::ear::Counts;
 use crate::audio::judge::{ABSENT_DB_MAX, HEARD_DB_MIN, Heard};
+use crate::audio::reports::Reported;
 use crate::report::Generator;
 use serde::Serialize;
 use std::fmt::Write;
@@ -48,6 +49,8 @@ pub struct Received {
     pub participant: u32,
     /// What came.
     pub counts: Counts,
+    /// What it told the node of that.
+    pub reported: Reported,
 }
 
 /// One receiver whose mix was decoded.
@@ -123,6 +126,10 @@ pub struct Report {
     pub ssrc_changes: u64,
     /// Packets of another payload type than the one agreed on.
     pub wrong_payload_type: u64,
+    /// Reports (RTCP) about mixes that were sent.
+    pub reports: u64,
+    /// Share of the packets of mixes that these said to be lost, on purpose included, 0 to 1.
+    pub reported_loss: f64,
     /// Receivers to which nothing came.
     pub deaf: usize,
     /// Packets that a receiver got each second.
@@ -162,6 +169,7 @@ impl Report {
             measured.received.iter().map(|one| value(&one.counts)).sum()
         };
         let receivers = measured.received.len();
+        let told: Vec<Reported> = measured.received.iter().map(|one| one.reported).collect();
         let received = all(|counts| counts.packets);
         let heard: Vec<&Heard> = measured.mixes.iter().flat_map(|mix| &mix.heard).collect();
         let others: Vec<&Heard> = heard.iter().copied().filter(|heard| !heard.own).collect();
@@ -187,6 +195,11 @@ impl Report {
             timestamp_jumps: all(|counts| counts.timestamp_jumps),
             ssrc_changes: all(|counts| counts.ssrc_changes),
             wrong_payload_type: all(|counts| counts.wrong_payload_type),
+            reports: told.iter().map(|told| told.reports).sum(),
+            reported_loss: share(
+                told.iter().map(|told| told.lost as f64).sum(),
+                told.iter().map(|told| told.expected).sum(),
+            ),
             deaf: measured.received.iter().filter(|one| one.counts.packets == 0).count(),
             packets_per_second_each: received as f64 / receivers.max(1) as f64 / measured.elapsed_s.max(1e-9),
             arrival_gap_ms_max: gap_ns_max as f64 / 1e6,
@@ -255,6 +268,10 @@ impl Report {
             "breaks",
             format!("{} timestamp jumps, {} SSRC changes", self.timestamp_jumps, self.ssrc_changes),
         );
+        line(
+            "reports",
+            format!("{} sent, of {:.2} % lost packets of mixes", self.reports, 100.0 * self.reported_loss),
+        );
         line("arrival gap", format!("{:.1} ms at most", self.arrival_gap_ms_max));
         line("heard", format!("{} of {} voices in others' mixes", self.voices_heard, self.voices_expected));
         line("own voice", format!("absent {} of {} times", self.own_absent, self.own_expected));
@@ -306,6 +323,10 @@ impl Report {
         };
         self.mixes.iter().flat_map(wrong)
     }
+}
+
+fn share(part: f64, whole: u64) -> f64 {
+    part / whole.max(1) as f64
 }
 
 fn text(spread: &Spread, digits: usize) -> String {

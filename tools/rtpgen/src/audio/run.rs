@@ -5,16 +5,18 @@ use crate::audio::ear::Ear;
 use crate::audio::impair::Impairment;
 use crate::audio::judge::{Scene, listen};
 use crate::audio::report::{Measured, Mix, Received, Report};
+use crate::audio::reports::Reporter;
 use crate::audio::sender::{MouthPlan, Mouths, Style, phase};
 use crate::audio::stage::Stage;
 use crate::audio::track::Tracks;
 use crate::audio::{LoadCodec, wav};
 use crate::report::Generator;
 use crate::run::{Control, Wait};
+use crate::schedule::{Beat, Schedule, spread};
 use crate::system;
 use anyhow::{Context, anyhow};
 use motet_net::{AnyIo, DatagramsIndex, Io, IoChoice, Options, SocketId};
-use motet_rtp::Time;
+use motet_rtp::{Ntp, Time};
 use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -42,6 +44,8 @@ pub struct Plan {
     pub level_extension: bool,
     /// The network between everybody and the mixer.
     pub impairment: Impairment,
+    /// Everybody reports so often what comes (RTCP); zero: never.
+    pub report_interval: Duration,
     /// How many receivers' mixes are decoded.
     pub decoded: usize,
     /// Folder for the mixes that were decoded, as WAV.
@@ -52,6 +56,8 @@ pub struct Plan {
     pub wait: Wait,
     /// Core to pin it to.
     pub core: Option<usize>,
+    /// What begins within this time is not listened to.
+    pub warm_up: Duration,
     /// For how long to send.
     pub duration: Duration,
     /// For how long to receive after that.
@@ -71,8 +77,10 @@ pub struct Person {
     pub codec: LoadCodec,
     /// Sends and receives.
     pub socket: UdpSocket,
-    /// Where it sends; none: it only listens.
-    pub destination: Option<SocketAddr>,
+    /// Where it sends.
+    pub relay: SocketAddr,
+    /// False: it only listens.
+    pub speaks: bool,
     /// Synchronization source to send with.
     pub ssrc: u32,
 }
@@ -96,9 +104,8 @@ fn chosen(people: &[Person], stage: &Stage, duration: Duration, count: usize) ->
     // Groups begin anew at the latest when everybody has talked.
     let talked: HashSet<u32> =
         (0..turns.min(u64::from(stage.speakers))).flat_map(|turn| stage.group(turn)).collect();
-    let (talk, quiet): (Vec<usize>, Vec<usize>) = (0..people.len()).partition(|index| {
-        people[*index].destination.is_some() && talked.contains(&people[*index].participant)
-    });
+    let (talk, quiet): (Vec<usize>, Vec<usize>) = (0..people.len())
+        .partition(|index| people[*index].speaks && talked.contains(&people[*index].participant));
     let of_talk = count.div_ceil(2).max(count.saturating_sub(quiet.len())).min(talk.len());
     let of_quiet = (count - of_talk).min(quiet.len());
     let evenly = |from: &[usize], count: usize| -> Vec<usize> {
@@ -114,6 +121,9 @@ struct Place {
     codec: LoadCodec,
     ear: Ear,
     keeps: bool,
+    relay: SocketAddr,
+    /// Its number among those who send.
+    mouth: Option<usize>,
 }
 
 struct Worker<'a> {
@@ -122,6 +132,11 @@ struct Worker<'a> {
     mouths: Mouths,
     senders: usize,
     places: Vec<Place>,
+    /// When each place reports.
+    reports: Schedule,
+    report: Vec<u8>,
+    /// By the wall's clock, less by the monotonic one.
+    epoch: Duration,
     /// Phase of each participant that sends, by room and number.
     phases: Vec<(u32, u32, Duration)>,
     inodes: HashSet<u64>,
@@ -134,7 +149,7 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn open(plan: Plan, control: &'a Control) -> anyhow::Result<Worker<'a>> {
+    fn open(mut plan: Plan, control: &'a Control) -> anyhow::Result<Worker<'a>> {
         if let Some(core) = plan.core {
             system::pin(core).with_context(|| format!("--core {core}: cannot pin to it"))?;
         }
@@ -143,33 +158,40 @@ impl<'a> Worker<'a> {
         let keeping = chosen(&plan.people, &plan.stage, plan.duration, plan.decoded);
         let (mut mouths, mut phases, mut places) = (Vec::new(), Vec::new(), Vec::new());
         let mut inodes = HashSet::new();
-        let senders = plan.people.iter().filter(|person| person.destination.is_some()).count();
-        for (index, person) in plan.people.into_iter().enumerate() {
+        let senders = plan.people.iter().filter(|person| person.speaks).count();
+        for (index, person) in std::mem::take(&mut plan.people).into_iter().enumerate() {
             let (socket, codec) = (SocketId(index as u32), person.codec);
-            let Person { room, participant, ssrc, .. } = person;
-            if let Some(destination) = person.destination {
+            let Person { room, participant, ssrc, relay, .. } = person;
+            let mouth = person.speaks.then_some(mouths.len());
+            if person.speaks {
                 phases.push((room, participant, phase(senders, mouths.len())));
-                mouths.push(MouthPlan { participant, codec, socket, destination, ssrc });
+                mouths.push(MouthPlan { participant, codec, socket, destination: relay, ssrc });
             }
             let keeps = keeping.contains(&index);
             let ear =
                 Ear::new(codec.payload_type(), codec.frame_ticks(), keeps, plan.impairment, index as u64);
-            places.push(Place { room, participant, codec, ear, keeps });
+            let reporter = Reporter::new(ssrc, codec, plan.impairment, index as u64);
+            let ear = if plan.report_interval.is_zero() { ear } else { ear.reporting(reporter) };
+            places.push(Place { room, participant, codec, ear, keeps, relay, mouth });
             inodes.extend(system::inode(&person.socket));
             io.add_socket(socket, person.socket).context("cannot add a socket")?;
         }
         let start = system::now() + LEAD;
         let style =
             Style { stage: plan.stage, level_extension: plan.level_extension, impairment: plan.impairment };
+        let reports = report_schedule(&plan, start, places.len());
         Ok(Worker {
             control,
             io,
             senders,
+            reports,
+            report: Vec::new(),
+            epoch: system::wall().saturating_sub(start.since(Time::ZERO)),
             mouths: Mouths::new(start, plan.duration, &mouths, plan.tracks, style),
             places,
             phases,
             inodes,
-            scene: Scene { start, duration: plan.duration, stage: plan.stage },
+            scene: Scene { start, warm_up: plan.warm_up, duration: plan.duration, stage: plan.stage },
             speech: plan.speech,
             wav: plan.wav,
             wait: plan.wait,
@@ -190,6 +212,7 @@ impl<'a> Worker<'a> {
             }
             let stopped = self.control.stop.load(Relaxed);
             let sends = until.is_none();
+            self.send_reports(now);
             let due = sends && self.send(now);
             more = self.turn(now, sends, due || more)?;
             if sends && (stopped || self.mouths.next_due().is_none()) {
@@ -215,9 +238,22 @@ impl<'a> Worker<'a> {
         more
     }
 
+    fn send_reports(&mut self, now: Time) {
+        while let Some(tick) = self.reports.poll(now) {
+            let place = &mut self.places[tick.stream];
+            let ntp = Ntp::from_unix(self.epoch + now.since(Time::ZERO));
+            let info = place.mouth.and_then(|mouth| self.mouths.sender_info(mouth, now, ntp));
+            let Some(reporter) = place.ear.reporter() else { continue };
+            if reporter.write(now, info, &mut self.report) {
+                self.io.queue(SocketId(tick.stream as u32), place.relay, &self.report, None);
+            }
+        }
+    }
+
     /// One turn of input and output; true when the kernel holds more.
     fn turn(&mut self, began: Time, sends: bool, more: bool) -> anyhow::Result<bool> {
-        let idle = match self.mouths.next_due() {
+        let next = self.mouths.next_due().into_iter().chain(self.reports.next_due()).min();
+        let idle = match next {
             Some(due) if sends => due.since(system::now()).min(LOOK_INTERVAL),
             _ => LOOK_INTERVAL,
         };
@@ -277,6 +313,14 @@ impl<'a> Worker<'a> {
     }
 }
 
+/// Reports of everybody, spread over the interval, the first after half of it (RFC 3550 section 6.2).
+fn report_schedule(plan: &Plan, start: Time, people: usize) -> Schedule {
+    let interval = plan.report_interval;
+    let beat = |index| Beat { interval, phase: interval / 2 + spread(interval, people, index) };
+    let beats = if interval.is_zero() { Vec::new() } else { (0..people).map(beat).collect() };
+    Schedule::new(start, plan.duration, beats)
+}
+
 /// What is left when the sockets are closed.
 struct Finished {
     measured: Measured,
@@ -290,6 +334,7 @@ impl Finished {
             room: place.room,
             participant: place.participant,
             counts: place.ear.counts(),
+            reported: place.ear.reported(),
         };
         measured.received = kept.places.iter().map(received).collect();
         (measured, kept)

@@ -9,7 +9,8 @@ use crate::schedule::{Beat, Schedule, Tick, spread};
 use hdrhistogram::Histogram;
 use motet_net::SocketId;
 use motet_rtp::ext::{Extension, Form};
-use motet_rtp::{RtpBuilder, Time, WireSeq, WireTimestamp};
+use motet_rtp::rtcp::SenderInfo;
+use motet_rtp::{Ntp, RtpBuilder, Time, WireSeq, WireTimestamp};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
@@ -50,6 +51,7 @@ pub struct Style {
 /// The sending half.
 #[derive(Debug)]
 pub struct Mouths {
+    start: Time,
     mouths: Vec<Mouth>,
     schedule: Schedule,
     tracks: Arc<Tracks>,
@@ -69,6 +71,9 @@ struct Mouth {
     plan: MouthPlan,
     network: Network,
     talked: bool,
+    /// What left, what the network loses included.
+    sent: u32,
+    octets: u32,
 }
 
 /// When the first sample of a mouth's frame 0 is captured, counted from the start of the run.
@@ -93,8 +98,11 @@ impl Mouths {
             plan: *plan,
             network: Network::new(style.impairment, 2 * index as u64),
             talked: false,
+            sent: 0,
+            octets: 0,
         };
         Mouths {
+            start,
             mouths: plans.iter().enumerate().map(mouth).collect(),
             schedule: Schedule::new(start, duration + frame, beats),
             tracks,
@@ -165,7 +173,23 @@ impl Mouths {
         mouth.talked = talks;
         self.packet.clear();
         builder.write(&mut self.packet);
+        (mouth.sent, mouth.octets) = (mouth.sent + 1, mouth.octets.wrapping_add(payload.len() as u32));
         true
+    }
+
+    /// What a mouth says of itself in a report at `now` (RFC 3550 section 6.4.1), which is `ntp` by the wall's clock;
+    /// none: it has sent nothing yet.
+    pub fn sender_info(&self, mouth: usize, now: Time, ntp: Ntp) -> Option<SenderInfo> {
+        let (begun, mouth) = (self.start + phase(self.mouths.len(), mouth), &self.mouths[mouth]);
+        let clock_hz = u128::from(mouth.plan.codec.clock_hz());
+        let ticks = now.since(begun).as_nanos() * clock_hz / 1_000_000_000;
+        let rtp_timestamp = WireTimestamp(ticks as u32);
+        (mouth.sent > 0).then_some(SenderInfo {
+            ntp,
+            rtp_timestamp,
+            packets: mouth.sent,
+            octets: mouth.octets,
+        })
     }
 
     /// When something is due next; none at the end.

@@ -6,6 +6,7 @@ use crate::audio::ear::{Counts, Ear};
 use crate::audio::impair::Impairment;
 use crate::audio::judge::{Scene, listen};
 use crate::audio::report::{Measured, Mix, Received, Report};
+use crate::audio::reports::Reported;
 use crate::audio::sender::{MouthPlan, Mouths, Style, phase};
 use crate::audio::stage::Stage;
 use crate::audio::track::{Quiet, Tracks};
@@ -98,7 +99,8 @@ impl TinyMixer {
 fn run(fault: Fault, codec: LoadCodec) -> Report {
     const PEOPLE: usize = 4;
     let stage = Stage { speakers: PEOPLE as u32, talkers: 2, turn_frames: 150 };
-    let scene = Scene { start: Time::from_millis(1000), duration: Duration::from_secs(6), stage };
+    let start = Time::from_millis(1000);
+    let scene = Scene { start, warm_up: Duration::ZERO, duration: Duration::from_secs(6), stage };
     let plan = |participant: usize| MouthPlan {
         participant: participant as u32,
         codec,
@@ -133,7 +135,12 @@ fn run(fault: Fault, codec: LoadCodec) -> Report {
         }
     });
     let received = mixer.ears.iter().zip(0..);
-    let received = received.map(|(ear, participant)| Received { room: 0, participant, counts: ear.counts() });
+    let received = received.map(|(ear, participant)| Received {
+        room: 0,
+        participant,
+        counts: ear.counts(),
+        reported: ear.reported(),
+    });
     let measured = Measured {
         received: received.collect(),
         mixes: mixes.collect(),
@@ -178,7 +185,8 @@ fn what_is_wrong_with_a_mixer_shows() {
 
 #[test]
 fn a_receiver_to_which_nothing_comes_fails_the_run() {
-    let received = vec![Received { room: 0, participant: 0, counts: Counts::default() }];
+    let received =
+        vec![Received { room: 0, participant: 0, counts: Counts::default(), reported: Reported::default() }];
     let report = Report::new(Measured { received, speech: true, ..Measured::default() }, 0.0);
     assert_eq!((report.passed, report.deaf), (false, 1));
 }
