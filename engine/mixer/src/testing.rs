@@ -1,4 +1,9 @@
-//! For tests and benchmarks: senders whose sound is a tone, by real encoders, and receivers that decode.
+//! For tests and benchmarks: senders whose sound is a tone, by real encoders, and receivers that decode; and the body of
+//! the fuzz target `mixer`.
+
+mod fuzz;
+
+pub use fuzz::fuzz_mixer;
 
 use motet_codecs::audio::{AudioCodec, AudioDecoder, AudioEncoder, CodecError, EncoderSettings};
 use motet_rtp::ext::{Extension, Form, write_elements};

@@ -29,6 +29,7 @@ impl AudioMixer {
             MixCommand::PlayPrompt(config) => self.play_prompt(config),
             MixCommand::StopPrompt(id) => self.stop_prompt(id),
             MixCommand::SetTap { group, on } => self.set_tap(group, on),
+            MixCommand::SetSourceTap { id, on } => self.set_source_tap(id, on),
             MixCommand::SetEffort(effort) => {
                 self.set_effort(effort);
                 Ok(())

@@ -175,8 +175,10 @@ impl AudioMixer {
 /// What an output is to hear in this tick. Only differences that make one are named, so that all who hear the same
 /// have the same recipe.
 fn recipe(output: &Output, sources: &Slots<Source>) -> Recipe {
+    let loud = output.settings.background.map(|(_, gain)| gain);
     let mut recipe = Recipe {
         group: output.group,
+        background: None,
         deaf: output.settings.deaf,
         gain: output.settings.gain,
         changes: Vec::new(),
@@ -186,10 +188,12 @@ fn recipe(output: &Output, sources: &Slots<Source>) -> Recipe {
     if recipe.deaf {
         return recipe;
     }
+    recipe.background = output.background.zip(loud);
     let own = output.own_place.map(|place| (place, Gain::SILENT));
     for (place, gain) in output.pairs.iter().copied().chain(own) {
         let source = &sources[place];
-        if source.strip.is_some() && source.group == output.group && source.settings.heard != gain {
+        let hears = source.group == output.group || Some(source.group) == output.background;
+        if source.strip.is_some() && hears && source.settings.heard != gain {
             recipe.changes.push((place, gain));
         }
     }
@@ -207,12 +211,16 @@ impl Sounds<'_> {
             mix.resize(self.strips.frame(rate), 0.0);
         } else {
             mix.extend_from_slice(group.sources_at(rate));
+            if let Some((other, gain)) = recipe.background {
+                Ramp::at(gain.linear()).add(mix, self.groups[other as usize].sources_at(rate));
+            }
             for change in &recipe.changes {
                 self.add_change(recipe, change, rate, mix);
             }
             for change in next.iter().flat_map(|next| &next.changes) {
                 let named = recipe.changes.iter().any(|(place, _)| *place == change.0);
-                if !named && self.strip_of(recipe, change.0).is_some_and(|strip| strip.fade.from == 0.0) {
+                if !named && self.strip_of(recipe, change.0).is_some_and(|(strip, _)| strip.fade.from == 0.0)
+                {
                     self.add_change(recipe, change, rate, mix);
                 }
             }
@@ -230,17 +238,22 @@ impl Sounds<'_> {
         Ramp::at(recipe.gain.linear()).apply(mix);
     }
 
-    /// The strip of a source of the recipe's room, while it is mixed.
-    fn strip_of(&self, recipe: &Recipe, place: u32) -> Option<&Strip> {
-        let source = self.sources.at(place).filter(|source| source.group == recipe.group)?;
-        source.strip.map(|strip| self.strips.at(strip))
+    /// The strip of a source of the recipe's rooms, while it is mixed, and how loud that room is.
+    fn strip_of(&self, recipe: &Recipe, place: u32) -> Option<(&Strip, f32)> {
+        let source = self.sources.at(place)?;
+        let loud = if source.group == recipe.group {
+            1.0
+        } else {
+            recipe.background.filter(|(group, _)| *group == source.group)?.1.linear()
+        };
+        source.strip.map(|strip| (self.strips.at(strip), loud))
     }
 
     /// Brings a source from the gain for all, at which the sum has it, to another one.
     fn add_change(&self, recipe: &Recipe, (place, gain): &(u32, Gain), rate: usize, mix: &mut [f32]) {
-        if let Some(strip) = self.strip_of(recipe, *place) {
+        if let Some((strip, loud)) = self.strip_of(recipe, *place) {
             let (gain, heard) = (gain.linear(), strip.heard);
-            Ramp { from: gain - heard.from, to: gain - heard.to }.add(mix, strip.at(rate));
+            Ramp { from: loud * (gain - heard.from), to: loud * (gain - heard.to) }.add(mix, strip.at(rate));
         }
     }
 

@@ -192,6 +192,8 @@ pub struct OutputSettings {
     pub gain: Gain,
     /// It hears prompts only.
     pub deaf: bool,
+    /// Another room that it hears as well, and how loud: for a side conference, the main one. Without that one's prompts.
+    pub background: Option<(GroupId, Gain)>,
 }
 
 /// Who hears a prompt.
@@ -323,6 +325,14 @@ pub enum MixCommand {
         /// The room.
         group: GroupId,
         /// Whether [`MixOutbox::taps`](super::MixOutbox::taps) has it.
+        on: bool,
+    },
+    /// Turns the tap of a single source on or off: its sound as it came, decoded even when it is not mixed; silence while it
+    /// is muted, private or without the floor.
+    SetSourceTap {
+        /// The source.
+        id: SourceId,
+        /// Whether [`MixOutbox::source_taps`](super::MixOutbox::source_taps) has it.
         on: bool,
     },
     /// What overload takes away.

@@ -174,6 +174,10 @@ reasons! {
     Duplicate = "duplicate",
     /// It does not continue the stream; the next one decides.
     Jump = "jump",
+    /// It was dropped since its sender was ahead of its clock: the delay would have exceeded its limit.
+    Overflow = "overflow",
+    /// Its decoder refused it, though its length is one that its type may have.
+    Undecodable = "undecodable",
     /// A telephone event that is too short for one (RFC 4733 section 2.3).
     BadEvent = "bad_event",
     /// A telephone event that was not passed on since another one is on its way in the same room.
@@ -187,14 +191,18 @@ impl From<RtpError> for MixDrop {
 }
 
 /// A count for each reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MixDrops {
     counts: [u64; MixDrop::ALL.len()],
 }
 
 impl MixDrops {
     pub(crate) fn add(&mut self, reason: MixDrop) {
-        self.counts[reason as usize] += 1;
+        self.add_many(reason, 1);
+    }
+
+    pub(crate) fn add_many(&mut self, reason: MixDrop, count: u64) {
+        self.counts[reason as usize] += count;
     }
 
     /// How many packets were dropped for a reason.

@@ -17,6 +17,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Recipe {
     pub group: u32,
+    /// Another room, and how loud.
+    pub background: Option<(u32, Gain)>,
     /// Prompts only.
     pub deaf: bool,
     /// Of the whole.

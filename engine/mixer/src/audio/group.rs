@@ -9,7 +9,7 @@ use super::strip::{RateMask, Strips};
 
 pub(crate) struct Group {
     pub id: GroupId,
-    /// Sources, outputs and prompts; a room without may be forgotten.
+    /// Sources, outputs, prompts, and outputs that hear it as a background; a room without may be forgotten.
     pub members: u32,
     pub stage: Stage,
     /// Sources that are mixed, fading ones included: their strips.
@@ -20,8 +20,10 @@ pub(crate) struct Group {
     pub duck: Ramp,
     /// Only these may speak, by number, when the floor is not open.
     pub floor: Option<Vec<super::SourceId>>,
-    /// Rates of the outputs.
+    /// Rates of the outputs, those included that hear it as a background.
     pub rates: RateMask,
+    /// The last tick in which somebody who has left crosses over from its sound.
+    pub needed_tick: u64,
     pub tap: bool,
     pub tap_limiter: Limiter,
     pub relay: Option<Relay>,
@@ -46,6 +48,7 @@ impl Group {
             duck: Ramp::at(1.0),
             floor: None,
             rates: 0,
+            needed_tick: 0,
             tap: false,
             tap_limiter: Limiter::new(),
             relay: None,
@@ -57,9 +60,10 @@ impl Group {
         }
     }
 
-    /// Whether nothing would be lost with it.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.members == 0 && self.floor.is_none() && !self.tap && self.strips.is_empty()
+    /// Whether nothing would be lost with it after `tick`.
+    pub(crate) fn is_empty(&self, tick: u64) -> bool {
+        let needed = self.needed_tick > tick || self.floor.is_some() || self.tap;
+        self.members == 0 && self.strips.is_empty() && !needed
     }
 
     /// The rates at which its sound is needed.

@@ -53,7 +53,7 @@ impl AudioMixer {
         if self.sources[place].strip.is_none() && self.finish_leaving(place) {
             return;
         }
-        let heard = self.hear(now, place);
+        let heard = if self.sources[place].tap { self.tap(now, place) } else { self.hear(now, place) };
         let verdict = self.judge(place, heard.level_db);
         let seated = verdict.seated;
         if seated && self.sources[place].strip.is_none() {
@@ -84,6 +84,27 @@ impl AudioMixer {
         source.heard_db = level_db;
         self.stats.decodes += 1;
         Heard { level_db, pulled: Some(pulled) }
+    }
+
+    /// The same of a source whose sound is wanted by itself, which is decoded whatever its packets say.
+    fn tap(&mut self, now: Time, place: u32) -> Heard {
+        let source = &mut self.sources[place];
+        let samples = self.strips.frame(0);
+        let tapped = self.buffers.source_taps.add(source.id, samples);
+        if !source.may_speak() || source.is_private() {
+            return self.hear(now, place);
+        }
+        let (pulled, sound_db) = source.listen(now);
+        source.heard_db = sound_db;
+        self.stats.decodes += 1;
+        if pulled != Pulled::Silence {
+            let sound = &mut self.buffers.mix;
+            sound.clear();
+            sound.resize(samples, 0.0);
+            source.render(sound);
+            kernel::to_i16(sound, tapped);
+        }
+        Heard { level_db: source.claimed_db(self.tick).unwrap_or(sound_db), pulled: Some(pulled) }
     }
 
     /// Whether a source is mixed in this tick.

@@ -4,6 +4,7 @@ use super::feed::{Feeds, Format};
 use super::group::Group;
 use super::level::VoiceRule;
 use super::limits::{EVENTS_MAX, SPEAKERS_MAX, TICK_MS};
+use super::outbox::SourceTaps;
 use super::output::{Output, Wire};
 use super::prompt::Playing;
 use super::slots::Slots;
@@ -53,6 +54,7 @@ pub(super) struct Buffers {
     pub mix: Vec<f32>,
     pub before: Vec<f32>,
     pub pcm: Vec<i16>,
+    pub source_taps: SourceTaps,
 }
 
 impl AudioMixer {
@@ -90,14 +92,18 @@ impl AudioMixer {
 
     /// Takes a datagram with RTP of a source. What cannot be used is counted.
     pub fn handle_packet(&mut self, now: Time, datagram: &[u8]) {
-        if let Err(reason) = self.take_packet(now, datagram) {
+        if let Err((reason, source)) = self.take_packet(now, datagram) {
             self.drops.add(reason);
+            if let Some(place) = source {
+                self.sources[place].drops.add(reason);
+            }
         }
     }
 
-    fn take_packet(&mut self, now: Time, datagram: &[u8]) -> Result<(), MixDrop> {
-        let view = RtpView::new(datagram)?;
-        let place = *self.by_ssrc.get(&view.ssrc()).ok_or(MixDrop::UnknownSsrc)?;
+    /// An error says why, and whose it is, if that is known.
+    fn take_packet(&mut self, now: Time, datagram: &[u8]) -> Result<(), (MixDrop, Option<u32>)> {
+        let view = RtpView::new(datagram).map_err(|error| (error.into(), None))?;
+        let place = *self.by_ssrc.get(&view.ssrc()).ok_or((MixDrop::UnknownSsrc, None))?;
         let source = &mut self.sources[place];
         let packet = SourcePacket {
             ssrc: view.ssrc(),
@@ -108,7 +114,7 @@ impl AudioMixer {
             level: source.read_level(&view),
             payload: view.payload(),
         };
-        match source.voice.insert(now, &packet) {
+        let taken = match source.voice.insert(now, &packet) {
             Inserted::Queued => {
                 source.claim(packet.level, self.tick);
                 Ok(())
@@ -119,7 +125,8 @@ impl AudioMixer {
             Inserted::Late => Err(MixDrop::Late),
             Inserted::Duplicate => Err(MixDrop::Duplicate),
             Inserted::Jump => Err(MixDrop::Jump),
-        }
+        };
+        taken.map_err(|reason| (reason, Some(place)))
     }
 
     /// Makes one tick of 20 ms: takes that much sound of every source, and leaves in `out` what is to be sent
@@ -135,6 +142,7 @@ impl AudioMixer {
         self.encode(out);
         self.send(out);
         self.settle();
+        out.take_source_taps(&mut self.buffers.source_taps);
         out.take_events(&mut self.events);
     }
 
@@ -159,8 +167,10 @@ impl AudioMixer {
     }
 
     /// Packets that were dropped, by reason.
-    pub fn drops(&self) -> &MixDrops {
-        &self.drops
+    pub fn drops(&self) -> MixDrops {
+        let mut drops = self.drops;
+        self.sources.iter().for_each(|(_, source)| source.add_later_drops(&mut drops));
+        drops
     }
 
     /// The configuration that the mixer was made with.
@@ -176,6 +186,7 @@ impl AudioMixer {
             speaking: source.speaking,
             level_db: source.activity.loudness_db(),
             playout: source.voice.stats(now),
+            drops: source_drops(source),
         })
     }
 
@@ -202,6 +213,12 @@ impl AudioMixer {
     pub(super) fn hold_ticks(&self) -> u32 {
         self.rules.hold_ticks
     }
+}
+
+fn source_drops(source: &Source) -> MixDrops {
+    let mut drops = source.drops;
+    source.add_later_drops(&mut drops);
+    drops
 }
 
 /// Whole ticks, at least one.

@@ -75,6 +75,29 @@ pub struct MixOutbox {
     events: Vec<MixEvent>,
     tap_samples: Vec<i16>,
     taps: Vec<(GroupId, Span)>,
+    source_taps: SourceTaps,
+}
+
+/// Sound of single sources.
+#[derive(Debug, Default)]
+pub(crate) struct SourceTaps {
+    samples: Vec<i16>,
+    spans: Vec<(SourceId, Span)>,
+}
+
+impl SourceTaps {
+    /// Room for the samples of a source.
+    pub(crate) fn add(&mut self, source: SourceId, samples: usize) -> &mut [i16] {
+        let start = self.samples.len();
+        self.samples.resize(start + samples, 0);
+        self.spans.push((source, Span { start: start as u32, len: samples as u32 }));
+        &mut self.samples[start..]
+    }
+
+    fn clear(&mut self) {
+        self.samples.clear();
+        self.spans.clear();
+    }
 }
 
 impl MixOutbox {
@@ -104,6 +127,12 @@ impl MixOutbox {
             .map(|(group, span)| (*group, &self.tap_samples[span.start as usize..][..span.len as usize]))
     }
 
+    /// For each source whose tap is on: 20 ms of its sound, one channel at the rate of the mix.
+    pub fn source_taps(&self) -> impl ExactSizeIterator<Item = (SourceId, &[i16])> {
+        let SourceTaps { samples, spans } = &self.source_taps;
+        spans.iter().map(|(source, span)| (*source, &samples[span.start as usize..][..span.len as usize]))
+    }
+
     /// Forgets everything, keeps the memory. [`tick`](super::AudioMixer::tick) does so itself.
     pub fn clear(&mut self) {
         self.payloads.clear();
@@ -111,6 +140,7 @@ impl MixOutbox {
         self.events.clear();
         self.tap_samples.clear();
         self.taps.clear();
+        self.source_taps.clear();
     }
 
     /// Room for a payload of up to `bytes_max`, which `write` fills and says the length of.
@@ -134,6 +164,12 @@ impl MixOutbox {
 
     pub(crate) fn take_events(&mut self, events: &mut Vec<MixEvent>) {
         self.events.append(events);
+    }
+
+    /// Takes what was tapped, and leaves what was there before to be used again.
+    pub(crate) fn take_source_taps(&mut self, taps: &mut SourceTaps) {
+        std::mem::swap(&mut self.source_taps, taps);
+        taps.clear();
     }
 
     /// Room for a tap's samples.
@@ -189,4 +225,6 @@ pub struct SourceStatus {
     pub level_db: f32,
     /// What its playout counted.
     pub playout: crate::playout::PlayoutStats,
+    /// Its packets that were dropped, by reason.
+    pub drops: super::MixDrops,
 }

@@ -11,6 +11,8 @@ const FIRST_BYTE: u8 = 0x80;
 
 pub(crate) struct Output {
     pub group: u32,
+    /// The place of the room that it hears as well.
+    pub background: Option<u32>,
     pub settings: OutputSettings,
     /// Its own voice, by number, and by place while it is there.
     pub own: Option<SourceId>,

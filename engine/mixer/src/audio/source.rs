@@ -5,7 +5,7 @@ use super::dtmf::Keypad;
 use super::level::{Activity, SILENCE_DB, level_db, level_of_element};
 use super::limits::{LEVEL_TICKS_MAX, LIE_DB, LIE_TICKS};
 use super::suppress::Suppressor;
-use super::{SourceId, SourceSettings};
+use super::{MixDrop, MixDrops, SourceId, SourceSettings};
 use crate::playout::{Inserted, PlayoutStats, Pulled, SourcePacket};
 use motet_rtp::{RtpView, Time};
 
@@ -21,7 +21,7 @@ pub(crate) trait Voice: Send {
     fn render(&self, samples: &mut [f32]);
     /// The tick's sound is not wanted.
     fn skip(&mut self, now: Time);
-    /// What was counted.
+    /// What was counted; `now` matters to the delays only.
     fn stats(&self, now: Time) -> PlayoutStats;
 }
 
@@ -73,6 +73,10 @@ pub(crate) struct Source {
     pub voice_ticks: u32,
     pub quiet_ticks: u32,
     pub keypad: Keypad,
+    /// Its sound is wanted by itself.
+    pub tap: bool,
+    /// Its packets that were dropped as they came.
+    pub drops: MixDrops,
 }
 
 impl Source {
@@ -117,6 +121,14 @@ impl Source {
             Some(suppressor) => samples.copy_from_slice(&suppressor.samples),
             None => self.voice.render(samples),
         }
+    }
+
+    /// Adds its packets that were taken in and dropped later.
+    pub(crate) fn add_later_drops(&self, drops: &mut MixDrops) {
+        let stats = self.voice.stats(Time::ZERO);
+        drops.add_many(MixDrop::Overflow, stats.overflow);
+        let at_once = self.drops.count(MixDrop::BadPayload);
+        drops.add_many(MixDrop::Undecodable, stats.bad_payload.saturating_sub(at_once));
     }
 
     /// Compares what its packets say with its sound; whether they are not to be believed.

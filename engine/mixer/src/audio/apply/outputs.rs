@@ -19,6 +19,11 @@ impl AudioMixer {
         }
         check_payload_types(&config)?;
         let group = self.group(config.group)?;
+        // Held, or the next one may be given the same place.
+        self.groups[group as usize].members += 1;
+        let background = self.background(&config.settings);
+        self.groups[group as usize].members -= 1;
+        let background = background?;
         let format = self.format(&config)?;
         let shared = self.formats[format as usize].as_mut().expect("just found");
         shared.outputs += 1;
@@ -29,6 +34,7 @@ impl AudioMixer {
         let own_place = own.and_then(|own| self.sources.place(own.0));
         let output = Output {
             group,
+            background: None,
             settings,
             own,
             own_place,
@@ -56,15 +62,42 @@ impl AudioMixer {
         }
         self.groups[group as usize].members += 1;
         self.note_rates(group);
+        self.set_background(place, background);
         self.mark_output(place);
         Ok(())
     }
 
     pub(super) fn set_output(&mut self, id: OutputId, settings: OutputSettings) -> Result<(), MixError> {
         let place = self.output(id)?;
+        let background = self.background(&settings)?;
         self.outputs[place].settings = settings;
+        self.set_background(place, background);
         self.mark_output(place);
         Ok(())
+    }
+
+    /// The place of the room that is to be heard as well.
+    fn background(&mut self, settings: &OutputSettings) -> Result<Option<u32>, MixError> {
+        settings.background.map(|(group, _)| self.group(group)).transpose()
+    }
+
+    fn set_background(&mut self, place: u32, background: Option<u32>) {
+        let before = std::mem::replace(&mut self.outputs[place].background, background);
+        if let Some(group) = background {
+            self.groups[group as usize].members += 1;
+            self.note_rates(group);
+        }
+        if let Some(group) = before {
+            self.leave_room(group);
+        }
+    }
+
+    /// An output hears a room no more, but for crossing over in the next tick: its rates stay until somebody else
+    /// comes or goes.
+    fn leave_room(&mut self, group: u32) {
+        let group = &mut self.groups[group as usize];
+        group.members -= 1;
+        group.needed_tick = self.tick + 1;
     }
 
     pub(super) fn set_output_loss(&mut self, id: OutputId, percent: u8) -> Result<(), MixError> {
@@ -83,11 +116,9 @@ impl AudioMixer {
         let place = self.output(id)?;
         let to = self.group(group)?;
         let from = std::mem::replace(&mut self.outputs[place].group, to);
-        self.groups[from as usize].members -= 1;
         self.groups[to as usize].members += 1;
-        // The old room's rates are noted when somebody else comes or goes: its sound is needed once more, for
-        // crossing over.
         self.note_rates(to);
+        self.leave_room(from);
         self.mark_output(place);
         Ok(())
     }
@@ -124,8 +155,10 @@ impl AudioMixer {
                 *slot = None;
             }
         }
-        self.groups[output.group as usize].members -= 1;
-        self.note_rates(output.group);
+        for group in [output.group].into_iter().chain(output.background) {
+            self.groups[group as usize].members -= 1;
+            self.note_rates(group);
+        }
         Ok(())
     }
 
@@ -215,8 +248,13 @@ impl AudioMixer {
 
     /// At which rates a room is needed.
     fn note_rates(&mut self, group: u32) {
-        let mut rates = 0;
-        for wire in self.wires.iter().filter(|wire| self.outputs[wire.place].group == group) {
+        let hears = |wire: &&Wire| {
+            let output = &self.outputs[wire.place];
+            output.group == group || output.background == Some(group)
+        };
+        let room = &self.groups[group as usize];
+        let mut rates = if room.needed_tick > self.tick { room.rates } else { 0 };
+        for wire in self.wires.iter().filter(hears) {
             let format = self.formats[wire.format as usize].as_ref().expect("an output's format is there");
             rates |= 1 << format.rate;
         }

@@ -12,7 +12,7 @@ impl AudioMixer {
         if let Some(place) = self.groups.iter().position(|group| group.id == id) {
             return Ok(place as u32);
         }
-        if let Some(place) = self.groups.iter().position(Group::is_empty) {
+        if let Some(place) = self.groups.iter().position(|group| group.is_empty(self.tick)) {
             self.groups[place] = Group::new(id);
             return Ok(place as u32);
         }

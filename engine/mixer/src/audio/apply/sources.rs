@@ -6,7 +6,9 @@ use crate::audio::limits::SOURCES_MAX;
 use crate::audio::mixer::AudioMixer;
 use crate::audio::source::{Leaving, Source, Voice};
 use crate::audio::suppress::{self, Suppressor};
-use crate::audio::{Gain, GroupId, MixError, SourceConfig, SourceId, SourcePayload, SourceSettings};
+use crate::audio::{
+    Gain, GroupId, MixDrops, MixError, SourceConfig, SourceId, SourcePayload, SourceSettings,
+};
 
 impl AudioMixer {
     /// Adds a source whose sound comes from `voice`.
@@ -54,6 +56,8 @@ impl AudioMixer {
             voice_ticks: 0,
             quiet_ticks: 0,
             keypad: Default::default(),
+            tap: false,
+            drops: MixDrops::default(),
         };
         let place = self.sources.insert(id.0, source);
         self.by_ssrc.insert(ssrc, place);
@@ -96,6 +100,12 @@ impl AudioMixer {
         Ok(())
     }
 
+    pub(super) fn set_source_tap(&mut self, id: SourceId, on: bool) -> Result<(), MixError> {
+        let place = self.source(id)?;
+        self.sources[place].tap = on;
+        Ok(())
+    }
+
     pub(super) fn move_source(&mut self, id: SourceId, group: GroupId) -> Result<(), MixError> {
         let place = self.source(id)?;
         let group = self.group(group)?;
@@ -134,6 +144,7 @@ impl AudioMixer {
     pub(in crate::audio) fn forget_source(&mut self, place: u32) {
         let id = self.sources[place].id;
         let Some(source) = self.sources.remove(id.0, place) else { return };
+        source.add_later_drops(&mut self.drops);
         for output in source.dependents {
             let output = &mut self.outputs[output];
             output.pairs.retain(|(source, _)| *source != place);

@@ -172,7 +172,7 @@ fn aac_is_sent_by_its_own_frames() {
     for tick in 0..150 {
         if tick == 30 || tick == 60 {
             let gain = if tick == 30 { Gain::SILENT } else { Gain::UNITY };
-            let settings = OutputSettings { gain, deaf: false };
+            let settings = OutputSettings { gain, ..OutputSettings::default() };
             world.command(MixCommand::SetOutput { id: OutputId(2), settings });
         }
         world.mixer.tick(world.now(), &mut world.out);

@@ -108,9 +108,10 @@ fn command(op: &Op) -> Option<MixCommand> {
         }
         Op::RemoveOutput(id) => MixCommand::RemoveOutput(OutputId(id)),
         Op::MoveOutput(id, group) => MixCommand::MoveOutput { id: OutputId(id), group: GroupId(group) },
-        Op::SetOutput(id, deaf, db) => {
-            MixCommand::SetOutput { id: OutputId(id), settings: OutputSettings { gain: gain(db), deaf } }
-        }
+        Op::SetOutput(id, deaf, db) => MixCommand::SetOutput {
+            id: OutputId(id),
+            settings: OutputSettings { gain: gain(db), deaf, ..OutputSettings::default() },
+        },
         Op::SetPair(source, output, db) => {
             let (source, output) = (SourceId(source), OutputId(output));
             MixCommand::SetPair { source, output, gain: db.map(gain) }
@@ -145,7 +146,8 @@ impl Naive {
             Op::RemoveOutput(id) => drop(self.outputs.remove(&id)),
             Op::MoveOutput(id, group) => self.outputs.get_mut(&id).expect("there").group = group,
             Op::SetOutput(id, deaf, db) => {
-                self.outputs.get_mut(&id).expect("there").settings = OutputSettings { gain: gain(db), deaf };
+                self.outputs.get_mut(&id).expect("there").settings =
+                    OutputSettings { gain: gain(db), deaf, ..OutputSettings::default() };
             }
             Op::SetPair(source, output, db) => {
                 let pairs = &mut self.outputs.get_mut(&output).expect("there").pairs;

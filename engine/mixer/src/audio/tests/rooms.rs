@@ -98,6 +98,83 @@ fn side_rooms_hear_themselves_only() {
     no_clicks(&world);
 }
 
+#[test]
+fn a_side_room_hears_the_main_one_quieter_and_is_not_heard_there() {
+    let (mut world, _knobs) = four();
+    let quiet = Gain::from_db(-12.0).expect("in range");
+    let settings = OutputSettings { background: Some((GroupId(0), quiet)), ..OutputSettings::default() };
+    for id in [2, 3] {
+        world.command(MixCommand::MoveSource { id: SourceId(id), group: GroupId(7) });
+        world.command(MixCommand::MoveOutput { id: OutputId(id), group: GroupId(7) });
+        world.command(MixCommand::SetOutput { id: OutputId(id), settings });
+    }
+    let side = [[0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.25, 0.25, 0.0, 1.0], [0.25, 0.25, 1.0, 0.0]];
+    assert_eq!(heard(&mut world), side);
+    // Pair gains hold across the rooms; one's own voice is not heard from afar.
+    world.command(MixCommand::SetPair { source: SourceId(1), output: OutputId(3), gain: Some(Gain::SILENT) });
+    world.command(MixCommand::MoveSource { id: SourceId(2), group: GroupId(0) });
+    let expected =
+        [[0.0, 1.0, 1.0, 0.0], [1.0, 0.0, 1.0, 0.0], [0.25, 0.25, 0.0, 1.0], [0.25, 0.0, 0.25, 0.0]];
+    assert_eq!(heard(&mut world), expected);
+    world.command(MixCommand::SetPair { source: SourceId(1), output: OutputId(3), gain: None });
+    world.command(MixCommand::MoveSource { id: SourceId(2), group: GroupId(7) });
+    for id in [2, 3] {
+        world.command(MixCommand::SetOutput { id: OutputId(id), settings: OutputSettings::default() });
+    }
+    let alone = [[0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0]];
+    assert_eq!(heard(&mut world), alone);
+    no_clicks(&world);
+}
+
+#[test]
+fn a_room_that_somebody_leaves_is_there_until_that_is_heard() {
+    let (mut world, _knobs) = four();
+    world.command(MixCommand::MoveOutput { id: OutputId(3), group: GroupId(7) });
+    world.run_ms(100);
+    // The place of room 7 is free, and its sound is needed once more.
+    world.command(MixCommand::MoveOutput { id: OutputId(3), group: GroupId(0) });
+    world.command(MixCommand::MoveSource { id: SourceId(2), group: GroupId(8) });
+    let expected = [[0.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 0.0, 1.0], [1.0, 1.0, 0.0, 0.0]];
+    assert_eq!(heard(&mut world), expected);
+    no_clicks(&world);
+}
+
+#[test]
+fn the_taps_have_the_mix_and_single_sources() {
+    let (mut world, knobs) = four();
+    world.command(MixCommand::SetTap { group: GroupId(0), on: true });
+    for id in [1, 2] {
+        world.command(MixCommand::SetSourceTap { id: SourceId(id), on: true });
+    }
+    // As it came, whatever is done to it for others; and though it is too quiet to be mixed.
+    let quiet = Gain::from_db(-20.0).expect("in range");
+    let settings = SourceSettings { gain: quiet, ..SourceSettings::default() };
+    world.command(MixCommand::SetSource { id: SourceId(1), settings });
+    world.run_ms(100);
+    let tapped = |world: &World| {
+        let levels = |samples: &[i16]| {
+            let samples: Vec<f32> = samples.iter().map(|sample| f32::from(*sample) / 32_768.0).collect();
+            TONES.map(|hz| (amplitude(&samples, hz, 48_000) * 100.0).round() / 10.0)
+        };
+        let sources: Vec<_> = world.out.source_taps().map(|(id, samples)| (id.0, levels(samples))).collect();
+        (world.out.taps().map(|(_, samples)| levels(samples)).next(), sources)
+    };
+    let (mix, sources) = tapped(&world);
+    assert_eq!(mix, Some([1.0, 0.1, 1.0, 1.0]));
+    assert_eq!(sources, [(1, [0.0, 1.0, 0.0, 0.0]), (2, [0.0, 0.0, 1.0, 0.0])]);
+    let muted = SourceSettings { muted: true, ..SourceSettings::default() };
+    world.command(MixCommand::SetSource { id: SourceId(1), settings: muted });
+    knobs[2].set(0.0);
+    world.run_ms(100);
+    let (_, sources) = tapped(&world);
+    assert_eq!(sources, [(1, [0.0; 4]), (2, [0.0; 4])], "who is muted is not recorded; silence is said");
+    world.command(MixCommand::SetSourceTap { id: SourceId(1), on: false });
+    world.command(MixCommand::SetTap { group: GroupId(0), on: false });
+    world.command(MixCommand::RemoveSource(SourceId(2)));
+    world.run_ms(100);
+    assert_eq!(tapped(&world), (None, Vec::new()));
+}
+
 fn prompt(id: u32, to: PromptTarget) -> PromptConfig {
     let samples = (0..48_000).map(|n| (super::world::tone_at(2_500.0, 48_000, n) * 3_276.8) as i16).collect();
     let sound = PromptSound::new(48_000, samples);

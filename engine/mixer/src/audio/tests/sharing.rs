@@ -89,7 +89,10 @@ fn outputs_with_equal_differences_share_too() {
     }
     world.run_ms(100);
     assert_eq!(world.mixer.encoders(), 1);
-    let quiet = OutputSettings { gain: crate::audio::Gain::from_db(-12.0).expect("in range"), deaf: false };
+    let quiet = OutputSettings {
+        gain: crate::audio::Gain::from_db(-12.0).expect("in range"),
+        ..OutputSettings::default()
+    };
     for id in 0..4 {
         world.command(MixCommand::SetOutput { id: OutputId(id), settings: quiet });
     }
