@@ -167,6 +167,7 @@ fn plan(row: &Row, settings: &Settings, round: u32, taken: Taken<'_>) -> anyhow:
         socket,
         relay: *address,
         speaks: seat.speaks,
+        abuse: None,
         ssrc: seat.ssrc,
     });
     let speech = match &settings.speech {

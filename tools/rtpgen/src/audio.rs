@@ -11,10 +11,13 @@
 //! is heard at the packet's arrival. There is no jitter buffer of the receiver in it; what one would add
 //! depends on the network.
 //!
+//! [`abuse`] adds participants who send what they should not, for whom nobody listens.
+//!
 //! The cores take `now` and never read a clock: [`stage`] says who talks when, [`sender`] writes packets,
 //! [`impair`] loses and delays them, [`ear`] counts and keeps what comes, [`reports`] tells the node, [`decode`] makes one line of sound
 //! of it, [`measure`] and [`judge`] listen to that, [`report`] sums it up. The edges: [`run`], [`conference`], [`wav`].
 
+pub mod abuse;
 pub mod conference;
 pub mod decode;
 pub mod ear;

@@ -31,6 +31,7 @@ fn plan(codec: LoadCodec, echo: bool, impairment: Impairment, wav: Option<PathBu
         socket,
         relay: destination,
         speaks: true,
+        abuse: None,
         ssrc: 77 + participant,
     };
     Plan {

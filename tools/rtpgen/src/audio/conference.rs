@@ -18,6 +18,10 @@ impl Session {
     /// Creates the conferences, joins everyone, and says who sends what.
     pub async fn set_up_audio(&mut self, options: &LoadOptions, run: u32) -> anyhow::Result<Plan> {
         let audio = &options.audio;
+        // Takes a while, in which those who have joined would get silence already.
+        let speech = audio.speech.as_deref().map(wav::read_speech).transpose()?;
+        let stage = audio.stage(options.participants);
+        let tracks = Tracks::new(&audio.codec, stage.speakers, audio.quiet, speech.as_deref())?;
         let mut people = Vec::new();
         for room in 0..options.conferences {
             let mix = MixSettings { speakers_max: audio.mixed_at_once(), ..MixSettings::default() };
@@ -25,16 +29,14 @@ impl Session {
                 AudioSettings { mode: AudioMode::Mix.into(), mix: Some(mix), ..AudioSettings::default() };
             let request = CreateRequest { audio: Some(settings), ..self.create_request(options, room, run) };
             let id = self.create(request).await?;
-            for participant in 0..options.participants {
+            for participant in 0..options.participants + audio.abuse.len() as u32 {
                 people.push(self.join_audio(options, &id, (room, participant), run).await?);
             }
         }
-        let speech = audio.speech.as_deref().map(wav::read_speech).transpose()?;
-        let stage = audio.stage(options.participants);
         Ok(Plan {
             people,
             stage,
-            tracks: Arc::new(Tracks::new(&audio.codec, stage.speakers, audio.quiet, speech.as_deref())?),
+            tracks: Arc::new(tracks),
             speech: speech.is_some(),
             level_extension: audio.level_extension == Switch::On,
             impairment: audio.impairment(),
@@ -59,14 +61,20 @@ impl Session {
         run: u32,
     ) -> anyhow::Result<Person> {
         let audio = &options.audio;
-        let number = room * options.participants + participant;
+        let number = room * (options.participants + audio.abuse.len() as u32) + participant;
+        let abuse = participant.checked_sub(options.participants).map(|index| audio.abuse[index as usize]);
         let address = receiver_address(options, number)?;
         let socket =
             system::bind(address).with_context(|| format!("--receive: cannot listen at {address}"))?;
         let ssrc = run.wrapping_mul(0x9e37_79b1).wrapping_add(number);
-        let codec = audio.codec[participant as usize % audio.codec.len()];
+        let codec = if abuse.is_some() {
+            LoadCodec::Opus
+        } else {
+            audio.codec[participant as usize % audio.codec.len()]
+        };
         let speaks = participant < options.participants - audio.listeners;
-        let medium = medium(options, codec, socket.local_addr()?, speaks.then_some(ssrc));
+        let sends = speaks || abuse.is_some();
+        let medium = medium(options, codec, socket.local_addr()?, sends.then_some(ssrc));
         let request = AddParticipantRequest {
             conference: conference.to_owned(),
             participant: participant_id(participant),
@@ -75,7 +83,7 @@ impl Session {
         };
         let info = self.add(request).await?;
         let relay = relay_address(&info, Profile::Audio)?;
-        Ok(Person { room, participant, codec, socket, relay, speaks, ssrc })
+        Ok(Person { room, participant, codec, socket, relay, speaks, abuse, ssrc })
     }
 }
 

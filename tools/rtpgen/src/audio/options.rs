@@ -1,6 +1,7 @@
 //! What `motet load --audio` can be asked for, besides what [`LoadOptions`](crate::options::LoadOptions) has.
 
 use crate::audio::LoadCodec;
+use crate::audio::abuse::Abuse;
 use crate::audio::impair::Impairment;
 use crate::audio::sound::VOICES;
 use crate::audio::stage::Stage;
@@ -76,6 +77,11 @@ pub struct AudioOptions {
     /// Seed of what is lost and delayed on purpose
     #[arg(long, value_name = "N", default_value_t = 1, requires = "audio")]
     pub seed: u64,
+
+    /// One more participant in each conference for each of these, who sends what it should not; all others must hear
+    /// each other as before
+    #[arg(long, value_enum, value_name = "WHAT,...", value_delimiter = ',', requires = "audio")]
+    pub abuse: Vec<Abuse>,
 
     /// How many receivers' mixes are decoded; packets are counted for all
     #[arg(long, value_name = "N", default_value_t = 8, requires = "audio")]
@@ -157,6 +163,8 @@ impl AudioOptions {
 
     /// What the mix is asked for.
     pub fn mixed_at_once(&self) -> u32 {
-        self.speakers_max.unwrap_or(self.talkers.max(3))
+        // Who may be taken for a voice must not take a talker's place.
+        let abusers = self.abuse.iter().filter(|abuse| abuse.may_be_heard()).count() as u32;
+        self.speakers_max.unwrap_or(self.talkers.max(3) + abusers)
     }
 }

@@ -1,5 +1,6 @@
 //! The edge: one thread that owns the sockets; mixes are decoded when all has been sent.
 
+use crate::audio::abuse::{Abuse, AbuserPlan, Abusers};
 use crate::audio::decode::Line;
 use crate::audio::ear::Ear;
 use crate::audio::impair::Impairment;
@@ -81,6 +82,8 @@ pub struct Person {
     pub relay: SocketAddr,
     /// False: it only listens.
     pub speaks: bool,
+    /// It sends this instead of sound.
+    pub abuse: Option<Abuse>,
     /// Synchronization source to send with.
     pub ssrc: u32,
 }
@@ -104,8 +107,9 @@ fn chosen(people: &[Person], stage: &Stage, duration: Duration, count: usize) ->
     // Groups begin anew at the latest when everybody has talked.
     let talked: HashSet<u32> =
         (0..turns.min(u64::from(stage.speakers))).flat_map(|turn| stage.group(turn)).collect();
-    let (talk, quiet): (Vec<usize>, Vec<usize>) = (0..people.len())
-        .partition(|index| people[*index].speaks && talked.contains(&people[*index].participant));
+    let heard = (0..people.len()).filter(|index| people[*index].abuse.is_none());
+    let (talk, quiet): (Vec<usize>, Vec<usize>) =
+        heard.partition(|index| people[*index].speaks && talked.contains(&people[*index].participant));
     let of_talk = count.div_ceil(2).max(count.saturating_sub(quiet.len())).min(talk.len());
     let of_quiet = (count - of_talk).min(quiet.len());
     let evenly = |from: &[usize], count: usize| -> Vec<usize> {
@@ -130,6 +134,7 @@ struct Worker<'a> {
     control: &'a Control,
     io: AnyIo,
     mouths: Mouths,
+    abusers: Abusers,
     senders: usize,
     places: Vec<Place>,
     /// When each place reports.
@@ -157,11 +162,14 @@ impl<'a> Worker<'a> {
         let (mut io, _) = motet_net::select(plan.io, &Options::default())?;
         let keeping = chosen(&plan.people, &plan.stage, plan.duration, plan.decoded);
         let (mut mouths, mut phases, mut places) = (Vec::new(), Vec::new(), Vec::new());
-        let mut inodes = HashSet::new();
+        let (mut inodes, mut abusers) = (HashSet::new(), Vec::new());
         let senders = plan.people.iter().filter(|person| person.speaks).count();
         for (index, person) in std::mem::take(&mut plan.people).into_iter().enumerate() {
             let (socket, codec) = (SocketId(index as u32), person.codec);
             let Person { room, participant, ssrc, relay, .. } = person;
+            if let Some(abuse) = person.abuse {
+                abusers.push(AbuserPlan { abuse, socket, destination: relay, ssrc });
+            }
             let mouth = person.speaks.then_some(mouths.len());
             if person.speaks {
                 phases.push((room, participant, phase(senders, mouths.len())));
@@ -187,6 +195,7 @@ impl<'a> Worker<'a> {
             reports,
             report: Vec::new(),
             epoch: system::wall().saturating_sub(start.since(Time::ZERO)),
+            abusers: Abusers::new(start, plan.duration, &abusers)?,
             mouths: Mouths::new(start, plan.duration, &mouths, plan.tracks, style),
             places,
             phases,
@@ -233,6 +242,7 @@ impl<'a> Worker<'a> {
     fn send(&mut self, now: Time) -> bool {
         let before = self.mouths.packets();
         let io = &mut self.io;
+        self.abusers.handle_due(now, |socket, to, bytes| io.queue(socket, to, bytes, None));
         let more = self.mouths.handle_due(now, |socket, to, bytes| io.queue(socket, to, bytes, None));
         self.control.sent.fetch_add(self.mouths.packets() - before, Relaxed);
         more
@@ -252,7 +262,8 @@ impl<'a> Worker<'a> {
 
     /// One turn of input and output; true when the kernel holds more.
     fn turn(&mut self, began: Time, sends: bool, more: bool) -> anyhow::Result<bool> {
-        let next = self.mouths.next_due().into_iter().chain(self.reports.next_due()).min();
+        let others = [self.reports.next_due(), self.abusers.next_due()];
+        let next = self.mouths.next_due().into_iter().chain(others.into_iter().flatten()).min();
         let idle = match next {
             Some(due) if sends => due.since(system::now()).min(LOOK_INTERVAL),
             _ => LOOK_INTERVAL,
@@ -279,6 +290,10 @@ impl<'a> Worker<'a> {
         }
         // One reading for the turn: the packets were all there when it ended.
         let now = system::now();
+        if now < self.scene.start {
+            // The silence since everybody joined, which may have waited for long.
+            return;
+        }
         let mut received = 0;
         for index in 0..count {
             let run = self.io.datagrams(DatagramsIndex(index as u32));
