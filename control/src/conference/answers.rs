@@ -134,7 +134,7 @@ impl Step<'_> {
     /// Tells the node that carries `record` all of it.
     pub(super) fn put_on_node(&mut self, moid: &str, token: Token, record: &Record) {
         let participants = record.participants.iter();
-        let legs = participants.map(|(id, participant)| leg(id, &participant.media, participant.audio));
+        let legs = participants.map(|(id, participant)| leg(id, &participant.media, &participant.audio));
         let spec = node::ConferenceSpec {
             id: record.id.clone(),
             legs: legs.collect(),

@@ -2,6 +2,7 @@
 
 use super::domains::Feature;
 use super::effect::Effect;
+use super::media::check_identifier;
 use super::model::{Record, RequestId, Work};
 use super::requests::{PromptAnswer, PromptOrder, Response};
 use super::step::Step;
@@ -34,10 +35,14 @@ pub struct Mix {
     pub hold_ms: u32,
     /// Keys are told and not heard.
     pub strip_dtmf: bool,
+    /// Of the main room only those are heard who have the floor.
+    #[serde(default)]
+    pub floor: bool,
 }
 
 /// What becomes of a participant's sound.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ParticipantAudio {
     /// Nobody hears it.
     pub muted: bool,
@@ -47,6 +52,16 @@ pub struct ParticipantAudio {
     pub gain_db: f64,
     /// Brought to a common loudness.
     pub automatic_gain: bool,
+    /// What is no voice is taken out of it.
+    pub noise_suppression: bool,
+    /// Heard only by those for whom a pair gain says so.
+    pub private: bool,
+    /// It has the floor.
+    pub floor: bool,
+    /// Its side conference; empty: the main room.
+    pub room: String,
+    /// How loud it hears the main room from there, in decibels; none: not at all.
+    pub main_room_db: Option<f64>,
 }
 
 /// How one participant hears another.
@@ -60,6 +75,9 @@ pub struct PairGain {
     pub gain_db: f64,
     /// Not at all.
     pub silent: bool,
+    /// Though who is heard is private.
+    #[serde(default)]
+    pub heard: bool,
 }
 
 /// A change of what becomes of sound.
@@ -78,6 +96,8 @@ pub(super) enum AudioChange {
 const GAINS_DB: std::ops::RangeInclusive<f64> = -60.0..=20.0;
 const RATES_HZ: [u32; 5] = [0, 8_000, 16_000, 32_000, 48_000];
 const SPEAKERS_MAX: u32 = 32;
+/// The only rate at which noise can be taken out.
+const SUPPRESSION_HZ: u32 = 48_000;
 
 impl Audio {
     /// Each participant is mixed.
@@ -122,8 +142,8 @@ impl Audio {
         if !matches!(mix.hold_ms, 0 | 20..=10_000) {
             return bad("mix.hold_ms", format!("{} ms; must be 20 to 10000", mix.hold_ms));
         }
-        let media::MixSettings { rate_hz, speakers_max, hold_ms, strip_dtmf } = mix;
-        let mix = Mix { rate_hz, speakers_max, hold_ms, strip_dtmf };
+        let media::MixSettings { rate_hz, speakers_max, hold_ms, strip_dtmf, floor } = mix;
+        let mix = Mix { rate_hz, speakers_max, hold_ms, strip_dtmf, floor };
         let mix = (mode == media::AudioMode::Mix).then_some(mix);
         Ok(Audio { mode: given.mode, loudest: given.loudest, mix })
     }
@@ -135,6 +155,7 @@ impl Audio {
             speakers_max: mix.speakers_max,
             hold_ms: mix.hold_ms,
             strip_dtmf: mix.strip_dtmf,
+            floor: mix.floor,
         });
         let audio = media::AudioSettings { mode: self.mode, loudest: self.loudest, mix };
         (*self != Audio::default()).then_some(audio)
@@ -143,29 +164,83 @@ impl Audio {
 
 impl ParticipantAudio {
     pub(super) fn check(given: Option<&media::ParticipantAudio>) -> Result<ParticipantAudio, Refusal> {
-        let media::ParticipantAudio { muted, deaf, gain_db, automatic_gain } =
-            given.copied().unwrap_or_default();
-        check_gain("audio.gain_db", gain_db)?;
-        Ok(ParticipantAudio { muted, deaf, gain_db, automatic_gain })
+        let given = given.cloned().unwrap_or_default();
+        let audio = ParticipantAudio {
+            muted: given.muted,
+            deaf: given.deaf,
+            gain_db: given.gain_db,
+            automatic_gain: given.automatic_gain,
+            noise_suppression: given.noise_suppression,
+            private: given.private,
+            floor: given.floor,
+            room: given.room,
+            main_room_db: given.main_room_db,
+        };
+        audio.check_values("audio.")?;
+        Ok(audio)
+    }
+
+    /// Errors name the field, after `path`.
+    fn check_values(&self, path: &str) -> Result<(), Refusal> {
+        let field = |name: &str| format!("{path}{name}");
+        check_gain(&field("gain_db"), self.gain_db)?;
+        if !self.room.is_empty() {
+            check_identifier(&field("room"), &self.room)?;
+        }
+        match self.main_room_db {
+            Some(_) if self.room.is_empty() => Err(Refusal::invalid(
+                field("main_room_db"),
+                "is given, but the participant is in the main room",
+            )),
+            Some(gain_db) => check_below_all(&field("main_room_db"), gain_db),
+            None => Ok(()),
+        }
+    }
+
+    /// As a request changes it: what is not given stays.
+    fn changed(&self, set: &wire::SetParticipantAudioRequest) -> ParticipantAudio {
+        let room = set.room.clone().unwrap_or_else(|| self.room.clone());
+        let stays = set.room.is_none() || !room.is_empty();
+        ParticipantAudio {
+            muted: set.muted.unwrap_or(self.muted),
+            deaf: set.deaf.unwrap_or(self.deaf),
+            gain_db: set.gain_db.unwrap_or(self.gain_db),
+            automatic_gain: set.automatic_gain.unwrap_or(self.automatic_gain),
+            noise_suppression: set.noise_suppression.unwrap_or(self.noise_suppression),
+            private: set.private.unwrap_or(self.private),
+            floor: set.floor.unwrap_or(self.floor),
+            room,
+            // Another room begins without.
+            main_room_db: set.main_room_db.or(self.main_room_db.filter(|_| stays && set.room.is_none())),
+        }
     }
 
     /// As applications and nodes see it; none: as usual.
-    pub(super) fn to_wire(self) -> Option<media::ParticipantAudio> {
-        let ParticipantAudio { muted, deaf, gain_db, automatic_gain } = self;
-        let audio = media::ParticipantAudio { muted, deaf, gain_db, automatic_gain };
-        (self != ParticipantAudio::default()).then_some(audio)
+    pub(super) fn to_wire(&self) -> Option<media::ParticipantAudio> {
+        let audio = media::ParticipantAudio {
+            muted: self.muted,
+            deaf: self.deaf,
+            gain_db: self.gain_db,
+            automatic_gain: self.automatic_gain,
+            noise_suppression: self.noise_suppression,
+            private: self.private,
+            floor: self.floor,
+            room: self.room.clone(),
+            main_room_db: self.main_room_db,
+        };
+        (*self != ParticipantAudio::default()).then_some(audio)
     }
 }
 
 impl PairGain {
     pub(super) fn to_wire(&self) -> media::PairGain {
-        let PairGain { from, to, gain_db, silent } = self.clone();
-        media::PairGain { from, to, gain_db, silent }
+        let PairGain { from, to, gain_db, silent, heard } = self.clone();
+        media::PairGain { from, to, gain_db, silent, heard }
     }
 
     pub(super) fn from_wire(given: &media::PairGain) -> PairGain {
-        let media::PairGain { from, to, gain_db, silent } = given.clone();
-        PairGain { from, to, gain_db, silent }
+        let media::PairGain { from, to, gain_db, silent, heard } = given.clone();
+        PairGain { from, to, gain_db, silent, heard }
     }
 }
 
@@ -178,7 +253,30 @@ fn check_gain(field: &str, gain_db: f64) -> Result<(), Refusal> {
     Err(Refusal::invalid(field, why))
 }
 
+/// How loud something is below something else.
+fn check_below_all(field: &str, gain_db: f64) -> Result<(), Refusal> {
+    if (*GAINS_DB.start()..=0.0).contains(&gain_db) {
+        return Ok(());
+    }
+    Err(Refusal::invalid(field, format!("{gain_db} dB; must be {} to 0", GAINS_DB.start())))
+}
+
 impl Record {
+    /// Noise is taken out at one rate only; errors name the field.
+    fn check_suppression(&self) -> Result<(), Refusal> {
+        let rate_hz = self.audio.mix.map_or(0, |mix| mix.rate_hz);
+        let suppressed = self.participants.iter().find(|(_, who)| who.audio.noise_suppression);
+        match suppressed.filter(|_| ![0, SUPPRESSION_HZ].contains(&rate_hz)) {
+            Some((who, _)) => {
+                let why = format!(
+                    "of {who} needs a mix at {SUPPRESSION_HZ} Hz, and audio.mix.rate_hz is {rate_hz}"
+                );
+                Err(Refusal::invalid("noise_suppression", why))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Forgets how a participant who left was heard.
     pub(super) fn forget_pairs(&mut self, participant: &str) {
         self.pair_gains.retain(|pair| pair.from != participant && pair.to != participant);
@@ -207,6 +305,7 @@ impl Step<'_> {
             self.permits(&before.user_domain, Feature::Mixing, "audio.mode")?;
         }
         let next = Record { audio, ..before.clone() };
+        next.check_suppression()?;
         self.check_growth(&before, &next)?;
         self.change_audio(request, moid, next, AudioChange::Mode)
     }
@@ -222,17 +321,13 @@ impl Step<'_> {
         find(&next, "participant", &set.participant)?;
         let participant = next.participants.get_mut(&set.participant).expect("found a moment ago");
         let (role, audio) = (participant.role, &mut participant.audio);
-        *audio = ParticipantAudio {
-            muted: set.muted.unwrap_or(audio.muted),
-            deaf: set.deaf.unwrap_or(audio.deaf),
-            gain_db: set.gain_db.unwrap_or(audio.gain_db),
-            automatic_gain: set.automatic_gain.unwrap_or(audio.automatic_gain),
-        };
-        check_gain("gain_db", audio.gain_db)?;
+        *audio = audio.changed(&set);
+        audio.check_values("")?;
         if role.is_silent() && !audio.muted {
             let why = format!("{} may not be heard; change the role first", set.participant);
             return Err(Refusal::at(Code::FailedPrecondition, "muted", why));
         }
+        next.check_suppression()?;
         self.change_audio(request, moid, next, AudioChange::Participant(set.participant))
     }
 
@@ -252,7 +347,7 @@ impl Step<'_> {
         }
         check_gain("pair_gain.gain_db", pair.gain_db)?;
         next.pair_gains.retain(|known| (&known.from, &known.to) != (&pair.from, &pair.to));
-        if pair.silent || pair.gain_db != 0.0 {
+        if pair.silent || pair.heard || pair.gain_db != 0.0 {
             next.pair_gains.push(PairGain::from_wire(&pair));
         }
         self.change_audio(request, moid, next, AudioChange::Pair)
@@ -309,10 +404,12 @@ impl Step<'_> {
                 find(record, &format!("to[{index}]"), participant)?;
             }
             check_gain("gain_db", play.gain_db)?;
-            let wire::PlayPromptRequest { prompt, file, to, gain_db, repeat, .. } = play;
+            play.duck_db.map_or(Ok(()), |duck_db| check_below_all("duck_db", duck_db))?;
+            let wire::PlayPromptRequest { prompt, file, to, gain_db, repeat, duck_db, .. } = play;
             let prompt = if prompt.is_empty() { chosen } else { prompt };
             let (conference, epoch) = (record.id.clone(), record.epoch);
-            let play = node::PlayPromptRequest { conference, epoch, prompt, file, to, gain_db, repeat };
+            let play =
+                node::PlayPromptRequest { conference, epoch, prompt, file, to, gain_db, repeat, duck_db };
             Ok(PromptOrder::Play(play))
         });
     }

@@ -113,7 +113,7 @@ impl Codec {
 }
 
 /// The leg that carries a participant with these media.
-pub(super) fn leg(participant: &str, media: &[Medium], audio: ParticipantAudio) -> node::Leg {
+pub(super) fn leg(participant: &str, media: &[Medium], audio: &ParticipantAudio) -> node::Leg {
     let mut transports: Vec<node::Transport> = Vec::new();
     for medium in media {
         let id = medium.transport();

@@ -18,16 +18,21 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
+mod groups;
 mod meter;
 mod overload;
 pub(crate) mod prompts;
 mod room;
 mod schedule;
+mod tap;
 mod thread;
 mod translate;
 
 use meter::MixingShown;
 pub(crate) use meter::{MixingSnapshot, tick_bounds_seconds};
+pub(crate) use room::RoomStatus;
+use tap::TapEnd;
+pub(crate) use tap::{Tap, TapOf};
 
 /// Jobs that may wait for a mixing thread.
 const JOBS_WAITING_MAX: usize = 1024;
@@ -64,6 +69,8 @@ pub(crate) struct PromptOrder {
     pub(crate) to: Vec<Id>,
     pub(crate) gain_db: f32,
     pub(crate) repeat: bool,
+    /// How loud the conference is meanwhile, in decibels; none: as it is.
+    pub(crate) duck_db: Option<f32>,
 }
 
 /// What a mixing thread is asked to do.
@@ -74,6 +81,10 @@ enum Job {
     Play(Id, PromptOrder, oneshot::Sender<Result<(), String>>),
     /// Stop a prompt; false: it does not play.
     Stop(Id, String, oneshot::Sender<bool>),
+    /// Hand over sound; false: the conference is not mixed, or the leg is not heard in it.
+    Tap(Id, TapEnd, oneshot::Sender<bool>),
+    /// Who is heard, and how.
+    Look(Id, oneshot::Sender<Option<RoomStatus>>),
     End,
 }
 
@@ -154,6 +165,18 @@ impl MixingThread {
     /// Stops a prompt; false: it does not play. None: the thread is gone.
     pub(crate) async fn stop_prompt(&self, id: &str, prompt: &str) -> Option<bool> {
         self.ask(|done| Job::Stop(id.into(), prompt.to_owned(), done)).await
+    }
+
+    /// Listens to a mix, or to one who is heard in it. None: the thread is gone; it is not mixed, or the leg not heard.
+    pub(crate) async fn tap(&self, id: &str, of: TapOf) -> Option<Option<Tap>> {
+        let (end, tap) = tap::tap(of);
+        let open = self.ask(|done| Job::Tap(id.into(), end, done)).await?;
+        Some(open.then_some(tap))
+    }
+
+    /// How a mix is doing. None: the thread is gone, or the conference is not mixed on it.
+    pub(crate) async fn look(&self, id: &str) -> Option<RoomStatus> {
+        self.ask(|done| Job::Look(id.into(), done)).await.flatten()
     }
 
     pub(crate) fn gauge(&self) -> MixingGauge {

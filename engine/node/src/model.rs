@@ -16,8 +16,8 @@ pub(crate) mod check;
 mod id;
 mod wire_form;
 
-pub(crate) use audio::gain;
 pub use audio::{AudioMode, LegAudio, MixSettings};
+pub(crate) use audio::{below_all, gain};
 pub use id::Id;
 
 /// A checked conference specification.

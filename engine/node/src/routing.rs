@@ -132,7 +132,9 @@ fn is_heard(spec: &Spec, key: &RouteKey, kind: MediaKind) -> bool {
     let (from, to) = (&spec.legs[&key.from_leg], &spec.legs[&key.to_leg]);
     let silent = || {
         let pair = (from.id.clone(), to.id.clone());
-        from.audio.muted || to.audio.deaf || spec.pair_gains.get(&pair) == Some(&None)
+        let gain = spec.pair_gains.get(&pair);
+        let kept_from = gain == Some(&None) || (from.audio.private && gain.is_none());
+        from.audio.muted || to.audio.deaf || kept_from || from.audio.room != to.audio.room
     };
     let is_loud = || !matches!(spec.audio, AudioMode::Loudest(_)) || spec.loudest.contains(&from.id);
     !from.muted && (kind != MediaKind::Audio || (!silent() && is_loud()))

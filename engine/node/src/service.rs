@@ -14,6 +14,10 @@ use tonic::{Request, Response, Status};
 use wire::event::Kind;
 use wire::media_node_server::MediaNode;
 
+mod listen;
+
+use listen::Sound;
+
 /// The service of one node.
 pub(crate) struct Service {
     pub(crate) shared: Arc<Shared>,
@@ -110,6 +114,17 @@ impl MediaNode for Service {
         let request = request.into_inner();
         let stopped = self.shared.state.lock().await.stop_prompt(request).await?;
         Ok(Response::new(stopped))
+    }
+
+    type ListenStream = Pin<Box<dyn Stream<Item = Result<wire::SoundFrame, Status>> + Send>>;
+
+    async fn listen(
+        &self,
+        request: Request<wire::ListenRequest>,
+    ) -> Result<Response<Self::ListenStream>, Status> {
+        let wire::ListenRequest { conference, leg } = request.into_inner();
+        let tap = self.shared.state.lock().await.tap(&conference, &leg).await?;
+        Ok(Response::new(Box::pin(Sound(tap))))
     }
 
     async fn probe(

@@ -1,7 +1,7 @@
 //! `motet conf`: conferences, as control's clients see them.
 
 use crate::client::{Server, Usage};
-use crate::{history, medium, out, sdp, show, sound};
+use crate::{history, medium, out, rooms, sdp, show, sound};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use motet_proto::conference::*;
@@ -38,6 +38,14 @@ enum Command {
     Gain(sound::Gain),
     /// Bring a participant to a common loudness, whatever it does
     Level(sound::Level),
+    /// Take what is no voice out of a participant's sound (mixes at 48 kHz)
+    Denoise(rooms::Denoise),
+    /// Bring a participant to a side room, whose members hear only each other, or back
+    Room(rooms::Room),
+    /// Let only some hear a participant: a coach
+    Whisper(rooms::Whisper),
+    /// Give a participant the floor, for mixes with `floor`
+    Floor(rooms::Floor),
     /// Play a file into a mixed conference
     Play(sound::Play),
     /// Stop a file that plays
@@ -173,6 +181,10 @@ pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
         Command::Deaf(options) => sound::deaf(options).await,
         Command::Gain(options) => sound::gain(options).await,
         Command::Level(options) => sound::level(options).await,
+        Command::Denoise(options) => rooms::denoise(options).await,
+        Command::Room(options) => rooms::room(options).await,
+        Command::Whisper(options) => rooms::whisper(options).await,
+        Command::Floor(options) => rooms::floor(options).await,
         Command::Play(options) => sound::play(options).await,
         Command::Stop(options) => sound::stop(options).await,
         Command::End(options) => end(options).await,

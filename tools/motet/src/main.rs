@@ -6,11 +6,13 @@
 mod calibrate;
 mod client;
 mod conf;
+mod counted;
 mod history;
 mod medium;
 mod node;
 mod nodes;
 mod out;
+mod rooms;
 mod sdp;
 mod serve;
 mod show;

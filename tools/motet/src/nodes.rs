@@ -2,19 +2,22 @@
 
 use crate::client::{Server, Usage, node_channel};
 use crate::conf::done;
-use crate::show;
+use crate::{counted, show};
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand};
 use motet_proto::conference::GetRequest;
 use motet_proto::conference::conference_client::ConferenceClient;
 use motet_proto::node::media_node_client::MediaNodeClient;
-use motet_proto::node::{ListConferencesRequest, MoveConferenceRequest, RunningConference};
+use motet_proto::node::{
+    ConferenceStatsRequest, ListConferencesRequest, ListenRequest, MoveConferenceRequest, RunningConference,
+};
 use motet_proto::registry::node_registry_client::NodeRegistryClient;
 use motet_proto::registry::{
     CordonNodeRequest, DrainNodeRequest, GiveUpNodeRequest, ListNodesRequest, UncordonNodeRequest,
     UndrainNodeRequest, WhatIfLostRequest,
 };
 use motet_rtpgen::reach::Connection;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tonic::transport::Channel;
@@ -48,6 +51,10 @@ enum Command {
     GiveUp(GiveUp),
     /// List what runs on a node, and on which of its workers
     Conferences(Conferences),
+    /// Show what a node counts of a conference: packets, losses, and how its sound is mixed
+    Stats(Stats),
+    /// Keep the sound of a mixed conference, or of one participant, as a WAV file
+    Listen(Listen),
     /// Move a conference to another worker of its node; participants notice nothing
     Move(Move),
 }
@@ -118,6 +125,46 @@ struct Conferences {
 }
 
 #[derive(Args)]
+struct Stats {
+    /// Name of the node
+    #[arg(value_name = "NODE")]
+    node: String,
+
+    /// Id or number of the conference
+    #[arg(value_name = "CONFERENCE")]
+    conference: String,
+
+    #[command(flatten)]
+    server: Server,
+}
+
+#[derive(Args)]
+struct Listen {
+    /// Name of the node
+    #[arg(value_name = "NODE")]
+    node: String,
+
+    /// Id or number of the conference
+    #[arg(value_name = "CONFERENCE")]
+    conference: String,
+
+    /// Of this participant alone, as it comes [default: the mix of the main room]
+    #[arg(long, value_name = "PARTICIPANT", default_value = "")]
+    participant: String,
+
+    /// For how long, such as 10s
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, default_value = "10s")]
+    duration: Duration,
+
+    /// Where to leave it
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+
+    #[command(flatten)]
+    server: Server,
+}
+
+#[derive(Args)]
 struct Move {
     /// Name of the node
     #[arg(value_name = "NODE")]
@@ -147,6 +194,8 @@ pub(crate) async fn run(options: NodesOptions) -> Result<ExitCode> {
         Some(Command::WhatIf(options)) => what_if(options).await,
         Some(Command::GiveUp(options)) => give_up(options).await,
         Some(Command::Conferences(options)) => conferences(options).await,
+        Some(Command::Stats(options)) => stats(options).await,
+        Some(Command::Listen(options)) => listen(options).await,
         Some(Command::Move(options)) => move_conference(options).await,
     }
 }
@@ -230,6 +279,44 @@ async fn conferences(options: Conferences) -> Result<ExitCode> {
     let list = list.map_err(|status| said(&node, &status))?.into_inner().conferences;
     let shown = list.iter().map(show::running).collect();
     done(server.json, shown, || show::running_table(&list))
+}
+
+async fn listen(options: Listen) -> Result<ExitCode> {
+    let Listen { node, conference, participant, duration, out, server } = options;
+    let control = server.connect().await?;
+    let mut conferences = ConferenceClient::new(control.channel());
+    let id = control.answer(conferences.get(GetRequest { conference })).await?.id;
+    let mut client = connect_node(&control, &server, &node).await?;
+    let request = ListenRequest { conference: id, leg: participant };
+    let mut frames = client.listen(request).await.map_err(|status| said(&node, &status))?.into_inner();
+    let (mut samples, mut missed, mut rate_hz, mut expected) = (Vec::new(), 0, 0, 0);
+    while let Some(frame) = frames.message().await.map_err(|status| said(&node, &status))? {
+        anyhow::ensure!(rate_hz == 0 || rate_hz == frame.rate_hz, "the mix was given another rate");
+        let holes = frame.number.saturating_sub(expected);
+        // What was missed is silence.
+        samples.resize(samples.len() + holes as usize * (frame.samples.len() / 2), 0);
+        samples.extend(frame.samples.as_chunks().0.iter().map(|sample| i16::from_le_bytes(*sample)));
+        (missed, rate_hz, expected) = (missed + holes, frame.rate_hz, frame.number + 1);
+        if samples.len() as f64 >= duration.as_secs_f64() * f64::from(rate_hz) {
+            break;
+        }
+    }
+    anyhow::ensure!(rate_hz > 0, "node {node}: the sound ended before it began");
+    motet_rtpgen::audio::wav::write(&out, &samples, rate_hz)?;
+    let seconds = samples.len() as f64 / f64::from(rate_hz);
+    let shown = serde_json::json!({ "seconds": seconds, "rate_hz": rate_hz, "missed_frames": missed });
+    done(server.json, shown, || format!("{seconds:.1} s at {rate_hz} Hz in {}\n", out.display()))
+}
+
+async fn stats(options: Stats) -> Result<ExitCode> {
+    let Stats { node, conference, server } = options;
+    let control = server.connect().await?;
+    let mut conferences = ConferenceClient::new(control.channel());
+    let id = control.answer(conferences.get(GetRequest { conference })).await?.id;
+    let mut client = connect_node(&control, &server, &node).await?;
+    let stats = client.conference_stats(ConferenceStatsRequest { id }).await;
+    let stats = stats.map_err(|status| said(&node, &status))?.into_inner();
+    done(server.json, counted::value(&stats), || counted::tables(&stats))
 }
 
 /// The node is asked itself: on which of its workers a conference runs is no business of control.

@@ -63,31 +63,42 @@ pub(crate) fn participant(info: &ParticipantInfo) -> Value {
             "codecs": stream.codecs.iter().map(codec).collect::<Vec<_>>(),
         })
     });
+    let audio = info.audio.clone().unwrap_or_default();
     json!({
         "id": info.id,
         "name": info.name,
         "alive": info.alive,
-        "muted": info.audio.unwrap_or_default().muted,
-        "deaf": info.audio.unwrap_or_default().deaf,
-        "gain_db": info.audio.unwrap_or_default().gain_db,
-        "automatic_gain": info.audio.unwrap_or_default().automatic_gain,
+        "muted": audio.muted,
+        "deaf": audio.deaf,
+        "gain_db": audio.gain_db,
+        "automatic_gain": audio.automatic_gain,
+        "noise_suppression": audio.noise_suppression,
+        "private": audio.private,
+        "floor": audio.floor,
+        "side_room": audio.room,
+        "main_room_db": audio.main_room_db,
         "media": media.collect::<Vec<_>>(),
         "receives": receives.collect::<Vec<_>>(),
     })
 }
 
 fn pair_gain(pair: &PairGain) -> Value {
-    json!({ "from": pair.from, "to": pair.to, "gain_db": pair.gain_db, "silent": pair.silent })
+    json!({ "from": pair.from, "to": pair.to, "gain_db": pair.gain_db, "silent": pair.silent, "heard": pair.heard })
 }
 
 /// What becomes of a participant's sound, in words.
 pub(crate) fn sound(info: &ParticipantInfo) -> String {
-    let audio = info.audio.unwrap_or_default();
+    let audio = info.audio.clone().unwrap_or_default();
     let mut words = Vec::new();
     words.extend(audio.muted.then(|| "muted".to_owned()));
     words.extend(audio.deaf.then(|| "deaf".to_owned()));
     words.extend((audio.gain_db != 0.0).then(|| format!("{:+} dB", audio.gain_db)));
     words.extend(audio.automatic_gain.then(|| "levelled".to_owned()));
+    words.extend(audio.noise_suppression.then(|| "without noise".to_owned()));
+    words.extend(audio.private.then(|| "private".to_owned()));
+    words.extend(audio.floor.then(|| "has the floor".to_owned()));
+    words.extend((!audio.room.is_empty()).then(|| format!("in room {}", audio.room)));
+    words.extend(audio.main_room_db.map(|gain_db| format!("hears the main room at {gain_db:+} dB")));
     if words.is_empty() { "as it is".to_owned() } else { words.join(", ") }
 }
 
@@ -288,7 +299,7 @@ pub(crate) fn conference_page(info: &ConferenceInfo) -> String {
 
 pub(crate) fn participant_page(info: &ParticipantInfo) -> String {
     let name = if info.name.is_empty() { String::new() } else { format!(" ({})", info.name) };
-    let sound = info.audio.map(|_| format!(", {}", sound(info))).unwrap_or_default();
+    let sound = info.audio.as_ref().map(|_| format!(", {}", sound(info))).unwrap_or_default();
     let mut page = format!("{}{name}, {}{sound}\n", info.id, if info.alive { "sending" } else { "silent" });
     let mut rows = Vec::new();
     for entry in &info.media {

@@ -15,9 +15,10 @@ A MODE is one of
   relay                 each hears each of the others as it is
   loudest:N             the same, of the N loudest only
   mix                   each gets one stream with all others, in a codec of its own
-  mix,rate=16000,speakers=4,hold=300,strip-dtmf
+  mix,rate=16000,speakers=4,hold=300,strip-dtmf,floor
                         the same, with samples a second (8000, 16000, 32000 or 48000), how many are
-                        heard at once, how long a voice stays (ms), and keys told but not heard";
+                        heard at once, how long a voice stays (ms), keys told but not heard, and only
+                        those heard who have the floor (`motet conf floor`)";
 
 /// Reads an audio mode.
 pub(crate) fn parse_mode(text: &str) -> Result<AudioSettings, String> {
@@ -41,6 +42,7 @@ pub(crate) fn parse_mode(text: &str) -> Result<AudioSettings, String> {
                     Some((key @ "speakers", value)) => mix.speakers_max = number(key, value)?,
                     Some((key @ "hold", value)) => mix.hold_ms = number(key, value)?,
                     None if item == "strip-dtmf" => mix.strip_dtmf = true,
+                    None if item == "floor" => mix.floor = true,
                     _ => return Err(format!("'{item}' is not known; see --help")),
                 }
             }
@@ -135,6 +137,9 @@ pub(crate) struct Play {
     /// Begin again at the end, until it is stopped
     #[arg(long)]
     repeat: bool,
+    /// Bring the conference down meanwhile, to so many decibels, -60 to 0
+    #[arg(long, value_name = "DB", allow_negative_numbers = true)]
+    duck: Option<f64>,
     /// Name of it, for `stop` [default: a new one]
     #[arg(long, value_name = "ID", default_value = "")]
     prompt: String,
@@ -177,7 +182,7 @@ pub(crate) async fn mute(options: Mute) -> Result<ExitCode> {
     let Mute { conference, participant, off, to, server } = options;
     match to {
         Some(to) => {
-            let pair = PairGain { from: participant, to, gain_db: 0.0, silent: !off };
+            let pair = PairGain { from: participant, to, silent: !off, ..PairGain::default() };
             set_pair(server, conference, pair).await
         }
         None => {
@@ -201,7 +206,8 @@ pub(crate) async fn gain(options: Gain) -> Result<ExitCode> {
     }
     match to {
         Some(to) => {
-            set_pair(server, conference, PairGain { from: participant, to, gain_db, silent: false }).await
+            set_pair(server, conference, PairGain { from: participant, to, gain_db, ..PairGain::default() })
+                .await
         }
         None => {
             let gain_db = Some(gain_db);
@@ -218,13 +224,13 @@ pub(crate) async fn level(options: Level) -> Result<ExitCode> {
         .await
 }
 
-async fn set(server: Server, set: SetParticipantAudioRequest) -> Result<ExitCode> {
+pub(crate) async fn set(server: Server, set: SetParticipantAudioRequest) -> Result<ExitCode> {
     let (control, mut client) = server.conferences().await?;
     let info = control.answer(client.set_participant_audio(set)).await?;
     done(server.json, show::participant(&info), || format!("{}: {}\n", info.id, show::sound(&info)))
 }
 
-async fn set_pair(server: Server, conference: String, pair: PairGain) -> Result<ExitCode> {
+pub(crate) async fn set_pair(server: Server, conference: String, pair: PairGain) -> Result<ExitCode> {
     let (from, to) = (pair.from.clone(), pair.to.clone());
     let (control, mut client) = server.conferences().await?;
     let set = SetPairGainRequest { conference, pair_gain: Some(pair), ..Default::default() };
@@ -234,15 +240,16 @@ async fn set_pair(server: Server, conference: String, pair: PairGain) -> Result<
         match pair {
             None => format!("{to} hears {from} as all others do\n"),
             Some(pair) if pair.silent => format!("{to} does not hear {from}\n"),
+            Some(pair) if pair.heard && pair.gain_db == 0.0 => format!("{to} hears {from}, private or not\n"),
             Some(pair) => format!("{to} hears {from} at {:+} dB\n", pair.gain_db),
         }
     })
 }
 
 pub(crate) async fn play(options: Play) -> Result<ExitCode> {
-    let Play { conference, file, to, gain, repeat, prompt, server } = options;
+    let Play { conference, file, to, gain, repeat, duck, prompt, server } = options;
     let (control, mut client) = server.conferences().await?;
-    let play = PlayPromptRequest { conference, prompt, file, to, gain_db: gain, repeat };
+    let play = PlayPromptRequest { conference, prompt, file, to, gain_db: gain, repeat, duck_db: duck };
     let playing = control.answer(client.play_prompt(play)).await?;
     let value = serde_json::json!({ "prompt": playing.prompt, "duration_ms": playing.duration_ms });
     done(server.json, value, || {
@@ -268,8 +275,9 @@ mod tests {
     fn modes_are_read() {
         assert_eq!(parse_mode("relay").expect("a mode").mode(), AudioMode::Relay);
         assert_eq!(parse_mode("loudest:3").expect("a mode").loudest, 3);
-        let mix = parse_mode("mix,rate=16000,speakers=4,hold=300,strip-dtmf").expect("a mode").mix;
-        let wanted = MixSettings { rate_hz: 16_000, speakers_max: 4, hold_ms: 300, strip_dtmf: true };
+        let mix = parse_mode("mix,rate=16000,speakers=4,hold=300,strip-dtmf,floor").expect("a mode").mix;
+        let wanted =
+            MixSettings { rate_hz: 16_000, speakers_max: 4, hold_ms: 300, strip_dtmf: true, floor: true };
         assert_eq!(mix, Some(wanted));
         for (text, part) in [
             ("mixed", "mixed"),

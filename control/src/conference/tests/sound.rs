@@ -20,8 +20,20 @@ fn set(world: &mut World, participant: &str, muted: Option<bool>, gain_db: Optio
     world.request(Request::SetParticipantAudio(set))
 }
 
+/// Changes alice.
+fn change(world: &mut World, change: impl FnOnce(&mut wire::SetParticipantAudioRequest)) -> u64 {
+    let (conference, participant) = ("700".to_owned(), "alice".to_owned());
+    let mut set = wire::SetParticipantAudioRequest { conference, participant, ..Default::default() };
+    change(&mut set);
+    world.request(Request::SetParticipantAudio(set))
+}
+
+fn side_room_louder(set: &mut wire::SetParticipantAudioRequest) {
+    (set.room, set.main_room_db) = (Some("side".into()), Some(1.0));
+}
+
 fn pair(world: &mut World, from: &str, to: &str, gain_db: f64) -> u64 {
-    let pair_gain = Some(PairGain { from: from.into(), to: to.into(), gain_db, silent: false });
+    let pair_gain = Some(PairGain { from: from.into(), to: to.into(), gain_db, ..PairGain::default() });
     let set = wire::SetPairGainRequest { conference: "700".into(), pair_gain, ..Default::default() };
     world.request(Request::SetPairGain(set))
 }
@@ -68,13 +80,13 @@ fn participants_are_muted_and_heard_by_pairs_until_they_leave() {
     world.settle();
     let request = set(&mut world, "alice", Some(true), Some(-6.0));
     world.answer(true);
-    let leg = told(&world).legs[0].audio.expect("other than usual");
+    let leg = told(&world).legs[0].audio.clone().expect("other than usual");
     assert_eq!((leg.muted, leg.gain_db, leg.deaf), (true, -6.0, false));
     world.settle();
     assert!(matches!(&world.replies[&request], Ok(Response::Participant(info)) if info.id == "alice"));
     set(&mut world, "alice", Some(false), None);
     world.settle();
-    let audio = world.state.conferences["c1"].record.participants["alice"].audio;
+    let audio = world.state.conferences["c1"].record.participants["alice"].audio.clone();
     assert_eq!((audio.muted, audio.gain_db), (false, -6.0), "what is not given stays");
 
     pair(&mut world, "alice", "bob", -20.0);
@@ -108,6 +120,9 @@ fn what_makes_no_sense_is_refused_by_its_field() {
         (set(&mut world, "alice", None, Some(f64::NAN)), "gain_db"),
         (pair(&mut world, "alice", "eve", 1.0), "pair_gain.to"),
         (pair(&mut world, "alice", "alice", 1.0), "pair_gain.to"),
+        (change(&mut world, |set| set.room = Some("a room".into())), "room"),
+        (change(&mut world, |set| set.main_room_db = Some(-6.0)), "main_room_db"),
+        (change(&mut world, side_room_louder), "main_room_db"),
     ];
     for (request, field) in cases {
         assert!(world.refusal(request).message.contains(field), "{field}: {:?}", world.refusal(request));
@@ -173,4 +188,51 @@ fn what_happens_in_a_mix_is_told() {
     }
     let key = world.events.iter().find(|(kind, _)| *kind == Kind::KeyPressed).map(|(_, message)| message);
     assert_eq!(key.map(String::as_str), Some("alice pressed # for 90 ms"));
+}
+
+#[test]
+fn side_rooms_whispers_and_the_floor_are_kept() {
+    let mut world = running();
+    world.join("700", "bob");
+    world.settle();
+    change(&mut world, |set| (set.room, set.main_room_db) = (Some("side".into()), Some(-12.0)));
+    world.settle();
+    change(&mut world, |set| (set.private, set.floor) = (Some(true), Some(true)));
+    world.answer(true);
+    let leg = told(&world).legs[0].audio.clone().expect("other than usual");
+    assert_eq!(
+        (leg.room.as_str(), leg.main_room_db, leg.private, leg.floor),
+        ("side", Some(-12.0), true, true)
+    );
+    world.settle();
+    change(&mut world, |set| set.room = Some(String::new()));
+    world.settle();
+    let audio = world.state.conferences["c1"].record.participants["alice"].audio.clone();
+    assert_eq!((audio.room.as_str(), audio.main_room_db, audio.private), ("", None, true));
+    let heard = PairGain { from: "alice".into(), to: "bob".into(), heard: true, ..PairGain::default() };
+    let set = wire::SetPairGainRequest {
+        conference: "700".into(),
+        pair_gain: Some(heard.clone()),
+        ..Default::default()
+    };
+    world.request(Request::SetPairGain(set));
+    world.answer(true);
+    assert_eq!(told(&world).pair_gains, [heard], "0 dB is a gain to who is private");
+}
+
+#[test]
+fn noise_is_taken_out_at_one_rate_only() {
+    let mut world = running();
+    let narrow =
+        || AudioSettings { mix: Some(MixSettings { rate_hz: 8_000, ..MixSettings::default() }), ..mix() };
+    set_audio(&mut world, narrow());
+    world.settle();
+    let refused = change(&mut world, |set| set.noise_suppression = Some(true));
+    assert!(world.refusal(refused).message.contains("48000"), "{:?}", world.refusal(refused));
+    set_audio(&mut world, mix());
+    world.settle();
+    change(&mut world, |set| set.noise_suppression = Some(true));
+    world.settle();
+    let refused = set_audio(&mut world, narrow());
+    assert!(world.refusal(refused).message.contains("alice"), "{:?}", world.refusal(refused));
 }

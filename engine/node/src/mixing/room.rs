@@ -3,13 +3,15 @@
 //! What is to be mixed comes as a whole ([`MixForm`]); here it becomes the mixer's commands. A leg has one number,
 //! as a source and as an output.
 
+use super::groups::Groups;
+use super::tap::{TapEnd, TapOf};
 use super::{MixingEvent, MixingEventKind, PromptOrder, translate};
 use crate::exchange::Desk;
 use crate::model::{Id, MixSettings};
-use crate::plan::{MixForm, OutputForm, SourceForm, TrunkEnd};
+use crate::plan::{MixForm, OutputForm, TrunkEnd};
 use motet_mixer::audio::{
-    AudioMixer, Effort, MixCommand, MixError, MixEvent, MixOutbox, OutputId, OutputSettings, PromptId,
-    SourceId,
+    AudioMixer, Effort, MixCommand, MixDrops, MixError, MixEvent, MixOutbox, OutputId, PromptId, SourceId,
+    SourceStatus,
 };
 use motet_rtp::{Ntp, Time};
 use std::collections::{BTreeSet, HashMap};
@@ -26,6 +28,14 @@ struct Member {
     ticks: u32,
 }
 
+/// Who is heard in a mix, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct RoomStatus {
+    pub(crate) sources: Vec<(Id, SourceStatus)>,
+    /// Of all, those that are no source's included.
+    pub(crate) drops: MixDrops,
+}
+
 /// A conference.
 pub(super) struct Room {
     pub(super) id: Id,
@@ -35,11 +45,14 @@ pub(super) struct Room {
     /// By number.
     members: Vec<Option<Member>>,
     numbers: HashMap<Id, u32>,
+    /// Side conferences.
+    groups: Groups,
     /// Prompts that play, by number.
     prompts: HashMap<u32, Id>,
     prompts_begun: u32,
     /// Who is among the loudest, by number, as was told last.
     loudest: Vec<bool>,
+    taps: Vec<TapEnd>,
 }
 
 impl Room {
@@ -48,7 +61,20 @@ impl Room {
         let mixer = AudioMixer::new(translate::config(&form.settings))?;
         let form = Arc::new(MixForm::empty(form.settings));
         let (members, numbers, prompts) = (Vec::new(), HashMap::new(), HashMap::new());
-        Ok(Room { id, slot, form, mixer, members, numbers, prompts, prompts_begun: 0, loudest: Vec::new() })
+        let (groups, loudest) = (Groups::default(), Vec::new());
+        Ok(Room {
+            id,
+            slot,
+            form,
+            mixer,
+            members,
+            numbers,
+            groups,
+            prompts,
+            prompts_begun: 0,
+            loudest,
+            taps: Vec::new(),
+        })
     }
 
     /// Makes the mix what the form says. Goes on after what fails, and gives the first failure.
@@ -78,6 +104,8 @@ impl Room {
             }
         }
         self.forget_members();
+        self.groups.keep(&form);
+        self.set_taps();
         first_failure.map_or(Ok(events), Err)
     }
 
@@ -88,61 +116,83 @@ impl Room {
         let same_handling = strips(&old.settings) == strips(&new.settings);
         let mut fresh = BTreeSet::new();
         for (leg, output) in &old.outputs {
-            if !new.outputs.get(leg).is_some_and(|new| same_output(output, new)) {
+            if !new.outputs.get(leg).is_some_and(|new| new.same_stream(output)) {
                 commands.push(MixCommand::RemoveOutput(OutputId(self.numbers[leg])));
                 self.member(leg).end = None;
             }
         }
         for (leg, source) in &old.sources {
-            if !new.sources.get(leg).is_some_and(|new| same_source(source, new)) {
+            if !new.sources.get(leg).is_some_and(|new| new.same_stream(source)) {
                 commands.push(MixCommand::RemoveSource(SourceId(self.numbers[leg])));
             }
         }
         for (leg, source) in &new.sources {
-            let before = old.sources.get(leg).filter(|old| same_source(old, source));
-            let number = self.number(leg);
-            if before.is_none() {
-                let config = translate::source(SourceId(number), source, &new.settings);
+            let before = old.sources.get(leg).filter(|old| old.same_stream(source));
+            let (id, group) = (SourceId(self.number(leg)), self.groups.number(source.room.as_ref()));
+            let Some(before) = before else {
+                let config = translate::source(id, source, group, &new.settings);
                 commands.push(MixCommand::AddSource(config));
                 fresh.insert(leg.as_str());
-            } else if before != Some(source) || !same_handling {
+                continue;
+            };
+            if before.room != source.room {
+                commands.push(MixCommand::MoveSource { id, group });
+            }
+            if before != source || !same_handling {
                 let settings = translate::source_settings(source, &new.settings);
-                commands.push(MixCommand::SetSource { id: SourceId(number), settings });
+                commands.push(MixCommand::SetSource { id, settings });
             }
         }
         for (leg, output) in &new.outputs {
-            let before = old.outputs.get(leg).filter(|old| same_output(old, output));
-            let number = self.number(leg);
-            let settings = OutputSettings { deaf: output.deaf, ..OutputSettings::default() };
-            if before.is_none() {
-                commands.extend(self.add_output((number, leg), (new, output), settings, wall));
+            let Some(before) = old.outputs.get(leg).filter(|old| old.same_stream(output)) else {
+                commands.extend(self.add_output(leg, (new, output), wall));
                 fresh.insert(leg.as_str());
                 continue;
-            }
-            let id = OutputId(number);
-            if before.is_some_and(|before| before.deaf != output.deaf) {
-                commands.push(MixCommand::SetOutput { id, settings });
-            }
-            if before.is_some_and(|before| before.loss_percent != output.loss_percent) {
-                commands.push(MixCommand::SetOutputLoss { id, percent: output.loss_percent });
-            }
+            };
+            self.change_output(leg, before, output, &mut commands);
         }
         self.change_pairs(old, new, &fresh, &mut commands);
+        if old.floor != new.floor {
+            let holder = |leg: &Id| SourceId(self.numbers[leg]);
+            let holders = new.floor.as_ref().map(|legs| legs.iter().map(holder).collect());
+            commands.push(MixCommand::SetFloor { group: translate::MAIN, holders });
+        }
         commands
+    }
+
+    fn change_output(
+        &mut self,
+        leg: &Id,
+        before: &OutputForm,
+        output: &OutputForm,
+        commands: &mut Vec<MixCommand>,
+    ) {
+        let id = OutputId(self.number(leg));
+        if before.room != output.room {
+            let group = self.groups.number(output.room.as_ref());
+            commands.push(MixCommand::MoveOutput { id, group });
+        }
+        let settings = translate::output_settings(output);
+        if translate::output_settings(before) != settings {
+            commands.push(MixCommand::SetOutput { id, settings });
+        }
+        if before.loss_percent != output.loss_percent {
+            commands.push(MixCommand::SetOutputLoss { id, percent: output.loss_percent });
+        }
     }
 
     fn add_output(
         &mut self,
-        (number, leg): (u32, &Id),
+        leg: &Id,
         (form, output): (&MixForm, &OutputForm),
-        settings: OutputSettings,
         wall: Ntp,
     ) -> Option<MixCommand> {
+        let (id, group) = (OutputId(self.number(leg)), self.groups.number(output.room.as_ref()));
         let end = form.ends.iter().find(|end| end.port == output.port).copied();
         let member = self.member(leg);
         (member.end, member.ticks) = (end, output.codecs[0].clock_hz / 50);
         let next = *member.next.get_or_insert_with(|| numbers_at(wall, member.ticks));
-        translate::output(OutputId(number), output, next, settings).map(MixCommand::AddOutput)
+        translate::output(id, output, group, next).map(MixCommand::AddOutput)
     }
 
     /// Pairs whose gain is another one, or whose ends are new to the mixer.
@@ -211,25 +261,91 @@ impl Room {
         if self.prompts.values().any(|prompt| *prompt == order.prompt) {
             return Ok(());
         }
-        self.prompts_begun += 1;
         let outputs = order.to.iter().filter_map(|leg| self.numbers.get(leg).copied().map(OutputId));
-        let outputs = outputs.collect();
-        let number = self.prompts_begun;
-        let prompt = order.prompt.clone();
-        self.mixer.handle_command(MixCommand::PlayPrompt(translate::prompt(
-            PromptId(number),
-            order,
-            outputs,
-        )))?;
-        self.prompts.insert(number, prompt);
+        let outputs: Vec<OutputId> = outputs.collect();
+        // What all hear is played in each of the rooms.
+        let rooms = if order.to.is_empty() { self.groups.numbers() } else { vec![translate::MAIN] };
+        for room in rooms {
+            self.prompts_begun += 1;
+            let number = self.prompts_begun;
+            let config = translate::prompt(PromptId(number), &order, room, outputs.clone());
+            self.mixer.handle_command(MixCommand::PlayPrompt(config))?;
+            self.prompts.insert(number, order.prompt.clone());
+        }
         Ok(())
     }
 
     /// False: it does not play.
     pub(super) fn stop(&mut self, prompt: &str) -> bool {
-        let found = self.prompts.iter().find(|(_, known)| **known == *prompt).map(|(number, _)| *number);
-        found
-            .is_some_and(|number| self.mixer.handle_command(MixCommand::StopPrompt(PromptId(number))).is_ok())
+        let mut stopped = false;
+        for (number, _) in self.prompts.iter().filter(|(_, known)| **known == *prompt) {
+            stopped |= self.mixer.handle_command(MixCommand::StopPrompt(PromptId(*number))).is_ok();
+        }
+        stopped
+    }
+
+    /// Hands over sound from now on. False: the leg is not heard here.
+    pub(super) fn tap(&mut self, end: TapEnd) -> bool {
+        if let TapOf::Leg(leg) = &end.of
+            && !self.form.sources.contains_key(leg)
+        {
+            return false;
+        }
+        self.taps.push(end);
+        self.set_taps();
+        true
+    }
+
+    /// Ends taps that nobody wants or that have nothing to say, and tells the mixer which there are.
+    fn set_taps(&mut self) {
+        let heard = &self.form.sources;
+        self.taps.retain(|tap| {
+            let speaks = match &tap.of {
+                TapOf::Mix => true,
+                TapOf::Leg(leg) => heard.contains_key(leg),
+            };
+            tap.is_open() && speaks
+        });
+        let on = self.taps.iter().any(|tap| tap.of == TapOf::Mix);
+        let mix = MixCommand::SetTap { group: translate::MAIN, on };
+        let sources = self.form.sources.keys().filter_map(|leg| {
+            let on = self.taps.iter().any(|tap| matches!(&tap.of, TapOf::Leg(tapped) if tapped == leg));
+            Some(MixCommand::SetSourceTap { id: SourceId(*self.numbers.get(leg)?), on })
+        });
+        let commands: Vec<MixCommand> = std::iter::once(mix).chain(sources).collect();
+        for command in commands {
+            // A source that was refused has no tap.
+            let _ = self.mixer.handle_command(command);
+        }
+    }
+
+    /// Hands what was tapped to those who listen.
+    fn hand_over_taps(&mut self, out: &MixOutbox) {
+        let rate_hz = self.mixer.config().rate_hz;
+        for tap in &mut self.taps {
+            let samples = match &tap.of {
+                TapOf::Mix => {
+                    out.taps().find(|(group, _)| *group == translate::MAIN).map(|(_, samples)| samples)
+                }
+                TapOf::Leg(leg) => {
+                    let number = self.numbers.get(leg).copied();
+                    out.source_taps().find(|(source, _)| Some(source.0) == number).map(|(_, samples)| samples)
+                }
+            };
+            if let Some(samples) = samples {
+                tap.send(rate_hz, samples);
+            }
+        }
+        if self.taps.iter().any(|tap| !tap.is_open()) {
+            self.set_taps();
+        }
+    }
+
+    /// How it is doing.
+    pub(super) fn status(&self, now: Time) -> RoomStatus {
+        let status = |leg: &Id| self.mixer.source_status(now, SourceId(*self.numbers.get(leg)?));
+        let sources = self.form.sources.keys().filter_map(|leg| Some((leg.clone(), status(leg)?)));
+        RoomStatus { sources: sources.collect(), drops: self.mixer.drops() }
     }
 
     /// Makes a tick, and hands over what it made.
@@ -253,6 +369,9 @@ impl Room {
                 packet.payload,
                 (packet.header.len() + packet.payload.len()) as u32,
             );
+        }
+        if !self.taps.is_empty() {
+            self.hand_over_taps(out);
         }
         for event in out.events() {
             if let Some(kind) = self.kind_of(event) {
@@ -301,14 +420,20 @@ impl Room {
             MixEvent::SpeakerStopped { source } => {
                 MixingEventKind::Speaker { leg: leg(source)?, speaking: false }
             }
+            // Those of side conferences are nobody else's business.
+            MixEvent::ActiveSpeaker { group, .. } if group != translate::MAIN => return None,
             MixEvent::ActiveSpeaker { source, .. } => MixingEventKind::Active { leg: source.and_then(leg) },
             MixEvent::Dtmf { source, event, duration_ms } => {
                 MixingEventKind::Key { leg: leg(source)?, key: translate::key(event)?, duration_ms }
             }
-            MixEvent::PromptFinished { prompt, stopped } => MixingEventKind::PromptFinished {
-                prompt: self.prompts.remove(&prompt.0)?,
-                complete: !stopped,
-            },
+            MixEvent::PromptFinished { prompt, stopped } => {
+                let prompt = self.prompts.remove(&prompt.0)?;
+                // In some rooms it may play still.
+                if self.prompts.values().any(|other| *other == prompt) {
+                    return None;
+                }
+                MixingEventKind::PromptFinished { prompt, complete: !stopped }
+            }
             _ => return None,
         })
     }
@@ -319,15 +444,4 @@ impl Room {
 fn numbers_at(wall: Ntp, ticks: u32) -> (u16, u32) {
     let rounds = ((u128::from(wall.0) * 50) >> 32) as u64;
     (rounds as u16, (rounds as u32).wrapping_mul(ticks))
-}
-
-/// The mixer's output can stay.
-fn same_output(old: &OutputForm, new: &OutputForm) -> bool {
-    OutputForm { deaf: new.deaf, loss_percent: new.loss_percent, ..old.clone() } == *new
-}
-
-/// The mixer's source can stay.
-fn same_source(old: &SourceForm, new: &SourceForm) -> bool {
-    let SourceForm { muted, gain_db, automatic_gain, .. } = *new;
-    SourceForm { muted, gain_db, automatic_gain, ..old.clone() } == *new
 }

@@ -1,6 +1,7 @@
 //! A conference on a mixing thread, by signal, in virtual time: real codecs, a real exchange, no thread.
 
 use super::room::Room;
+use super::tap::{Tap, TapOf, tap};
 use super::{MixingEvent, MixingEventKind};
 use crate::exchange::{Desk, Exchange};
 use crate::model::{Codec, Id, MixSettings};
@@ -13,6 +14,7 @@ use motet_rtp::{Ntp, RtpBuilder, RtpView, Time, WireSeq, WireTimestamp};
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// The worker's port and the mixing thread's.
@@ -98,15 +100,19 @@ impl Talker {
     /// Amplitude of a tone in the last half second of what it heard (Goertzel).
     fn hears(&self, tone_hz: f64) -> f64 {
         let count = (self.rate_hz() / 2.0) as usize;
-        let samples = &self.heard[self.heard.len() - count..];
-        let (mut real, mut imaginary) = (0.0, 0.0);
-        for (at, sample) in samples.iter().enumerate() {
-            let angle = at as f64 * tone_hz / self.rate_hz() * TAU;
-            (real, imaginary) =
-                (real + f64::from(*sample) * angle.cos(), imaginary + f64::from(*sample) * angle.sin());
-        }
-        real.hypot(imaginary) * 2.0 / count as f64
+        amplitude(&self.heard[self.heard.len() - count..], tone_hz, self.rate_hz())
     }
+}
+
+/// Amplitude of a tone (Goertzel).
+fn amplitude(samples: &[i16], tone_hz: f64, rate_hz: f64) -> f64 {
+    let (mut real, mut imaginary) = (0.0, 0.0);
+    for (at, sample) in samples.iter().enumerate() {
+        let angle = at as f64 * tone_hz / rate_hz * TAU;
+        (real, imaginary) =
+            (real + f64::from(*sample) * angle.cos(), imaginary + f64::from(*sample) * angle.sin());
+    }
+    real.hypot(imaginary) * 2.0 / samples.len() as f64
 }
 
 struct World {
@@ -120,7 +126,7 @@ struct World {
 }
 
 fn settings() -> MixSettings {
-    MixSettings { rate_hz: 48_000, speakers_max: 3, hold_ms: 500, strip_dtmf: false }
+    MixSettings { rate_hz: 48_000, speakers_max: 3, hold_ms: 500, strip_dtmf: false, floor: false }
 }
 
 /// The SSRC under which a leg's packets come, and the one under which those to it leave.
@@ -217,9 +223,20 @@ fn form(talkers: &BTreeMap<&'static str, Talker>) -> MixForm {
             muted: false,
             gain_db: 0.0,
             automatic_gain: false,
+            noise_suppression: false,
+            private: false,
+            room: None,
         };
         form.sources.insert(Id::from(*leg), source);
-        let output = OutputForm { port: FAR, ssrc: ssrcs(leg).1, codecs, deaf: false, loss_percent: 0 };
+        let output = OutputForm {
+            port: FAR,
+            ssrc: ssrcs(leg).1,
+            codecs,
+            deaf: false,
+            room: None,
+            main_room_db: None,
+            loss_percent: 0,
+        };
         form.outputs.insert(Id::from(*leg), output);
     }
     form
@@ -370,4 +387,91 @@ fn another_mix_begun_later_goes_on_with_the_clock() {
         let ahead = second.wrapping_sub(*first);
         assert!((160..=161).contains(&ahead), "{ahead} rounds of 20 ms in 3.21 s");
     }
+}
+
+#[test]
+fn side_rooms_coaches_and_the_floor_are_as_the_form_says() {
+    let mut world = World::new();
+    world.pass(100);
+    let side = Some(Id::from("side"));
+    world.put(|form| {
+        form.sources.get_mut("c").expect("c").room = side.clone();
+        let c = form.outputs.get_mut("c").expect("c");
+        (c.room, c.main_room_db) = (side.clone(), Some(0.0));
+    });
+    world.pass(100);
+    assert_eq!(world.heard(), ["b>a", "a>b", "a>c", "b>c"], "who is in a side room hears the main one, too");
+    world.put(|form| form.outputs.get_mut("c").expect("c").main_room_db = None);
+    world.pass(100);
+    assert_eq!(world.heard(), ["b>a", "a>b"]);
+    world.put(|form| {
+        form.sources.get_mut("c").expect("c").room = None;
+        form.outputs.get_mut("c").expect("c").room = None;
+        form.floor = Some(["a", "c"].map(Id::from).into());
+    });
+    world.pass(100);
+    assert_eq!(world.heard(), ["c>a", "a>b", "c>b", "a>c"], "b has no floor");
+    world.put(|form| {
+        form.floor = None;
+        form.sources.get_mut("c").expect("c").private = true;
+        form.pair_gains.insert((Id::from("c"), Id::from("a")), Some(0.0));
+    });
+    world.pass(100);
+    assert_eq!(world.heard(), ["b>a", "c>a", "a>b", "a>c", "b>c"], "c whispers to a");
+    assert!(world.room.mixer.stats().encode_failures == 0);
+    let goes_on = |pair: &[u16]| pair[1] == pair[0].wrapping_add(1);
+    assert!(world.talkers.values().all(|talker| talker.numbers.windows(2).all(goes_on)));
+}
+
+#[test]
+fn who_listens_gets_the_mix_or_one_who_speaks() {
+    let mut world = World::new();
+    world.pass(50);
+    let ((end, mut mix), (of_b, mut only_b)) = (tap(TapOf::Mix), tap(TapOf::Leg(Id::from("b"))));
+    let (of_nobody, _nobody) = tap(TapOf::Leg(Id::from("x")));
+    assert_eq!([end, of_b, of_nobody].map(|end| world.room.tap(end)), [true, true, false]);
+    world.pass(50);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut tones = |tap: &mut Tap| {
+        let mut samples: Vec<i16> = Vec::new();
+        while let Poll::Ready(Some(frame)) = tap.poll_next(&mut context) {
+            assert_eq!((frame.samples.len(), frame.rate_hz), (960, 48_000));
+            samples.extend_from_slice(&frame.samples);
+            tap.give_back(frame);
+        }
+        let last = &samples[samples.len() - 24_000..];
+        let heard = world.talkers.values().map(|talker| amplitude(last, talker.tone_hz, 48_000.0) > 4_000.0);
+        heard.collect::<Vec<_>>()
+    };
+    assert_eq!((tones(&mut mix), tones(&mut only_b)), (vec![true; 3], vec![false, true, false]));
+    assert_eq!((mix.dropped(), only_b.dropped()), (0, 0));
+    // Other settings make another mixer, which is listened to as well; who leaves has nothing more to say.
+    world.put(|form| {
+        form.settings.hold_ms = 200;
+        form.sources.remove("b");
+        form.outputs.remove("b");
+    });
+    world.pass(10);
+    assert!(matches!(mix.poll_next(&mut context), Poll::Ready(Some(_))));
+    assert!(matches!(only_b.poll_next(&mut context), Poll::Ready(None)));
+}
+
+#[test]
+fn an_old_terminal_hears_the_mix_in_aac() {
+    let mut world = World::new();
+    let fmtp = "mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1188";
+    let aac = Arc::new(Codec::read(&codec(0, "MPEG4-GENERIC", 48_000, fmtp)).expect("a codec"));
+    let terminal = world.talkers.get_mut("a").expect("a");
+    assert_eq!(terminal.codec.payload_type, aac.payload_type);
+    terminal.decoder = aac.sound().and_then(|sound| sound.decoder().ok()).expect("AAC is decoded");
+    world.put(|form| form.outputs.get_mut("a").expect("a").codecs = vec![aac]);
+    world.pass(100);
+    let terminal = &world.talkers["a"];
+    let last = &terminal.heard[terminal.heard.len() - 24_000..];
+    let heard = world.talkers.values().map(|talker| amplitude(last, talker.tone_hz, 48_000.0) > 6_000.0);
+    assert_eq!(heard.collect::<Vec<_>>(), [false, true, true]);
+    // Frames of 1024 samples: fewer packets than ticks, and none missing.
+    let goes_on = |pair: &[u16]| pair[1] == pair[0].wrapping_add(1);
+    assert!((90..100).contains(&terminal.numbers.len()) && terminal.numbers.windows(2).all(goes_on));
+    assert!(world.talkers["b"].hears(440.0) > 4_000.0, "and is heard");
 }

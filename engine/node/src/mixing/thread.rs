@@ -173,6 +173,13 @@ impl Loop {
             Job::Stop(id, prompt, done) => {
                 let _ = done.send(self.room(&id).is_some_and(|room| room.stop(&prompt)));
             }
+            Job::Tap(id, end, done) => {
+                let _ = done.send(self.room(&id).is_some_and(|room| room.tap(end)));
+            }
+            Job::Look(id, done) => {
+                let now = self.clock.now();
+                let _ = done.send(self.room(&id).map(|room| room.status(now)));
+            }
             Job::End => return false,
         }
         true

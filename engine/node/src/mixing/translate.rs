@@ -9,8 +9,8 @@ use motet_mixer::audio::{
     PromptRepeat, PromptTarget, SourceConfig, SourceId, SourcePayload, SourceSettings,
 };
 
-/// The only room of a conference.
-const EVERYBODY: GroupId = GroupId(0);
+/// The main room of a conference.
+pub(super) const MAIN: GroupId = GroupId(0);
 
 pub(super) fn config(settings: &MixSettings) -> MixConfig {
     MixConfig {
@@ -21,11 +21,16 @@ pub(super) fn config(settings: &MixSettings) -> MixConfig {
     }
 }
 
-pub(super) fn source(id: SourceId, source: &SourceForm, settings: &MixSettings) -> SourceConfig {
+pub(super) fn source(
+    id: SourceId,
+    source: &SourceForm,
+    group: GroupId,
+    settings: &MixSettings,
+) -> SourceConfig {
     SourceConfig {
         id,
         ssrc: source.ssrc,
-        group: EVERYBODY,
+        group,
         payloads: source
             .codecs
             .iter()
@@ -49,18 +54,26 @@ pub(super) fn source_settings(source: &SourceForm, settings: &MixSettings) -> So
     SourceSettings {
         gain: gain(source.gain_db),
         muted: source.muted,
+        heard: if source.private { Gain::SILENT } else { Gain::UNITY },
         automatic_gain: source.automatic_gain,
+        noise_suppression: source.noise_suppression,
         events: if settings.strip_dtmf { EventHandling::Report } else { EventHandling::PassOn },
-        ..SourceSettings::default()
     }
+}
+
+/// What an output hears, and the main room from its own.
+pub(super) fn output_settings(output: &OutputForm) -> OutputSettings {
+    let background = output.main_room_db.filter(|_| output.room.is_some());
+    let background = background.map(|gain_db| (MAIN, gain(gain_db)));
+    OutputSettings { deaf: output.deaf, background, ..OutputSettings::default() }
 }
 
 /// None: the codec is not one of the mixer's, which planning has seen to.
 pub(super) fn output(
     id: OutputId,
     output: &OutputForm,
+    group: GroupId,
     (first_sequence, first_timestamp): (u16, u32),
-    settings: OutputSettings,
 ) -> Option<OutputConfig> {
     let wanted = output.codecs.first()?;
     let events = output
@@ -71,7 +84,7 @@ pub(super) fn output(
     let encoder = EncoderSettings { loss_percent: output.loss_percent, ..encoder(&codec) };
     Some(OutputConfig {
         id,
-        group: EVERYBODY,
+        group,
         // A leg has one number.
         own: Some(SourceId(id.0)),
         ssrc: output.ssrc,
@@ -81,7 +94,7 @@ pub(super) fn output(
         codec,
         encoder,
         events_payload_type: events.map(|codec| codec.payload_type),
-        settings,
+        settings: output_settings(output),
     })
 }
 
@@ -101,14 +114,20 @@ pub(super) fn pair_gain(gain_db: Option<f32>) -> Gain {
     gain_db.map_or(Gain::SILENT, gain)
 }
 
-pub(super) fn prompt(id: PromptId, order: PromptOrder, outputs: Vec<OutputId>) -> PromptConfig {
+/// `room`: where it is heard, unless only some outputs hear it.
+pub(super) fn prompt(
+    id: PromptId,
+    order: &PromptOrder,
+    room: GroupId,
+    outputs: Vec<OutputId>,
+) -> PromptConfig {
     PromptConfig {
         id,
-        sound: order.sound,
-        to: if order.to.is_empty() { PromptTarget::Group(EVERYBODY) } else { PromptTarget::Outputs(outputs) },
+        sound: order.sound.clone(),
+        to: if order.to.is_empty() { PromptTarget::Group(room) } else { PromptTarget::Outputs(outputs) },
         gain: gain(order.gain_db),
         repeat: if order.repeat { PromptRepeat::Forever } else { PromptRepeat::Times(1) },
-        duck: None,
+        duck: order.duck_db.map(gain),
     }
 }
 
@@ -128,14 +147,22 @@ mod tests {
         let codecs = codecs.iter().map(|(number, name, clock_hz, fmtp)| {
             Arc::new(Codec::read(&codec(*number, name, *clock_hz, fmtp)).expect("a codec"))
         });
-        OutputForm { port: PortId(1), ssrc: 7, codecs: codecs.collect(), deaf: false, loss_percent: 0 }
+        OutputForm {
+            port: PortId(1),
+            ssrc: 7,
+            codecs: codecs.collect(),
+            deaf: false,
+            room: None,
+            main_room_db: None,
+            loss_percent: 0,
+        }
     }
 
     #[test]
     fn a_receiver_gets_what_its_fmtp_asks_for() {
         let opus = |fmtp| {
             let form = form(&[(111, "opus", 48_000, fmtp), (101, "telephone-event", 8_000, "")]);
-            output(OutputId(3), &form, (1, 2), OutputSettings::default()).expect("the mixer has Opus")
+            output(OutputId(3), &form, MAIN, (1, 2)).expect("the mixer has Opus")
         };
         let plain = opus("");
         assert_eq!((plain.own, plain.payload_type, plain.ssrc), (Some(SourceId(3)), 111, 7));
@@ -143,7 +170,7 @@ mod tests {
         let asking = opus("minptime=10;useinbandfec=1;usedtx=1");
         assert_eq!((asking.encoder.fec, asking.encoder.dtx), (true, true));
         let events = form(&[(0, "PCMU", 8_000, ""), (101, "telephone-event", 8_000, "")]);
-        let events = output(OutputId(3), &events, (1, 2), OutputSettings::default()).expect("and PCMU");
+        let events = output(OutputId(3), &events, MAIN, (1, 2)).expect("and PCMU");
         assert_eq!(events.events_payload_type, Some(101), "of the same clock");
     }
 

@@ -1,6 +1,7 @@
 //! What becomes of a conference's sound, checked.
 
-use super::check::Path;
+use super::Id;
+use super::check::{Path, identifier};
 use crate::error::NodeError;
 use motet_proto::media as wire;
 
@@ -27,10 +28,12 @@ pub struct MixSettings {
     pub hold_ms: u32,
     /// Keys pressed are told and not heard.
     pub strip_dtmf: bool,
+    /// Of the main room only those are heard who have the floor.
+    pub floor: bool,
 }
 
 /// What becomes of a leg's sound.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LegAudio {
     /// Nobody hears it.
     pub muted: bool,
@@ -40,6 +43,16 @@ pub struct LegAudio {
     pub gain_db: f32,
     /// Brought to a common loudness.
     pub automatic_gain: bool,
+    /// What is no voice is taken out of it.
+    pub noise_suppression: bool,
+    /// Heard only by those for whom a pair gain says so.
+    pub private: bool,
+    /// It has the floor.
+    pub floor: bool,
+    /// The side conference that it is in; none: the main room.
+    pub room: Option<Id>,
+    /// How loud it hears the main room from there, in decibels; none: not at all.
+    pub main_room_db: Option<f32>,
 }
 
 /// Heard at once at most.
@@ -74,6 +87,7 @@ impl AudioMode {
                 speakers_max: *count,
                 hold_ms: HOLD_MS_LOUDEST,
                 strip_dtmf: true,
+                floor: false,
             }),
         }
     }
@@ -113,6 +127,7 @@ impl MixSettings {
             speakers_max: or(given.speakers_max, SPEAKERS_USUAL),
             hold_ms: or(given.hold_ms, HOLD_MS_USUAL),
             strip_dtmf: given.strip_dtmf,
+            floor: given.floor,
         };
         if !RATES_HZ.contains(&settings.rate_hz) {
             let why = format!("{} Hz; must be 8000, 16000, 32000 or 48000", settings.rate_hz);
@@ -137,8 +152,38 @@ impl LegAudio {
             deaf: given.deaf,
             gain_db: gain(&at.field("gain_db"), given.gain_db)?,
             automatic_gain: given.automatic_gain,
+            noise_suppression: given.noise_suppression,
+            private: given.private,
+            floor: given.floor,
+            room: room(at, &given.room)?,
+            main_room_db: main_room_db(at, given)?,
         })
     }
+}
+
+fn room(at: &Path, room: &str) -> Result<Option<Id>, NodeError> {
+    if room.is_empty() {
+        return Ok(None);
+    }
+    identifier(&at.field("room"), room)?;
+    Ok(Some(Id::from(room)))
+}
+
+fn main_room_db(at: &Path, given: &wire::ParticipantAudio) -> Result<Option<f32>, NodeError> {
+    let at = at.field("main_room_db");
+    let Some(gain_db) = given.main_room_db else { return Ok(None) };
+    if given.room.is_empty() {
+        return Err(at.error("is given, but the participant is in the main room"));
+    }
+    below_all(&at, gain_db).map(Some)
+}
+
+/// How loud something is below something else, in decibels.
+pub(crate) fn below_all(at: &Path, gain_db: f64) -> Result<f32, NodeError> {
+    if !(*GAINS_DB.start()..=0.0).contains(&gain_db) {
+        return Err(at.error(format!("{gain_db} dB; must be {} to 0", GAINS_DB.start())));
+    }
+    gain(at, gain_db)
 }
 
 /// A gain in decibels that can be asked for.

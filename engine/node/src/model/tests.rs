@@ -42,6 +42,15 @@ fn louder(gain_db: f64) -> wire_media::ParticipantAudio {
     wire_media::ParticipantAudio { gain_db, ..wire_media::ParticipantAudio::default() }
 }
 
+fn voice(change: fn(&mut wire_media::ParticipantAudio)) -> Change {
+    Box::new(move |spec| change(spec.legs[1].audio.get_or_insert_default()))
+}
+
+fn suppressed_at_16_khz(spec: &mut wire::ConferenceSpec) {
+    spec.audio.insert(mix()).mix.get_or_insert_default().rate_hz = 16_000;
+    spec.legs[1].audio.get_or_insert_default().noise_suppression = true;
+}
+
 fn pair(from: &str, to: &str) -> wire_media::PairGain {
     wire_media::PairGain { from: from.into(), to: to.into(), ..wire_media::PairGain::default() }
 }
@@ -51,7 +60,8 @@ fn what_is_left_open_of_a_mix_is_usual() {
     let mut spec = conference(vec![caller("alice")]);
     assert_eq!(Spec::from_wire(&spec, false).expect("good").audio, AudioMode::Relay);
     spec.audio = Some(wire_media::AudioSettings { mix: None, ..mix() });
-    let usual = MixSettings { rate_hz: 48_000, speakers_max: 3, hold_ms: 500, strip_dtmf: false };
+    let usual =
+        MixSettings { rate_hz: 48_000, speakers_max: 3, hold_ms: 500, strip_dtmf: false, floor: false };
     assert_eq!(Spec::from_wire(&spec, false).expect("good").audio, AudioMode::Mix(usual));
 }
 
@@ -77,6 +87,13 @@ fn every_refusal_names_its_field() {
         ),
         ("spec.legs[1].audio.gain_db", Box::new(|s| s.legs[1].audio = Some(louder(20.5)))),
         ("spec.legs[1].audio.gain_db", Box::new(|s| s.legs[1].audio = Some(louder(f64::NAN)))),
+        ("spec.legs[1].audio.room", voice(|audio| audio.room = "a room".into())),
+        ("spec.legs[1].audio.main_room_db", voice(|audio| audio.main_room_db = Some(-6.0))),
+        (
+            "spec.legs[1].audio.main_room_db",
+            voice(|audio| (audio.room, audio.main_room_db) = ("side".into(), Some(0.5))),
+        ),
+        ("spec.legs[1].audio.noise_suppression", Box::new(suppressed_at_16_khz)),
         ("spec.legs[0].media[0].audio_level_id", Box::new(|s| s.legs[0].media[0].audio_level_id = 15)),
         ("spec.legs[0].media[1].audio_level_id", Box::new(|s| s.legs[0].media[1].audio_level_id = 1)),
         ("spec.pair_gains[0].from", Box::new(|s| s.pair_gains = vec![pair("x", "bob")])),

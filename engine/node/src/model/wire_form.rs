@@ -13,6 +13,9 @@ use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+/// The only rate at which noise can be taken out.
+const SUPPRESSION_HZ: u32 = 48_000;
+
 impl Spec {
     /// Checks a specification. Errors name the field, beginning with `spec.`. Transports that leave their
     /// address family open take IPv6 when `ipv6_default` says so.
@@ -50,7 +53,7 @@ impl Spec {
         }
         if audio.listening().is_some() {
             for (index, leg) in spec.legs.iter().enumerate() {
-                check_mixed(&path.index("legs", index), &legs[leg.id.as_str()])?;
+                check_mixed(&path.index("legs", index), &legs[leg.id.as_str()], &audio)?;
             }
         }
         let pair_gains = pair_gains(&path, spec, &legs)?;
@@ -70,12 +73,17 @@ impl Spec {
 }
 
 /// Whom a leg hears in a mix is told by leg, so that it must be clear which of its media that is.
-fn check_mixed(at: &Path, leg: &Leg) -> Result<(), NodeError> {
+fn check_mixed(at: &Path, leg: &Leg, mode: &AudioMode) -> Result<(), NodeError> {
     let audio = || leg.media.iter().filter(|medium| medium.kind == MediaKind::Audio);
     let hears = audio().filter(|medium| medium.receives && medium.receive_from.is_none()).count();
     if audio().filter(|medium| medium.sends).count() > 1 || hears > 1 {
         let why = "in a mixed conference a leg sends one audio medium and receives one; use a leg for each";
         return Err(at.field("media").error(why));
+    }
+    let rate_hz = mode.mix().map_or(SUPPRESSION_HZ, |mix| mix.rate_hz);
+    if leg.audio.noise_suppression && rate_hz != SUPPRESSION_HZ {
+        let why = format!("needs a mix at {SUPPRESSION_HZ} Hz, and audio.mix.rate_hz is {rate_hz}");
+        return Err(at.field("audio").field("noise_suppression").error(why));
     }
     Ok(())
 }

@@ -55,8 +55,11 @@ impl Planner<'_> {
         }
         let form = Arc::new(MixForm::new(self.new, &self.plan.next, &mix));
         if held.is_none_or(|held| held.form != form) {
-            let first =
-                held.and_then(|held| held.form.without(|leg, output| form.outputs.get(leg) != Some(output)));
+            // Who is to hear something else goes on in its stream; only another stream is another output.
+            let goes = |leg: &str, output: &OutputForm| {
+                !form.outputs.get(leg).is_some_and(|new| new.same_stream(output))
+            };
+            let first = held.and_then(|held| held.form.without(goes));
             self.plan.mix =
                 Some(MixStep { station, first: first.map(Arc::new), last: Some(Arc::clone(&form)) });
         }

@@ -71,10 +71,12 @@ impl Mixed {
     }
 }
 
-/// Whether the mixer encodes it: not if its frames do not fit ticks of 20 ms.
+/// Whether the mixer encodes it: a tick of 20 ms must be a whole number of samples, and AAC's low-delay kinds are only
+/// decoded.
 fn is_encoded(codec: &Codec) -> bool {
+    use motet_codecs::audio::AudioCodecName::{AacEld, AacLd};
     codec.sound().is_some_and(|sound| {
         let fits = sound.format().sample_rate_hz.is_multiple_of(50);
-        fits && !codec.name.starts_with("mpeg4")
+        fits && !matches!(sound.name, AacLd | AacEld)
     })
 }

@@ -136,7 +136,7 @@ fn who_is_mute_or_deaf_is_so_for_sound_alone() {
     let mut spec = conference(vec![caller("a"), caller("b"), caller("c")]);
     spec.legs[0].audio = Some(ParticipantAudio { muted: true, ..ParticipantAudio::default() });
     spec.legs[1].audio = Some(ParticipantAudio { deaf: true, ..ParticipantAudio::default() });
-    spec.pair_gains.push(PairGain { from: "b".into(), to: "c".into(), silent: true, gain_db: 0.0 });
+    spec.pair_gains.push(PairGain { from: "b".into(), to: "c".into(), silent: true, ..PairGain::default() });
     let routes = routes(&spec);
     let mut silent: Vec<String> = Vec::new();
     for (key, wanted) in routes.wanted.iter().filter(|(_, wanted)| !wanted.active) {
@@ -144,4 +144,16 @@ fn who_is_mute_or_deaf_is_so_for_sound_alone() {
         silent.push(format!("{}>{}", key.from_leg, key.to_leg));
     }
     assert_eq!(silent, ["a>b", "a>c", "b>c", "c>b"]);
+}
+
+#[test]
+fn who_is_private_or_in_another_room_is_so_where_sound_is_relayed() {
+    let mut spec = conference(vec![caller("a"), caller("b"), caller("c"), caller("d")]);
+    spec.legs[0].audio = Some(ParticipantAudio { private: true, ..ParticipantAudio::default() });
+    spec.legs[3].audio = Some(ParticipantAudio { room: "side".into(), ..ParticipantAudio::default() });
+    spec.pair_gains.push(PairGain { from: "a".into(), to: "b".into(), heard: true, ..PairGain::default() });
+    let routes = routes(&spec);
+    let sound = routes.wanted.iter().filter(|(key, wanted)| wanted.active && *key.from_medium == *"audio");
+    let heard: Vec<String> = sound.map(|(key, _)| format!("{}>{}", key.from_leg, key.to_leg)).collect();
+    assert_eq!(heard, ["a>b", "b>a", "b>c", "c>a", "c>b"]);
 }

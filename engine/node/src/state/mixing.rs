@@ -1,17 +1,18 @@
 //! What the state asks of mixing threads.
 
-use super::{Opened, State};
+use super::{Conference, Opened, State};
 use crate::error::NodeError;
 use crate::events::Events;
 use crate::mixing::prompts::PromptFolder;
-use crate::mixing::{MixingEvent, MixingEventKind, MixingGauge, MixingThread, PromptOrder};
+use crate::mixing::{MixingEvent, MixingEventKind, MixingGauge, MixingThread, PromptOrder, Tap, TapOf};
 use crate::model::check::{Path, identifier};
-use crate::model::{AudioMode, Id, Spec, gain};
+use crate::model::{AudioMode, Id, Spec, below_all, gain};
 use crate::plan::{Holdings, MixForm, plan};
 use crate::resources::Taker;
 use motet_mixer::audio::prompt::PromptSound;
+use motet_mixer::audio::{MixDrop, MixDrops, SourceStatus};
 use motet_proto::node as wire;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use wire::event::Kind;
 
@@ -105,6 +106,42 @@ impl State {
         Ok(())
     }
 
+    /// Listens to a mix, or to one leg that is heard in it.
+    pub(crate) async fn tap(&self, id: &str, leg: &str) -> Result<Tap, NodeError> {
+        self.check_ours()?;
+        let conference = self.conferences.get(id).ok_or_else(|| NodeError::NotFound(id.to_owned()))?;
+        let mix = conference.held.mix.as_ref().filter(|_| conference.spec.audio.mix().is_some());
+        let mix = mix.ok_or_else(|| {
+            NodeError::invalid("conference", format!("'{id}' is not mixed (its audio mode)"))
+        })?;
+        let of = if leg.is_empty() { TapOf::Mix } else { TapOf::Leg(Id::from(leg)) };
+        let tap = self.mixer(mix.station).tap(id, of).await;
+        let tap = tap.ok_or(NodeError::MixerGone(mix.station - self.workers.len()))?;
+        tap.ok_or_else(|| NodeError::invalid("leg", format!("no leg '{leg}' is heard in the mix")))
+    }
+
+    /// How the mix of a conference is doing; none: nothing listens to its sound.
+    pub(super) async fn mix_stats(
+        &self,
+        conference: &Conference,
+    ) -> Result<Option<wire::MixStats>, NodeError> {
+        let Some(mix) = &conference.held.mix else { return Ok(None) };
+        let index = mix.station - self.workers.len();
+        let look = self.mixer(mix.station).look(&conference.spec.id).await;
+        let look = look.ok_or(NodeError::MixerGone(index))?;
+        let outputs = mix.outputs.iter().map(|(leg, output)| wire::MixOutputStats {
+            leg: leg.to_string(),
+            codec: output.part.codecs[0].wire.name.clone(),
+            guarded_loss_percent: output.loss.percent().into(),
+        });
+        Ok(Some(wire::MixStats {
+            mixing_thread: index as u32,
+            sources: look.sources.iter().map(|(leg, status)| source_stats(leg, status)).collect(),
+            outputs: outputs.collect(),
+            drops: counted(&look.drops),
+        }))
+    }
+
     fn mixer(&self, station: usize) -> &MixingThread {
         &self.mixing.threads[station - self.workers.len()]
     }
@@ -130,6 +167,7 @@ impl State {
         let (_, rate_hz) = self.mixed(&request.conference, request.epoch)?;
         identifier(&Path::root("prompt"), &request.prompt)?;
         gain(&Path::root("gain_db"), request.gain_db)?;
+        duck(request)?;
         let hears = &self.conferences[&request.conference].held.mix.as_ref().expect("it is mixed").outputs;
         for (index, leg) in request.to.iter().enumerate() {
             if !hears.contains_key(leg.as_str()) {
@@ -148,12 +186,13 @@ impl State {
     ) -> Result<wire::PlayPromptResponse, NodeError> {
         // All may have changed while it was loaded.
         let (_, rate_hz) = self.check_prompt(&request)?;
+        let duck_db = duck(&request)?;
         let wire::PlayPromptRequest { conference: id, epoch, prompt, to, gain_db, repeat, .. } = request;
         let (station, _) = self.mixed(&id, epoch)?;
         let sound = if sound.rate_hz() == rate_hz { sound } else { sound.at_rate(rate_hz) };
         let gain_db = gain(&Path::root("gain_db"), gain_db)?;
         let (duration_ms, to) = (sound.duration_ms(), to.iter().map(Id::from).collect());
-        let order = PromptOrder { prompt: Id::from(&prompt), sound, to, gain_db, repeat };
+        let order = PromptOrder { prompt: Id::from(&prompt), sound, to, gain_db, repeat, duck_db };
         match self.mixer(station).play(&id, order).await {
             None => Err(NodeError::MixerGone(station - self.workers.len())),
             Some(Err(error)) => Err(NodeError::invalid("prompt", error)),
@@ -171,6 +210,35 @@ impl State {
         let existed = stopped.ok_or(NodeError::MixerGone(station - self.workers.len()))?;
         Ok(wire::StopPromptResponse { existed })
     }
+}
+
+fn source_stats(leg: &str, status: &SourceStatus) -> wire::MixSourceStats {
+    let SourceStatus { mixed, speaking, level_db, playout, drops } = status;
+    wire::MixSourceStats {
+        leg: leg.to_owned(),
+        mixed: *mixed,
+        speaking: *speaking,
+        level_dbov: f64::from(level_db.clamp(-127.0, 0.0)),
+        // What is refused as it comes does not reach the jitter buffer.
+        packets: playout.received
+            + drops.count(MixDrop::UnknownPayloadType)
+            + drops.count(MixDrop::BadPayload),
+        lost: playout.lost,
+        drops: counted(drops),
+        recovered: playout.fec_recovered,
+        concealed_ms: playout.concealed_ms,
+        delay_ms: playout.delay_ms,
+    }
+}
+
+/// Reasons for which something was dropped.
+fn counted(drops: &MixDrops) -> HashMap<String, u64> {
+    drops.iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+/// How loud the conference is while a prompt plays.
+fn duck(request: &wire::PlayPromptRequest) -> Result<Option<f32>, NodeError> {
+    request.duck_db.map(|duck_db| below_all(&Path::root("duck_db"), duck_db)).transpose()
 }
 
 /// Tells the watchers what happened in a mix.

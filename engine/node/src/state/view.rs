@@ -152,16 +152,23 @@ impl State {
         let held = &conference.held;
         let mut streams = Vec::new();
         let mut routes = Vec::new();
+        let from_mix: Vec<_> = held.mix.iter().flat_map(|mix| &mix.outputs).collect();
         for worker in conference.workers() {
             let on_worker = |leg: &Id| held.legs[leg].worker == worker;
             let streams_here: Vec<_> = held.streams.iter().filter(|((leg, _), _)| on_worker(leg)).collect();
             let routes_here: Vec<_> = held.routes.iter().filter(|(key, _)| on_worker(&key.to_leg)).collect();
             let ids = streams_here.iter().map(|(_, stream)| **stream).collect();
-            let route_ids = routes_here.iter().map(|(_, route)| route.id).collect();
+            let from_mix_here: Vec<_> = from_mix.iter().filter(|(leg, _)| on_worker(leg)).collect();
+            let ids_from_mix = from_mix_here.iter().map(|(_, output)| output.route);
+            let route_ids = routes_here.iter().map(|(_, route)| route.id).chain(ids_from_mix).collect();
             let stats =
                 self.workers[worker].stats(ids, route_ids).await.ok_or(NodeError::WorkerGone(worker))?;
             streams.extend(streams_here.into_iter().map(|(key, _)| key).zip(stats.streams));
-            routes.extend(routes_here.into_iter().zip(stats.routes));
+            let shown = routes_here.into_iter().map(|(key, held)| key.to_wire(held.ssrc));
+            let shown_of_mix = from_mix_here
+                .into_iter()
+                .map(|(leg, output)| self::from_mix(leg, &output.part.medium, output.ssrc));
+            routes.extend(shown.chain(shown_of_mix).zip(stats.routes));
         }
         let streams = streams.into_iter().filter_map(|((leg, medium), stats)| {
             let stats = stats?;
@@ -177,10 +184,10 @@ impl State {
                 source: stats.source.map(|source| source.to_string()).unwrap_or_default(),
             })
         });
-        let routes = routes.into_iter().filter_map(|((key, held), stats)| {
+        let routes = routes.into_iter().filter_map(|(route, stats)| {
             let stats = stats?;
             Some(wire::RouteStats {
-                route: Some(key.to_wire(held.ssrc)),
+                route: Some(route),
                 packets: stats.packets,
                 bytes: stats.bytes,
                 fraction_lost: stats.fraction_lost.map_or(-1.0, f64::from),
@@ -189,6 +196,7 @@ impl State {
                 round_trip_us: stats.round_trip.map_or(-1, |trip| trip.as_micros() as i64),
             })
         });
-        Ok(wire::ConferenceStatsResponse { streams: streams.collect(), routes: routes.collect() })
+        let mix = self.mix_stats(conference).await?;
+        Ok(wire::ConferenceStatsResponse { streams: streams.collect(), routes: routes.collect(), mix })
     }
 }

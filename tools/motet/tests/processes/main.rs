@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod abuse;
 mod capacity;
 mod commands;
 mod dashboards;
@@ -13,8 +14,10 @@ mod mixing;
 mod moving;
 mod numa;
 mod observing;
+mod phones;
 mod reach;
 mod restoring;
+mod rooms;
 mod shared_port;
 mod upgrade;
 mod workers;

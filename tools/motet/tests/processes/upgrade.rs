@@ -197,3 +197,21 @@ fn a_manager_reloads_a_node_by_a_signal() {
         (stat.is_empty() || stat.contains(") Z ")).then_some(())
     });
 }
+
+#[test]
+fn a_node_that_mixes_is_neither_taken_over_nor_do_its_conferences_move() {
+    let mut world = World::new();
+    let (mut running, _) = world.node(&["--workers", "2"]);
+    world.css.wait_for_nodes(1);
+    world.css.json(&["conf", "create", "--number", "8805", "--audio", "mix"]);
+    world.css.json(&["conf", "join", "8805", "alice", "--audio", "pcmu"]);
+    world.css.fails(&["nodes", "move", "n1", "8805", "--worker", "1"], 1, "its sound is mixed");
+    let (mut successor, its_log) = world.node(&["--take-over", "--workers", "2"]);
+    assert_ne!(successor.ends().0, Some(0));
+    says(&its_log, "is mixed");
+    world.control_saw_nothing();
+    // Relayed again, all of that can be done.
+    world.css.json(&["conf", "audio", "8805", "relay"]);
+    let (_successor, _) = world.node(&["--take-over", "--workers", "2"]);
+    assert_eq!(running.ends().0, Some(0), "the process before ends well");
+}

@@ -6,7 +6,7 @@ use crate::plan::{Holdings, TrunkEnd};
 use crate::routing::Participation;
 use motet_codecs::audio::fmtp;
 use motet_relay::{LegId, PortId, RouteId, StreamId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A mix as it is held.
@@ -79,6 +79,9 @@ impl HeldOutput {
     }
 }
 
+/// The only rate at which noise can be taken out.
+const SUPPRESSION_HZ: u32 = 48_000;
+
 /// All that a mix is to a mixing thread.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MixForm {
@@ -92,8 +95,25 @@ pub struct MixForm {
     pub outputs: BTreeMap<Id, OutputForm>,
     /// How the first leg is heard by the second, in decibels; none: not at all.
     pub pair_gains: BTreeMap<(Id, Id), Option<f32>>,
+    /// Only these are heard in the main room; none: all.
+    pub floor: Option<BTreeSet<Id>>,
     /// Who is loudest is to be told: nobody hears the mix.
     pub finds_loudest: bool,
+}
+
+impl SourceForm {
+    /// Whether it is heard as before, or only in another way.
+    pub(crate) fn same_stream(&self, other: &SourceForm) -> bool {
+        let SourceForm { port, ssrc, ref codecs, audio_level_id, .. } = *self;
+        (port, ssrc, codecs, audio_level_id) == (other.port, other.ssrc, &other.codecs, other.audio_level_id)
+    }
+}
+
+impl OutputForm {
+    /// Whether the stream to it goes on, though it may hear something else.
+    pub(crate) fn same_stream(&self, other: &OutputForm) -> bool {
+        (self.port, self.ssrc, &self.codecs) == (other.port, other.ssrc, &other.codecs)
+    }
 }
 
 /// Somebody who is heard, as a mixing thread knows it.
@@ -113,6 +133,12 @@ pub struct SourceForm {
     pub gain_db: f32,
     /// Brought to a common loudness.
     pub automatic_gain: bool,
+    /// What is no voice is taken out of it.
+    pub noise_suppression: bool,
+    /// Heard only by those for whom a pair gain says so.
+    pub private: bool,
+    /// The side conference that it is in; none: the main room.
+    pub room: Option<Id>,
 }
 
 /// Somebody who hears, as a mixing thread knows it.
@@ -126,6 +152,10 @@ pub struct OutputForm {
     pub codecs: Vec<Arc<Codec>>,
     /// It hears nobody.
     pub deaf: bool,
+    /// The side conference that it is in; none: the main room.
+    pub room: Option<Id>,
+    /// How loud it hears the main room from there, in decibels; none: not at all.
+    pub main_room_db: Option<f32>,
     /// What it is taken to lose, for error correction.
     pub loss_percent: u8,
 }
@@ -145,7 +175,7 @@ impl MixForm {
     pub(crate) fn empty(settings: MixSettings) -> MixForm {
         let (sources, outputs) = (BTreeMap::new(), BTreeMap::new());
         let (ends, pair_gains) = (Vec::new(), BTreeMap::new());
-        MixForm { settings, ends, sources, outputs, pair_gains, finds_loudest: false }
+        MixForm { settings, ends, sources, outputs, pair_gains, floor: None, finds_loudest: false }
     }
 
     /// What a mixing thread has to know of a mix that is held. `spec` is mixed.
@@ -167,14 +197,21 @@ impl MixForm {
                 muted: leg.audio.muted || leg.muted,
                 gain_db: leg.audio.gain_db,
                 automatic_gain: leg.audio.automatic_gain,
+                noise_suppression: leg.audio.noise_suppression && form.settings.rate_hz == SUPPRESSION_HZ,
+                private: leg.audio.private,
+                room: leg.audio.room.clone(),
             };
             form.sources.insert(id.clone(), source);
         }
         for (id, output) in &mix.outputs {
             let (port, ssrc, codecs) = (far(id), output.crossing, output.part.codecs.clone());
-            let (deaf, loss_percent) = (spec.legs[id].audio.deaf, output.loss.percent());
-            form.outputs.insert(id.clone(), OutputForm { port, ssrc, codecs, deaf, loss_percent });
+            let (audio, loss_percent) = (&spec.legs[id].audio, output.loss.percent());
+            let (deaf, room, main_room_db) = (audio.deaf, audio.room.clone(), audio.main_room_db);
+            let output = OutputForm { port, ssrc, codecs, deaf, room, main_room_db, loss_percent };
+            form.outputs.insert(id.clone(), output);
         }
+        let holders = form.sources.keys().filter(|leg| spec.legs[*leg].audio.floor).cloned();
+        form.floor = form.settings.floor.then(|| holders.collect());
         let known = |(from, to): &(Id, Id)| form.sources.contains_key(from) && form.outputs.contains_key(to);
         form.pair_gains = spec
             .pair_gains

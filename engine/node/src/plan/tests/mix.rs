@@ -123,11 +123,13 @@ fn what_only_the_mixer_needs_to_know_is_no_command() {
     world.go(&spec);
     spec.legs[0].audio = Some(ParticipantAudio { muted: true, gain_db: -6.0, ..ParticipantAudio::default() });
     spec.legs[1].audio = Some(ParticipantAudio { deaf: true, ..ParticipantAudio::default() });
-    spec.pair_gains.push(PairGain { from: "a".into(), to: "b".into(), silent: true, gain_db: 0.0 });
+    spec.pair_gains.push(PairGain { from: "a".into(), to: "b".into(), silent: true, ..PairGain::default() });
     let plan = world.go(&spec);
     assert_eq!(commands(&plan), []);
-    let form = plan.mix.and_then(|step| step.last).expect("the mixing thread is told");
+    let step = plan.mix.expect("the mixing thread is told");
+    let (first, form) = (step.first, step.last.expect("it goes on"));
     assert!(form.sources["a"].muted && form.outputs["b"].deaf);
+    assert!(first.is_none(), "who hears something else goes on in its stream");
     assert_eq!(form.pair_gains[&("a".into(), "b".into())], None);
 }
 

@@ -1,0 +1,182 @@
+//! What a node counts of a conference, as tables and as JSON.
+
+use crate::show::table;
+use motet_proto::node::{ConferenceStatsResponse, MixSourceStats, MixStats, Route, RouteStats, StreamStats};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// All of it, for programs. What is not known is null.
+pub(crate) fn value(stats: &ConferenceStatsResponse) -> Value {
+    json!({
+        "streams": stats.streams.iter().map(stream).collect::<Vec<_>>(),
+        "routes": stats.routes.iter().map(route).collect::<Vec<_>>(),
+        "mix": stats.mix.as_ref().map(mix),
+    })
+}
+
+fn stream(stream: &StreamStats) -> Value {
+    json!({
+        "leg": stream.leg,
+        "medium": stream.medium,
+        "ssrc": stream.ssrc,
+        "packets": stream.packets,
+        "bytes": stream.bytes,
+        "lost": stream.lost,
+        "jitter_us": stream.jitter_us,
+        "silent_ms": known(stream.silent_ms),
+        "source": stream.source,
+    })
+}
+
+fn route(stats: &RouteStats) -> Value {
+    let route = stats.route.clone().unwrap_or_default();
+    json!({
+        "from": route.from_leg,
+        "from_medium": route.from_medium,
+        "to": route.to_leg,
+        "to_medium": route.to_medium,
+        "ssrc": route.ssrc,
+        "packets": stats.packets,
+        "bytes": stats.bytes,
+        "fraction_lost": (stats.fraction_lost >= 0.0).then_some(stats.fraction_lost),
+        "lost": stats.lost,
+        "jitter_us": stats.jitter_us,
+        "round_trip_us": known(stats.round_trip_us),
+    })
+}
+
+/// What is negative is not known.
+fn known(value: i64) -> Option<i64> {
+    (value >= 0).then_some(value)
+}
+
+fn mix(mix: &MixStats) -> Value {
+    let outputs = mix.outputs.iter().map(|output| {
+        json!({
+            "leg": output.leg,
+            "codec": output.codec,
+            "guarded_loss_percent": output.guarded_loss_percent,
+        })
+    });
+    json!({
+        "mixing_thread": mix.mixing_thread,
+        "sources": mix.sources.iter().map(source).collect::<Vec<_>>(),
+        "outputs": outputs.collect::<Vec<_>>(),
+        "drops": mix.drops,
+    })
+}
+
+fn source(source: &MixSourceStats) -> Value {
+    json!({
+        "leg": source.leg,
+        "mixed": source.mixed,
+        "speaking": source.speaking,
+        "level_dbov": source.level_dbov,
+        "packets": source.packets,
+        "lost": source.lost,
+        "drops": source.drops,
+        "recovered": source.recovered,
+        "concealed_ms": source.concealed_ms,
+        "delay_ms": source.delay_ms,
+    })
+}
+
+/// The same, for people.
+pub(crate) fn tables(stats: &ConferenceStatsResponse) -> String {
+    let streams = stats.streams.iter().map(|stream| {
+        let jitter = format!("{:.1}", stream.jitter_us as f64 / 1e3);
+        let from = if stream.source.is_empty() { "-".to_owned() } else { stream.source.clone() };
+        let counts = [stream.packets.to_string(), stream.lost.to_string()];
+        [vec![format!("{}/{}", stream.leg, stream.medium)], counts.into(), vec![jitter, from]].concat()
+    });
+    let routes = stats.routes.iter().map(|stats| {
+        let fraction = match stats.fraction_lost {
+            unknown if unknown < 0.0 => "-".to_owned(),
+            fraction => format!("{:.1} %", fraction * 100.0),
+        };
+        let route = stats.route.clone().unwrap_or_default();
+        let ends = vec![from(&route), format!("{}/{}", route.to_leg, route.to_medium)];
+        [ends, vec![stats.packets.to_string(), stats.lost.to_string(), fraction]].concat()
+    });
+    let mut page = table(&["FROM", "PACKETS", "LOST", "JITTER MS", "ADDRESS"], streams.collect());
+    page += "\n";
+    page += &table(&["FROM", "TO", "PACKETS", "LOST", "LATELY"], routes.collect());
+    if let Some(mix) = &stats.mix {
+        page += "\n";
+        page += &mix_tables(mix);
+    }
+    page
+}
+
+fn from(route: &Route) -> String {
+    if route.from_leg.is_empty() {
+        route.from_medium.clone()
+    } else {
+        format!("{}/{}", route.from_leg, route.from_medium)
+    }
+}
+
+fn mix_tables(mix: &MixStats) -> String {
+    let sources = mix.sources.iter().map(|source| {
+        let state = match (source.speaking, source.mixed) {
+            (true, true) => "speaks",
+            (true, false) => "speaks, not mixed",
+            (false, true) => "mixed",
+            (false, false) => "silent",
+        };
+        vec![
+            source.leg.clone(),
+            state.to_owned(),
+            format!("{:.0}", source.level_dbov),
+            source.packets.to_string(),
+            source.lost.to_string(),
+            source.concealed_ms.to_string(),
+            source.delay_ms.to_string(),
+            reasons(&source.drops),
+        ]
+    });
+    let head = ["IN THE MIX", "STATE", "DBOV", "PACKETS", "LOST", "CONCEALED MS", "DELAY MS", "DROPPED"];
+    let outputs = mix.outputs.iter().map(|output| {
+        vec![output.leg.clone(), output.codec.clone(), format!("{} %", output.guarded_loss_percent)]
+    });
+    let hears = table(&["HEARS THE MIX", "CODEC", "GUARDED LOSS"], outputs.collect());
+    let thread = format!("mixed by thread {}; dropped: {}\n", mix.mixing_thread, reasons(&mix.drops));
+    format!("{}\n{hears}\n{thread}", table(&head, sources.collect()))
+}
+
+fn reasons(drops: &HashMap<String, u64>) -> String {
+    let mut reasons: Vec<String> = drops.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    reasons.sort();
+    if reasons.is_empty() { "-".to_owned() } else { reasons.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use motet_proto::node::MixOutputStats;
+
+    #[test]
+    fn what_is_dropped_is_said_by_reason() {
+        let source = MixSourceStats {
+            leg: "a".into(),
+            speaking: true,
+            mixed: true,
+            packets: 7,
+            drops: HashMap::from([("late".to_owned(), 2), ("bad_payload".to_owned(), 5)]),
+            ..MixSourceStats::default()
+        };
+        let output = MixOutputStats { leg: "b".into(), codec: "opus".into(), guarded_loss_percent: 5 };
+        let mix = MixStats { sources: vec![source], outputs: vec![output], ..MixStats::default() };
+        let from_mix = Route { from_medium: "mix".into(), to_leg: "b".into(), ..Route::default() };
+        let route = RouteStats { route: Some(from_mix), fraction_lost: -1.0, ..RouteStats::default() };
+        let stats = ConferenceStatsResponse { routes: vec![route], mix: Some(mix), ..Default::default() };
+        let page = tables(&stats);
+        assert!(page.contains("bad_payload 5, late 2") && page.contains("speaks"), "{page}");
+        let value = value(&stats);
+        assert_eq!(
+            (&value["routes"][0]["fraction_lost"], &value["routes"][0]["from"]),
+            (&Value::Null, &"".into())
+        );
+        assert_eq!(value["mix"]["outputs"][0]["guarded_loss_percent"], 5);
+    }
+}
