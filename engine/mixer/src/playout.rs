@@ -256,6 +256,21 @@ impl Playout {
         }
     }
 
+    /// Ticks are left out, and the one at `now` is none: as many packets are passed over without being decoded. The
+    /// decoder goes on with the next one, and what is heard then is joined to what was.
+    pub fn miss(&mut self, now: Time, ticks: u32) {
+        if self.mode == Mode::Idle {
+            return self.skip(now);
+        }
+        let mut left_us = u64::from(ticks) * TICK_US as u64;
+        while left_us > 0 && self.buffer.len() > 0 {
+            let Some((_, Kind::Sound)) = self.take(now) else { return };
+            left_us = left_us.saturating_sub(self.taken_us());
+            self.gap.broken();
+        }
+        self.pace.reset();
+    }
+
     /// The level of what the next tick will play, in dB below full scale, as its packet says (RFC 6464).
     pub fn level(&self) -> Option<u8> {
         match self.buffer.head() {

@@ -333,3 +333,25 @@ fn a_network_that_stands_still_is_caught_up_with() {
     let stats = path.playout.stats(path.now());
     assert_eq!((stats.lost, stats.overflow, stats.resets), (0, 0, 0), "{stats:?}");
 }
+
+#[test]
+fn ticks_left_out_shorten_sound_and_neither_delay_nor_silence_it() {
+    for codec in [l16(), ("opus", 48_000)] {
+        let rate_hz = codec.1;
+        let mut path = path(codec, rate_hz, PathConfig::default());
+        for _ in 0..50 {
+            path.pull(tone(TONE_HZ, rate_hz));
+        }
+        for round in 0..100 {
+            path.miss(2, tone(TONE_HZ, rate_hz));
+            for tick in 0..3 {
+                assert_eq!(path.pull(tone(TONE_HZ, rate_hz)), Pulled::Sound, "{codec:?} {round} {tick}");
+            }
+            let level = tone_level(&path.tick, TONE_HZ, rate_hz);
+            assert!((level / 0.5 - 1.0).abs() < 0.15, "{codec:?} {round}: {level}");
+        }
+        let stats = path.playout.stats(path.now());
+        assert_eq!((stats.lost, stats.concealed_ms, stats.overflow), (0, 0, 0), "{codec:?} {stats:?}");
+        assert!(stats.delay_ms <= 25, "{codec:?} {stats:?}");
+    }
+}

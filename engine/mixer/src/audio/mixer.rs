@@ -152,10 +152,8 @@ impl AudioMixer {
         for format in self.formats.iter_mut().flatten() {
             format.timestamp = format.timestamp.wrapping_add(ticks.wrapping_mul(format.clock_per_tick));
         }
-        // What is older than the longest delay is dropped by the playouts themselves.
-        let skipped = ticks.min(u32::from(self.config.delay_ms_max) / TICK_MS + 1);
         for (_, source) in self.sources.iter_mut() {
-            (0..skipped).for_each(|_| source.voice.skip(now));
+            source.voice.miss(now, ticks);
         }
     }
 

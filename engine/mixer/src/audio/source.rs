@@ -21,6 +21,8 @@ pub(crate) trait Voice: Send {
     fn render(&self, samples: &mut [f32]);
     /// The tick's sound is not wanted.
     fn skip(&mut self, now: Time);
+    /// So many ticks are left out.
+    fn miss(&mut self, now: Time, ticks: u32);
     /// What was counted; `now` matters to the delays only.
     fn stats(&self, now: Time) -> PlayoutStats;
 }

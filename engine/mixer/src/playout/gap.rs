@@ -25,6 +25,11 @@ pub(super) struct Gap {
 }
 
 impl Gap {
+    /// What follows does not follow what was.
+    pub(super) fn broken(&mut self) {
+        self.broken = true;
+    }
+
     /// Sound follows sound.
     pub(super) fn is_none(&self) -> bool {
         self.samples == 0 && !self.broken

@@ -251,6 +251,13 @@ impl Path {
         })
     }
 
+    /// Ticks that are left out.
+    pub fn miss(&mut self, ticks: u32, mut sound: impl FnMut(u64) -> f64) {
+        self.ticks += u64::from(ticks);
+        self.arrive(&mut sound);
+        self.playout.miss(self.now(), ticks);
+    }
+
     /// One tick that is not rendered.
     pub fn listen(&mut self, sound: impl FnMut(u64) -> f64) -> Pulled {
         self.arrive(sound);

@@ -52,6 +52,10 @@ impl Voice for Playout {
         Playout::skip(self, now);
     }
 
+    fn miss(&mut self, now: Time, ticks: u32) {
+        Playout::miss(self, now, ticks);
+    }
+
     fn stats(&self, now: Time) -> PlayoutStats {
         Playout::stats(self, now)
     }

@@ -69,6 +69,10 @@ impl Voice for Tone {
         self.at += u64::from(self.rate_hz / 50);
     }
 
+    fn miss(&mut self, now: Time, ticks: u32) {
+        (0..ticks).for_each(|_| self.skip(now));
+    }
+
     fn stats(&self, _now: Time) -> PlayoutStats {
         PlayoutStats::default()
     }
