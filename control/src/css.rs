@@ -3,11 +3,12 @@
 use crate::conference::{Detection, Options};
 use crate::metrics::Metrics;
 use crate::nodes::GrpcNodes;
+use crate::peers::GrpcPeers;
 use crate::placement::FILL_PERCENT;
 use crate::registry;
 use crate::runtime::Control;
 use crate::service::{ConferenceService, DomainService, RegistryService};
-use crate::store;
+use crate::store::{self, RedisOptions, Store};
 use anyhow::{Context, Result};
 use motet_proto::conference::conference_server::ConferenceServer;
 use motet_proto::domains::domains_server::DomainsServer;
@@ -30,10 +31,39 @@ pub struct CssOptions {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7400")]
     pub listen: SocketAddr,
 
-    /// Where conferences are kept: embedded (memory; after a restart the nodes tell what runs) or
-    /// redis://HOST:PORT[/DB]
-    #[arg(long, value_name = "embedded|URL", default_value = "embedded")]
+    /// Where conferences are kept: embedded (memory; after a restart the nodes tell what runs),
+    /// embedded:FILE (survives restarts; for one control process), redis://HOST:PORT[/DB],
+    /// redis+sentinel://HOST:PORT,HOST:PORT/NAME, redis+cluster://HOST:PORT,HOST:PORT, or auto: a file in
+    /// $STATE_DIRECTORY (systemd) if that is set, else embedded
+    #[arg(long, value_name = "auto|embedded|embedded:FILE|URL", default_value = "auto")]
     pub store: String,
+
+    /// Replicas of Redis that are to confirm a change before it is answered (WAIT), 0 to 8; when they do not
+    /// in time, it is answered all the same and counted
+    #[arg(long, value_name = "REPLICAS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=8))]
+    pub store_wait: u32,
+
+    /// How long to wait for those replicas, in milliseconds, 1 to 500
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=500))]
+    pub store_wait_ms: u64,
+
+    /// Follow what other control processes write by reading from a replica of Redis, where there is one
+    #[arg(long)]
+    pub store_read_replicas: bool,
+
+    /// Name of this control process among those that share a store; the same after a restart
+    /// [default: the address of --listen]
+    #[arg(long, value_name = "ID")]
+    pub css_id: Option<String>,
+
+    /// Where other control processes on the same store reach this one [default: the address of --listen]
+    #[arg(long, value_name = "URL")]
+    pub css_address: Option<String>,
+
+    /// A control process that has not renewed its lease for so long is replaced by the others, in
+    /// milliseconds, 1000 to 60000
+    #[arg(long, value_name = "MS", default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1000..=60_000))]
+    pub css_lease_ms: u64,
 
     /// Where /metrics, /healthz and /readyz are served over HTTP, or off; port 0 takes a free one
     /// [default: the address of --listen with the port 2000 higher; a free one where that is taken]
@@ -150,6 +180,7 @@ impl RunningCss {
 
     /// Ends the services. Nodes and their media go on.
     pub async fn shutdown(mut self) {
+        self.control.leave().await;
         let _ = self.end_server.send(());
         // Watchers would hold an orderly end open for ever.
         if tokio::time::timeout(Duration::from_millis(500), &mut self.server).await.is_err() {
@@ -184,7 +215,7 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
         options.lease_ms
     );
     let zookeeper = options.zookeeper.options().map_err(anyhow::Error::msg)?;
-    let store = store::open(&options.store)?;
+    let store = open_store(&options)?;
     let listener = TcpListener::bind(options.listen).await.with_context(|| {
         format!("cannot listen on {} (--listen); does another control process run here?", options.listen)
     })?;
@@ -193,35 +224,20 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
         tracing::warn!(%address, "whoever reaches this address commands all conferences: there is no authentication; keep it in a network of your own");
     }
     let name = store.name();
-    let core = Options {
-        lease_ms: options.lease_ms,
-        announce_ms: options.announce_ms,
-        platform: options.platform,
-        numbers: options.numbers,
-        fill_percent_max: options.fill,
-        notice_ms: options.notice.as_millis() as u64,
-        small: options.small,
-        store: name.clone(),
-        rooms: options.domain_rooms.into_iter().collect(),
-        detection: Detection {
-            grace_ms: options.grace_ms,
-            grace_certain_ms: options.grace_ms / 5,
-            probe_timeout_ms: options.probe_ms,
-            ..Detection::default()
-        },
-        ..Options::default()
-    };
-    let control = Control::start(core, store, Box::<GrpcNodes>::default());
+    let (metrics, announce_ms) = (options.metrics, options.announce_ms);
+    let core = core_options(options, address, &*store)?;
+    let peers = Box::new(GrpcPeers::new(&core.css));
+    let control = Control::start(core, store, Box::<GrpcNodes>::default(), peers);
     tracing::info!(%address, store = %name, "control starts");
     let mut tasks = JoinSet::new();
     if let Some(zookeeper) = zookeeper {
-        let interval = Duration::from_millis(options.announce_ms);
+        let interval = Duration::from_millis(announce_ms);
         let nodes = Arc::new(GrpcNodes::default());
         tasks.spawn(registry::announce(zookeeper, control.clone(), nodes, interval));
     }
 
     let source = Arc::new(Metrics { control: control.clone(), store: name });
-    let status = motet_status::serve(options.metrics, address, source).await?;
+    let status = motet_status::serve(metrics, address, source).await?;
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<ConferenceServer<ConferenceService>>().await;
@@ -245,4 +261,52 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
             let _ = ended.await;
         });
     Ok(RunningCss { address, control, server: tokio::spawn(server), end_server, status, _tasks: tasks })
+}
+
+fn open_store(options: &CssOptions) -> Result<Box<dyn Store>> {
+    let redis = RedisOptions {
+        wait_replicas: options.store_wait,
+        wait_ms: options.store_wait_ms,
+        read_replicas: options.store_read_replicas,
+    };
+    let store = store::open(&options.store, redis)?;
+    if options.store == "auto" && store.name() == "embedded" {
+        tracing::info!("conferences are kept in memory; --store embedded:FILE keeps them over a restart");
+    }
+    Ok(store)
+}
+
+/// What the core is told to hold to.
+fn core_options(options: CssOptions, address: SocketAddr, store: &dyn Store) -> Result<Options> {
+    let css = options.css_id.unwrap_or_else(|| address.to_string());
+    anyhow::ensure!(
+        (1..=64).contains(&css.len()) && css.bytes().all(|byte| byte.is_ascii_graphic()),
+        "--css-id: '{css}' must be 1 to 64 printable ASCII characters without spaces"
+    );
+    anyhow::ensure!(
+        !store.shared() || options.css_address.is_some() || !address.ip().is_unspecified(),
+        "--css-address: is needed, since other control processes cannot reach {address}"
+    );
+    Ok(Options {
+        lease_ms: options.lease_ms,
+        announce_ms: options.announce_ms,
+        platform: options.platform,
+        numbers: options.numbers,
+        fill_percent_max: options.fill,
+        notice_ms: options.notice.as_millis() as u64,
+        small: options.small,
+        store: store.name(),
+        rooms: options.domain_rooms.into_iter().collect(),
+        detection: Detection {
+            grace_ms: options.grace_ms,
+            grace_certain_ms: options.grace_ms / 5,
+            probe_timeout_ms: options.probe_ms,
+            ..Detection::default()
+        },
+        css_address: options.css_address.unwrap_or_else(|| format!("http://{address}")),
+        css_lease_ms: options.css_lease_ms,
+        css_renew_ms: options.css_lease_ms / 3,
+        css,
+        ..Options::default()
+    })
 }

@@ -85,11 +85,13 @@ pub mod conference;
 pub mod css;
 mod metrics;
 pub mod nodes;
+pub mod peers;
 pub mod placement;
 pub mod refusal;
 mod registry;
 pub mod runtime;
 mod service;
 pub mod store;
+mod store_edge;
 
 pub use css::{CssOptions, RunningCss, run, start};

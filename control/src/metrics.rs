@@ -2,6 +2,7 @@
 
 use crate::conference::Census;
 use crate::runtime::{Answer, Control};
+use crate::store::StoreCounts;
 use motet_proto::conference::ConferenceEvent;
 use motet_status::{Buckets, Labels, Metric, Page, Source};
 use std::collections::BTreeMap;
@@ -81,6 +82,7 @@ impl Source for Metrics {
         if let Some(census) = self.control.census().await {
             describe(&mut page, &census);
         }
+        describe_store(&mut page, self.control.store_counts());
         self.control.meter().describe(&mut page);
         page
     }
@@ -103,8 +105,24 @@ fn describe(page: &mut Page, census: &Census) {
     page.gauges(metric("motet_control", "nodes", "Nodes by state."), by(&census.nodes));
     let help = "Participants of all conferences.";
     page.gauge(metric("motet_control", "participants", help), census.participants as f64);
+    let help = "Conferences that this control process maintains.";
+    page.gauge(metric("motet_control_conferences_maintained", "", help), census.maintained as f64);
+    let help = "Control processes on the store that live, this one too; 0 where there can be no other.";
+    page.gauge(metric("motet_control_peers", "", help), census.peers as f64);
     let usable = f64::from(u8::from(census.store_fault.is_none()));
     page.gauge(metric("motet_control_store_usable", "", "1 while the store can be used."), usable);
+}
+
+fn describe_store(page: &mut Page, counts: StoreCounts) {
+    let writes = [("confirmed", counts.confirmed), ("unconfirmed", counts.unconfirmed)];
+    let help = "Acknowledged writes to Redis, by whether the replicas asked for had them in time; those that \
+                they had not are lost if the primary is lost now.";
+    let writes = writes.map(|(replicas, count)| (label("replicas", replicas), count));
+    page.counts(metric("motet_control_store", "writes", help), writes);
+    let help = "Values in Redis that control could not read and left alone.";
+    page.counts(metric("motet_control_store", "foreign_values", help), [(Labels::new(), counts.foreign)]);
+    let help = "Connections made to Redis, the first ones included.";
+    page.counts(metric("motet_control_store", "connections", help), [(Labels::new(), counts.connections)]);
 }
 
 const fn metric(name: &'static str, unit: &'static str, help: &'static str) -> Metric {

@@ -1,13 +1,15 @@
 //! Runs the core: one task owns the state, takes events and has the effects carried out.
 
 use crate::conference::{
-    Census, Claim, DomainAnswer, DomainOrder, Effect, Event, NodeAnnouncement, Now, Options, Phase, Request,
-    RequestId, Response, State, step,
+    Census, DomainOrder, Effect, Event, NodeAnnouncement, Now, Options, Request, RequestId, Response, State,
+    step,
 };
 use crate::metrics::Meter;
 use crate::nodes::{NodeFailure, Nodes};
+use crate::peers::Peers;
 use crate::refusal::Refusal;
-use crate::store::{Store, places};
+use crate::store::{Peer, Store, StoreCounts};
+use crate::store_edge::StoreEdge;
 use motet_proto::conference::ConferenceEvent;
 use motet_proto::node::{NodeDescription, ProbeRequest};
 use std::collections::HashMap;
@@ -28,6 +30,8 @@ const WATCHER_BACKLOG: usize = 4096;
 const AT_ONCE: Duration = Duration::from_millis(200);
 /// Pause before a broken event stream is tried again.
 const WATCH_AGAIN: Duration = Duration::from_millis(250);
+/// How long the end of the process may wait for the store.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// For what lies between control and a node that is asked about another one.
 const PROBE_MARGIN_MS: u64 = 200;
@@ -36,6 +40,10 @@ pub(crate) type Answer = Result<Response, Refusal>;
 
 enum Message {
     Request(Request, oneshot::Sender<Answer>),
+    /// Passed on by another control process.
+    Forwarded(Request, oneshot::Sender<Answer>),
+    /// The process ends in good order.
+    Leave(oneshot::Sender<()>),
     Announced(Box<NodeAnnouncement>, oneshot::Sender<Answer>),
     Event(Event),
     Census(oneshot::Sender<Census>),
@@ -47,20 +55,36 @@ pub struct Control {
     messages: mpsc::Sender<Message>,
     events: broadcast::Sender<ConferenceEvent>,
     meter: Arc<Meter>,
+    store: Arc<dyn Store>,
 }
 
 impl Control {
-    /// Starts the core.
-    pub fn start(options: Options, store: Box<dyn Store>, nodes: Box<dyn Nodes>) -> Control {
+    /// Starts the core. `options.shared` is as the store says.
+    pub fn start(
+        options: Options,
+        store: Box<dyn Store>,
+        nodes: Box<dyn Nodes>,
+        peers: Box<dyn Peers>,
+    ) -> Control {
         let (messages, waiting) = mpsc::channel(REQUESTS_WAITING_MAX);
         let (events, _) = broadcast::channel(WATCHER_BACKLOG);
         let meter = Arc::new(Meter::default());
-        let control =
-            Control { messages: messages.clone(), events: events.clone(), meter: Arc::clone(&meter) };
+        let store: Arc<dyn Store> = Arc::from(store);
+        let control = Control {
+            messages: messages.clone(),
+            events: events.clone(),
+            meter: Arc::clone(&meter),
+            store: Arc::clone(&store),
+        };
+        let me = Peer { id: options.css.clone(), address: options.css_address.clone() };
+        let edge =
+            StoreEdge::start(Arc::clone(&store), me, options.css_lease_ms, answer_to(messages.clone()));
+        let options = Options { shared: store.shared(), ..options };
         let runtime = Runtime {
             state: State::new(options),
-            store: Writer::start(Arc::from(store), messages.clone()),
+            store: edge,
             nodes: Arc::from(nodes),
+            peers: Arc::from(peers),
             messages,
             events,
             meter,
@@ -81,6 +105,28 @@ impl Control {
         let answer = self.ask(Message::Request(request, answer), wait).await;
         self.meter.answered(name, &answer, asked.elapsed());
         answer
+    }
+
+    /// The same, where another control process passes it on: it is not passed on again.
+    pub async fn forwarded(&self, request: Request) -> Answer {
+        let (answer, wait) = oneshot::channel();
+        let (name, asked) = (request.name(), Instant::now());
+        let answer = self.ask(Message::Forwarded(request, answer), wait).await;
+        self.meter.answered(name, &answer, asked.elapsed());
+        answer
+    }
+
+    /// Ends the lease of this control process, so that others maintain at once what it did.
+    pub async fn leave(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.messages.send(Message::Leave(done)).await.is_ok() {
+            let _ = tokio::time::timeout(LEAVE_TIMEOUT, wait).await;
+        }
+    }
+
+    /// What the store did.
+    pub(crate) fn store_counts(&self) -> StoreCounts {
+        self.store.counts()
     }
 
     /// Passes on that a node announced itself.
@@ -115,80 +161,24 @@ impl Control {
     }
 }
 
-/// Writes to the store one after another, so that a later record never overtakes an earlier one.
-#[derive(Clone)]
-struct Writer {
-    writes: mpsc::UnboundedSender<Effect>,
-}
-
-impl Writer {
-    fn start(store: Arc<dyn Store>, messages: mpsc::Sender<Message>) -> Writer {
-        let (writes, mut waiting) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Some(effect) = waiting.recv().await {
-                if let Effect::PlacesRenew(held) = effect {
-                    // There may be many, and nothing waits for it.
-                    tokio::spawn(renew_places(Arc::clone(&store), held));
-                    continue;
-                }
-                if let Some(event) = write(&*store, effect).await
-                    && messages.send(Message::Event(event)).await.is_err()
-                {
-                    return;
-                }
+/// How edges tell the core.
+fn answer_to(messages: mpsc::Sender<Message>) -> mpsc::UnboundedSender<Event> {
+    let (answer, mut answers) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(event) = answers.recv().await {
+            if messages.send(Message::Event(event)).await.is_err() {
+                return;
             }
-        });
-        Writer { writes }
-    }
-}
-
-async fn renew_places(store: Arc<dyn Store>, held: Vec<(String, Vec<Claim>)>) {
-    if let Err(error) = places::renew(&*store, &held).await {
-        tracing::warn!(%error, "places in the limits of domains were not renewed; that is tried again");
-    }
-}
-
-async fn write(store: &dyn Store, effect: Effect) -> Option<Event> {
-    match effect {
-        Effect::StoreLoad => Some(match store.load().await {
-            Ok(records) => Event::StoreLoaded(records),
-            Err(error) => Event::StoreLoadFailed(error.to_string()),
-        }),
-        Effect::StorePut { token, record, new } => {
-            let mut result = if new { places::take(store, &record).await } else { Ok(()) };
-            if result.is_ok() {
-                result = store.put(&record, new).await;
-                if (new && result.is_err()) || (record.phase == Phase::Ended && result.is_ok()) {
-                    places::give_back(store, &record).await;
-                }
-            }
-            Some(Event::StorePutDone { token, conference: record.id.clone(), result })
         }
-        Effect::Domains(order) => Some(Event::Domains(match order {
-            DomainOrder::Load => DomainAnswer::Loaded(store.domains().await),
-            DomainOrder::Put(request, domain) => {
-                let result = store.put_domain(&domain).await;
-                DomainAnswer::Put(request, domain, result)
-            }
-            DomainOrder::Remove(request, moid) => {
-                let result = store.remove_domain(&moid).await;
-                DomainAnswer::Removed(request, moid, result)
-            }
-        })),
-        Effect::StoreRemove { conference } => {
-            if let Err(error) = store.remove(&conference).await {
-                tracing::warn!(%conference, %error, "the store did not forget a conference; it will be seen at the next start");
-            }
-            None
-        }
-        _ => None,
-    }
+    });
+    answer
 }
 
 struct Runtime {
     state: State,
-    store: Writer,
+    store: StoreEdge,
     nodes: Arc<dyn Nodes>,
+    peers: Arc<dyn Peers>,
     messages: mpsc::Sender<Message>,
     events: broadcast::Sender<ConferenceEvent>,
     meter: Arc<Meter>,
@@ -211,7 +201,14 @@ impl Runtime {
                 message = waiting.recv() => match message {
                     Some(Message::Request(request, answer)) => Event::Request(self.remember(answer), request),
                     Some(Message::Announced(node, answer)) => Event::Announced(self.remember(answer), node),
+                    Some(Message::Forwarded(request, answer)) => {
+                        Event::Forwarded(self.remember(answer), request)
+                    }
                     Some(Message::Event(event)) => event,
+                    Some(Message::Leave(done)) => {
+                        self.store.leave(done);
+                        continue;
+                    }
                     Some(Message::Census(answer)) => {
                         let _ = answer.send(self.state.census());
                         continue;
@@ -246,11 +243,19 @@ impl Runtime {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::StoreLoad
+            | Effect::StoreGet { .. }
+            | Effect::StoreFollow { .. }
+            | Effect::LeaseRenew
             | Effect::StorePut { .. }
             | Effect::StoreRemove { .. }
             | Effect::PlacesRenew(_)
-            | Effect::Domains(_) => {
-                let _ = self.store.writes.send(effect);
+            | Effect::Domains(_) => self.store.carry_out(effect),
+            Effect::Forward { id, address, request } => {
+                let (peers, messages) = (Arc::clone(&self.peers), self.messages.clone());
+                tokio::spawn(async move {
+                    let result = Box::new(peers.forward(&address, *request).await);
+                    let _ = messages.send(Message::Event(Event::ForwardDone { id, result })).await;
+                });
             }
             Effect::NodeWatch { address, node, boot_id } => {
                 let task =

@@ -1,6 +1,7 @@
 //! The `Conference` and `NodeRegistry` services: calls in, answers of the core out.
 
 use crate::conference::{NodeAnnouncement, PromptAnswer, Request, Response};
+use crate::peers::HOP;
 use crate::refusal::Refusal;
 use crate::runtime::Control;
 use domains::domains_server::Domains;
@@ -29,8 +30,19 @@ fn unexpected() -> Status {
 }
 
 impl ConferenceService {
-    async fn info(&self, request: Request) -> Result<Answer<wire::ConferenceInfo>, Status> {
-        match self.0.request(request).await? {
+    /// Asks the core, and says whether another control process has passed it on.
+    async fn ask<T>(&self, call: Call<T>, request: impl FnOnce(T) -> Request) -> Result<Response, Status> {
+        let passed_on = call.metadata().contains_key(HOP);
+        let request = request(call.into_inner());
+        Ok(if passed_on { self.0.forwarded(request).await? } else { self.0.request(request).await? })
+    }
+
+    async fn info<T>(
+        &self,
+        call: Call<T>,
+        request: impl FnOnce(T) -> Request,
+    ) -> Result<Answer<wire::ConferenceInfo>, Status> {
+        match self.ask(call, request).await? {
             Response::Conference(info) => Ok(Answer::new(*info)),
             _ => Err(unexpected()),
         }
@@ -44,15 +56,15 @@ impl Conference for ConferenceService {
         // Both halves have bits that are the same in all; their sum has none.
         let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
         let seed = high.rotate_left(32).wrapping_add(low).max(1);
-        self.info(Request::Create { id, seed, create: call.into_inner() }).await
+        self.info(call, |create| Request::Create { id, seed, create }).await
     }
 
     async fn get(&self, call: Call<wire::GetRequest>) -> Result<Answer<wire::ConferenceInfo>, Status> {
-        self.info(Request::Get(call.into_inner())).await
+        self.info(call, Request::Get).await
     }
 
     async fn list(&self, call: Call<wire::ListRequest>) -> Result<Answer<wire::ListResponse>, Status> {
-        match self.0.request(Request::List(call.into_inner())).await? {
+        match self.ask(call, Request::List).await? {
             Response::Conferences(list) => Ok(Answer::new(list)),
             _ => Err(unexpected()),
         }
@@ -63,7 +75,7 @@ impl Conference for ConferenceService {
         call: Call<wire::AddParticipantRequest>,
     ) -> Result<Answer<wire::ParticipantInfo>, Status> {
         let id = uuid::Uuid::new_v4().to_string();
-        match self.0.request(Request::Add { id, add: call.into_inner() }).await? {
+        match self.ask(call, |add| Request::Add { id, add }).await? {
             Response::Participant(info) => Ok(Answer::new(*info)),
             _ => Err(unexpected()),
         }
@@ -73,7 +85,7 @@ impl Conference for ConferenceService {
         &self,
         call: Call<wire::RemoveParticipantRequest>,
     ) -> Result<Answer<wire::RemoveParticipantResponse>, Status> {
-        match self.0.request(Request::Remove(call.into_inner())).await? {
+        match self.ask(call, Request::Remove).await? {
             Response::Removed(removed) => Ok(Answer::new(removed)),
             _ => Err(unexpected()),
         }
@@ -83,14 +95,14 @@ impl Conference for ConferenceService {
         &self,
         call: Call<wire::SetAudioRequest>,
     ) -> Result<Answer<wire::ConferenceInfo>, Status> {
-        self.info(Request::SetAudio(call.into_inner())).await
+        self.info(call, Request::SetAudio).await
     }
 
     async fn set_participant_audio(
         &self,
         call: Call<wire::SetParticipantAudioRequest>,
     ) -> Result<Answer<wire::ParticipantInfo>, Status> {
-        match self.0.request(Request::SetParticipantAudio(call.into_inner())).await? {
+        match self.ask(call, Request::SetParticipantAudio).await? {
             Response::Participant(info) => Ok(Answer::new(*info)),
             _ => Err(unexpected()),
         }
@@ -100,7 +112,7 @@ impl Conference for ConferenceService {
         &self,
         call: Call<wire::SetPairGainRequest>,
     ) -> Result<Answer<wire::ConferenceInfo>, Status> {
-        self.info(Request::SetPairGain(call.into_inner())).await
+        self.info(call, Request::SetPairGain).await
     }
 
     async fn play_prompt(
@@ -108,7 +120,7 @@ impl Conference for ConferenceService {
         call: Call<wire::PlayPromptRequest>,
     ) -> Result<Answer<wire::PlayPromptResponse>, Status> {
         let id = uuid::Uuid::new_v4().to_string();
-        match self.0.request(Request::Play { id, play: call.into_inner() }).await? {
+        match self.ask(call, |play| Request::Play { id, play }).await? {
             Response::Prompt(PromptAnswer::Playing(playing)) => Ok(Answer::new(playing)),
             _ => Err(unexpected()),
         }
@@ -118,46 +130,46 @@ impl Conference for ConferenceService {
         &self,
         call: Call<wire::StopPromptRequest>,
     ) -> Result<Answer<wire::StopPromptResponse>, Status> {
-        match self.0.request(Request::StopPrompt(call.into_inner())).await? {
+        match self.ask(call, Request::StopPrompt).await? {
             Response::Prompt(PromptAnswer::Stopped(stopped)) => Ok(Answer::new(stopped)),
             _ => Err(unexpected()),
         }
     }
 
     async fn rename(&self, call: Call<wire::RenameRequest>) -> Result<Answer<wire::ConferenceInfo>, Status> {
-        self.info(Request::Rename(call.into_inner())).await
+        self.info(call, Request::Rename).await
     }
 
     async fn set_password(
         &self,
         call: Call<wire::SetPasswordRequest>,
     ) -> Result<Answer<wire::ConferenceInfo>, Status> {
-        self.info(Request::SetPassword(call.into_inner())).await
+        self.info(call, Request::SetPassword).await
     }
 
     async fn set_lock(
         &self,
         call: Call<wire::SetLockRequest>,
     ) -> Result<Answer<wire::ConferenceInfo>, Status> {
-        self.info(Request::SetLock(call.into_inner())).await
+        self.info(call, Request::SetLock).await
     }
 
     async fn set_role(
         &self,
         call: Call<wire::SetRoleRequest>,
     ) -> Result<Answer<wire::ParticipantInfo>, Status> {
-        match self.0.request(Request::SetRole(call.into_inner())).await? {
+        match self.ask(call, Request::SetRole).await? {
             Response::Participant(info) => Ok(Answer::new(*info)),
             _ => Err(unexpected()),
         }
     }
 
     async fn extend(&self, call: Call<wire::ExtendRequest>) -> Result<Answer<wire::ConferenceInfo>, Status> {
-        self.info(Request::Extend(call.into_inner())).await
+        self.info(call, Request::Extend).await
     }
 
     async fn end(&self, call: Call<wire::EndRequest>) -> Result<Answer<wire::ConferenceInfo>, Status> {
-        self.info(Request::End(call.into_inner())).await
+        self.info(call, Request::End).await
     }
 
     async fn history(

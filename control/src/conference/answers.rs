@@ -59,6 +59,10 @@ impl Step<'_> {
                 self.wait_for_restore(moid);
                 self.next_request(moid);
             }
+            Work::Claim => {
+                self.conference(moid).expect("the caller found it").record = operation.next;
+                self.claimed(moid);
+            }
             _ => {
                 let (next, token) = (operation.next.clone(), operation.token);
                 let from = match &operation.work {
@@ -97,6 +101,13 @@ impl Step<'_> {
                 let why = format!("{number} belongs to another conference that has not ended");
                 Refusal::at(Code::AlreadyExists, "number", why)
             }
+            StoreError::RequestTaken { .. } => Refusal::plain(
+                Code::Aborted,
+                "another control process carries out the same request; ask again",
+            ),
+            error => {
+                Refusal::plain(Code::FailedPrecondition, format!("the store {store} refused it: {error}"))
+            }
         };
         match operation.work {
             Work::Create { request, tried, number_chosen } => {
@@ -128,6 +139,7 @@ impl Step<'_> {
                 self.restore_later(moid);
                 self.next_request(moid);
             }
+            Work::Claim => self.not_claimed(moid, &refusal),
         }
     }
 
@@ -254,7 +266,9 @@ impl Step<'_> {
                 self.flush(moid);
             }
             Work::Restore { from, epoch } => self.restored(moid, &from, epoch),
-            Work::End { .. } | Work::Book { .. } | Work::Save { .. } => unreachable!("{NO_NODE}"),
+            Work::End { .. } | Work::Book { .. } | Work::Save { .. } | Work::Claim => {
+                unreachable!("{NO_NODE}")
+            }
         }
     }
 
@@ -285,12 +299,14 @@ impl Step<'_> {
             }
             Work::Repair => self.retry_repair(moid),
             Work::Restore { .. } => self.not_restored(moid, operation, &failure),
-            Work::End { .. } | Work::Book { .. } | Work::Save { .. } => unreachable!("{NO_NODE}"),
+            Work::End { .. } | Work::Book { .. } | Work::Save { .. } | Work::Claim => {
+                unreachable!("{NO_NODE}")
+            }
         }
     }
 
     /// A conference that never came to be; who waits for it is told.
-    fn forget(&mut self, moid: &str, request: RequestId, refusal: Refusal) {
+    pub(super) fn forget(&mut self, moid: &str, request: RequestId, refusal: Refusal) {
         self.effects.push(Effect::StoreRemove { conference: moid.to_owned() });
         let Some(conference) = self.state.conferences.remove(moid) else { return };
         let until_ms = self.now.steady_ms + self.state.options.tombstone_ms.unsigned_abs();
@@ -314,7 +330,7 @@ impl Step<'_> {
     pub(super) fn repair(&mut self, moid: &str) {
         let Some(conference) = self.state.conferences.get(moid) else { return };
         let ready = self.state.nodes.get(&conference.record.node_id).is_some_and(placement::reachable);
-        if !ready || conference.record.phase != Phase::Running {
+        if !ready || conference.record.phase != Phase::Running || !self.ours(moid) {
             return;
         }
         let (next, token) = (conference.record.clone(), self.token());

@@ -13,6 +13,10 @@ pub struct Census {
     pub participants: usize,
     /// Nodes by the name of their state.
     pub nodes: BTreeMap<&'static str, usize>,
+    /// Conferences that this control process maintains.
+    pub maintained: usize,
+    /// Control processes that live, this one too; 0 where there can be no other.
+    pub peers: usize,
     /// Why the store cannot be used; none when it can.
     pub store_fault: Option<String>,
 }
@@ -37,6 +41,8 @@ impl State {
             nodes: NODE_STATES.map(|state| (name(state), 0)).into(),
             store_fault: self.store_fault.clone(),
             participants: 0,
+            maintained: self.conferences.keys().filter(|id| self.maintains(id)).count(),
+            peers: self.living().count(),
         };
         for conference in self.conferences.values() {
             let record = &conference.record;

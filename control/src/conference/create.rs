@@ -146,6 +146,7 @@ impl Step<'_> {
             created_unix_ms: self.now.unix_ms,
             phase,
             platform: self.state.options.platform.clone(),
+            maintainer: self.state.options.css.clone(),
             epoch: 1,
             revision: 1,
             version: 1,

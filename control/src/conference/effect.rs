@@ -3,8 +3,9 @@
 use super::domains::DomainOrder;
 use super::limits::Claim;
 use super::model::{Record, RequestId, Token};
-use super::requests::{PromptOrder, Response};
+use super::requests::{PromptOrder, Request, Response};
 use crate::refusal::Refusal;
+use crate::store::Base;
 use motet_proto::conference::ConferenceEvent;
 use motet_proto::node as wire;
 
@@ -17,14 +18,35 @@ pub enum Effect {
     Domains(DomainOrder),
     /// Read the whole store.
     StoreLoad,
-    /// Write a record if it is newer than what the store holds.
+    /// Read one record, from where it is decided.
+    StoreGet {
+        /// Its id.
+        conference: String,
+    },
+    /// Read what has changed in the store since it was read last.
+    StoreFollow {
+        /// For the answer.
+        token: Token,
+    },
+    /// Say in the store that this control process lives, and ask which others do.
+    LeaseRenew,
+    /// Have another control process carry out a request, which does not pass it on.
+    Forward {
+        /// Who waits for the answer.
+        id: RequestId,
+        /// Address of its services.
+        address: String,
+        /// What to ask for.
+        request: Box<Request>,
+    },
+    /// Write a record in the place of the one that it was made from; see [`crate::store::Store::put`].
     StorePut {
         /// For the answer.
         token: Token,
         /// What to write.
         record: Box<Record>,
-        /// The store must hold nothing of it yet.
-        new: bool,
+        /// What the store must hold; none: nothing of it yet.
+        base: Option<Base>,
     },
     /// Forget a conference.
     StoreRemove {

@@ -2,9 +2,10 @@
 
 use super::domains::DomainAnswer;
 use super::model::{MediaEvent, NodeAnnouncement, Record, RequestId, Token};
-use super::requests::{PromptAnswer, Request};
+use super::requests::{PromptAnswer, Request, Response};
 use crate::nodes::NodeFailure;
-use crate::store::StoreError;
+use crate::peers::PeerFailure;
+use crate::store::{Peer, StoreError};
 use motet_proto::node as wire;
 
 /// What can happen.
@@ -15,7 +16,34 @@ pub enum Event {
     Domains(DomainAnswer),
     /// An application asks for something.
     Request(RequestId, Request),
-    /// The store was read; everything that it holds.
+    /// The same, passed on by another control process: it is done here or refused, and not passed on again.
+    Forwarded(RequestId, Request),
+    /// Answer to [`super::Effect::StoreGet`]; none: it is not there.
+    StoreGot {
+        /// As in the effect.
+        conference: String,
+        /// What the store said.
+        result: Result<Option<Box<Record>>, StoreError>,
+    },
+    /// Answer to [`super::Effect::StoreFollow`]: records as they are now, and conferences that were removed. What
+    /// has not changed may be among them.
+    StoreChanged {
+        /// As in the effect.
+        token: Token,
+        /// What the store said.
+        result: Result<(Vec<Record>, Vec<String>), StoreError>,
+    },
+    /// Answer to [`super::Effect::LeaseRenew`]: all that live, this one too.
+    PeersSeen(Result<Vec<Peer>, StoreError>),
+    /// Answer to [`super::Effect::Forward`].
+    ForwardDone {
+        /// As in the effect.
+        id: RequestId,
+        /// What the other control process said.
+        result: Box<Result<Response, PeerFailure>>,
+    },
+    /// The store was read; everything that it holds. Writes that were asked for before were answered before,
+    /// and those after are done after.
     StoreLoaded(Vec<Record>),
     /// The store could not be read.
     StoreLoadFailed(String),

@@ -221,7 +221,8 @@ impl Record {
 impl Step<'_> {
     /// Keeps what was told about a conference.
     pub(super) fn note(&mut self, kind: Kind, about: About<'_>, message: &str) {
-        if !is_kept(kind) || about.conference.is_empty() {
+        // What another control process maintains, it keeps itself.
+        if !is_kept(kind) || about.conference.is_empty() || !self.ours(about.conference) {
             return;
         }
         let now = self.now;

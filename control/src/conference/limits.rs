@@ -84,7 +84,8 @@ impl Step<'_> {
             return;
         }
         self.state.places_renew_ms = self.now.steady_ms + RENEW_MS;
-        let conferences = self.state.conferences.values().map(|conference| &conference.record);
+        let ours = self.state.conferences.iter().filter(|(id, _)| self.state.maintains(id));
+        let conferences = ours.map(|(_, conference)| &conference.record);
         let held = conferences.filter(|record| record.holds_places() && !record.claims.is_empty());
         let held: Vec<_> = held.map(|record| (record.id.clone(), record.claims.clone())).collect();
         if !held.is_empty() {

@@ -60,6 +60,17 @@ impl Step<'_> {
                 _ => self.adopt(node, copy),
             };
         };
+        if self.state.options.shared && conference.record.maintainer != self.state.options.css {
+            // Its maintainer has its own list.
+            if (conference.record.epoch, conference.record.node_id.as_str()) == (copy.epoch, node) {
+                let known = conference.allocation.is_some();
+                let before = conference.addresses();
+                conference.allocation = copy.allocation;
+                let after = conference.addresses();
+                self.tell_moved(&copy.id, |who| known && before.get(who) != after.get(who));
+            }
+            return;
+        }
         // The list is older than what is being done, or than what the node confirmed since.
         if conference.operation.is_some() || conference.confirmed > token {
             return;
@@ -79,10 +90,12 @@ impl Step<'_> {
             // The node knows better: control lost what it had written last.
             let alive = std::mem::take(&mut conference.alive);
             let version = record.version;
+            let stored = std::mem::take(&mut conference.stored);
             let id = copy.id.clone();
             self.adopt(node, copy);
             if let Some(conference) = self.conference(&id) {
                 conference.alive = alive;
+                conference.stored = stored;
                 conference.record.version = conference.record.version.max(version);
             }
             return self.flush(&id);
@@ -110,6 +123,10 @@ impl Step<'_> {
             .ok()
             .filter(|record| record.id == copy.id)
             .unwrap_or_else(|| self.unnamed(&copy));
+        if self.left_to(&record.maintainer) {
+            return;
+        }
+        record.maintainer.clone_from(&self.state.options.css);
         record.phase = Phase::Running;
         record.reason.clear();
         record.node_id = node.to_owned();

@@ -26,6 +26,7 @@ mod history;
 mod info;
 mod limits;
 mod lists;
+mod maintain;
 mod media;
 mod model;
 mod nodes;
@@ -39,6 +40,7 @@ mod room;
 mod schedule;
 mod settings;
 mod step;
+mod storing;
 #[cfg(test)]
 mod tests;
 

@@ -7,12 +7,14 @@ use super::detect::{Detection, Doubt, Hold, MassLoss};
 use super::domains::Domains;
 use super::history::History;
 use super::limits::Claim;
+use super::maintain::Peers;
 use super::media::Medium;
 use super::repeat::{Answers, Applied};
 use super::requests::Request;
 use super::restore::{Restoration, Restore, Restores};
 use super::room::Placing;
 use super::schedule::{Schedule, Watch};
+use super::storing::Stored;
 use crate::placement::{FILL_PERCENT, units};
 use motet_proto::conference::ConferenceEventKind;
 use motet_proto::node as wire;
@@ -113,6 +115,9 @@ pub struct Record {
     /// Participants that room is kept for.
     #[serde(default)]
     pub expected: u32,
+    /// Id of the control process that alone changes it; empty: any may claim it.
+    #[serde(default)]
+    pub maintainer: String,
     /// What becomes of sound.
     #[serde(default)]
     pub audio: Audio,
@@ -184,6 +189,8 @@ pub struct Conference {
     pub allocation: Option<wire::ConferenceAllocation>,
     /// Participants that packets come from.
     pub alive: BTreeSet<String>,
+    /// What the store holds of it, and is about to hold.
+    pub(super) stored: Stored,
     /// The store does not hold this record yet.
     pub(super) dirty: bool,
     /// A write of it is on its way.
@@ -254,6 +261,8 @@ pub(super) enum Work {
         from: String,
         epoch: u64,
     },
+    /// This control process is to maintain it.
+    Claim,
 }
 
 impl Work {
@@ -266,7 +275,7 @@ impl Work {
             | Work::End { request }
             | Work::Book { request, .. }
             | Work::Save { request, .. } => Some(*request),
-            Work::Repair | Work::Restore { .. } => None,
+            Work::Repair | Work::Restore { .. } | Work::Claim => None,
         }
     }
 }
@@ -344,6 +353,18 @@ pub struct Options {
     pub detection: Detection,
     /// How conferences of lost nodes are restored.
     pub restoration: Restoration,
+    /// Other control processes may use the store.
+    pub shared: bool,
+    /// Id of this control process: [`Record::maintainer`].
+    pub css: String,
+    /// Where others reach its services, such as `http://192.0.2.1:7400`.
+    pub css_address: String,
+    /// A control process that has not renewed its lease for so long is dead; others maintain what it did.
+    pub css_lease_ms: u64,
+    /// How often the lease is renewed.
+    pub css_renew_ms: u64,
+    /// How often what others have written is asked for.
+    pub follow_ms: u64,
 }
 
 impl Default for Options {
@@ -362,6 +383,12 @@ impl Default for Options {
             rooms: BTreeMap::new(),
             detection: Detection::default(),
             restoration: Restoration::default(),
+            shared: false,
+            css: "css".into(),
+            css_address: "http://127.0.0.1:7400".into(),
+            css_lease_ms: 3_000,
+            css_renew_ms: 1_000,
+            follow_ms: 200,
         }
     }
 }
@@ -415,6 +442,8 @@ pub struct State {
     pub(super) restores: Restores,
     /// Nodes that nothing new goes to, and why.
     pub(super) cordons: BTreeMap<String, String>,
+    /// The other control processes on the same store.
+    pub(super) peers: Peers,
 }
 
 impl State {
@@ -440,6 +469,7 @@ impl State {
             mass_loss: None,
             restores: Restores::default(),
             cordons: BTreeMap::new(),
+            peers: Peers::default(),
         }
     }
 }

@@ -3,7 +3,6 @@
 
 use super::audio::ParticipantAudio;
 use super::domains::features_of;
-use super::effect::Effect;
 use super::media::{check_identifier, check_media};
 use super::model::{Conference, Operation, Participant, Phase, Record, RequestId, Work};
 use super::requests::{Request, Response};
@@ -30,14 +29,13 @@ impl Step<'_> {
         match self.found(request.conference()).map(|found| self.target(found, &request)) {
             Ok(moid)
                 if matches!(request, Request::Add { .. })
+                    && self.ours(&moid)
                     && self.state.conferences[&moid].record.is_room() =>
             {
                 self.open_room(&moid, id, request);
             }
             Ok(moid) => {
-                let conference = self.conference(&moid).expect("it was found a moment ago");
-                conference.queue.push_back((id, request));
-                self.next_request(&moid);
+                self.route(id, &moid, request);
             }
             Err(refusal) => self.reply(id, Err(refusal)),
         }
@@ -217,16 +215,13 @@ impl Step<'_> {
         if let Some(request) = work.request() {
             self.note_applied(request, &mut next);
         }
-        let new = match &work {
-            Work::Create { tried, .. } => tried.is_empty(),
-            work => matches!(work, Work::Book { .. }),
-        };
+        next.maintainer.clone_from(&self.state.options.css);
         let conference = self.conference(moid).expect("an operation is about a known conference");
-        if !new {
-            next.version = conference.record.version + 1;
-            conference.record.version = next.version;
+        if conference.stored.base.is_some() || conference.record.version != next.version {
+            next.version = conference.next_version();
         }
+        conference.record.version = next.version;
         conference.operation = Some(Operation { token, next: next.clone(), work, at_node: false });
-        self.effects.push(Effect::StorePut { token, record: Box::new(next), new });
+        self.store_put(token, next);
     }
 }

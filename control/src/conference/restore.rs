@@ -83,6 +83,9 @@ pub(super) struct Restores {
 impl Step<'_> {
     /// The conference's node does not run it, as far as is known.
     pub(super) fn pending_restore(&mut self, id: &str, reason: &str) {
+        if !self.ours(id) {
+            return;
+        }
         let now = self.now.steady_ms;
         let Some(conference) = self.conference(id) else { return };
         conference.record.phase = Phase::PendingRestore;
@@ -133,7 +136,9 @@ impl Step<'_> {
         let mut restores = std::mem::take(&mut self.state.restores);
         restores.under_way.retain(|id| self.state.conferences.get(id).is_some_and(under_way));
         let pending = |conference: &Conference| conference.record.phase == Phase::PendingRestore;
-        restores.waiting.retain(|id| self.state.conferences.get(id).is_some_and(pending));
+        restores
+            .waiting
+            .retain(|id| self.state.maintains(id) && self.state.conferences.get(id).is_some_and(pending));
         let mut due = Vec::new();
         let patience_ms = self.patience_until_ms();
         let mut next_ms = if now < patience_ms { patience_ms } else { u64::MAX };

@@ -7,8 +7,8 @@ use super::model::{Conference, Now, Phase, Record, RequestId, State, Token};
 use super::requests::{Request, Response};
 use super::restore::Restore;
 use super::schedule::Watch;
+use super::storing::Stored;
 use crate::refusal::Refusal;
-use crate::store::StoreError;
 use motet_proto::conference::{ConferenceEvent, ConferenceEventKind};
 use motet_proto::domains::ListResponse;
 use motet_proto::node::DrainRequest;
@@ -30,6 +30,14 @@ pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
     match event {
         Event::Request(id, request) => step.request(id, request),
         Event::Domains(answer) => step.domains_done(answer),
+        Event::Forwarded(id, request) => {
+            step.state.peers.hops.insert(id);
+            step.request(id, request);
+        }
+        Event::StoreGot { conference, result } => step.store_got(&conference, result),
+        Event::StoreChanged { token, result } => step.store_changed(token, result),
+        Event::PeersSeen(result) => step.peers_seen(result),
+        Event::ForwardDone { id, result } => step.forwarded(id, *result),
         Event::StoreLoaded(records) => step.store_loaded(records),
         Event::StoreLoadFailed(why) => step.store_failed(why),
         Event::StorePutDone { token, conference, result } => step.store_put_done(token, &conference, result),
@@ -69,6 +77,7 @@ impl Step<'_> {
         if id == RequestId::NOBODY {
             return;
         }
+        self.state.peers.hops.remove(&id);
         for other in self.answered(id, &result) {
             self.effects.push(Effect::Reply(other, Box::new(result.clone())));
         }
@@ -95,12 +104,10 @@ impl Step<'_> {
             return;
         }
         match request {
-            Request::Get(get) => {
-                let answer = self
-                    .found(&get.conference)
-                    .map(|found| Response::Conference(Box::new(self.state.info(found))));
-                self.reply(id, answer);
-            }
+            Request::Get(get) => match self.found(&get.conference).map(|found| found.record.id.clone()) {
+                Ok(moid) => self.read(id, &moid, Request::Get(get)),
+                Err(refusal) => self.reply(id, Err(refusal)),
+            },
             Request::List(list) => {
                 let conferences = self.state.list(&list);
                 self.reply(
@@ -172,88 +179,13 @@ impl Step<'_> {
         self.state.conferences.get_mut(id)
     }
 
-    fn store_loaded(&mut self, records: Vec<Record>) {
-        self.state.store_fault = None;
-        self.state.loaded = true;
-        for record in records {
-            self.record_loaded(record);
-        }
-        self.look_for_restores();
-        // What nodes said before now is to be seen in the light of the records.
-        for node in self.state.nodes.values_mut() {
-            node.list_at_ms = 0;
-        }
-    }
-
-    fn record_loaded(&mut self, record: Record) {
-        let id = record.id.clone();
-        let Some(known) = self.state.conferences.get_mut(&id) else {
-            if record.phase == Phase::Creating {
-                // Nobody waits for it any more. If a node runs it all the same, it will be adopted.
-                return self.effects.push(Effect::StoreRemove { conference: id });
-            }
-            if record.phase == Phase::PendingRestore {
-                self.wait_for_restore(&id);
-            }
-            self.state.conferences.insert(id, Conference::new(record));
-            return;
-        };
-        let version = known.record.version.max(record.version);
-        let newer = (known.record.epoch, known.record.revision) < (record.epoch, record.revision);
-        if known.operation.is_none() && (newer || record.phase == Phase::Ended) {
-            // What a node runs was adopted before the store answered, and is older.
-            known.record = record;
-            known.repair = true;
-        } else {
-            known.dirty = true;
-        }
-        known.record.version = version;
-        if known.record.phase == Phase::PendingRestore {
-            self.wait_for_restore(&id);
-        }
-    }
-
-    pub(super) fn store_failed(&mut self, why: String) {
-        self.state.store_fault = Some(why);
-        self.state.store_retry_ms = self.now.steady_ms + RETRY_MS;
-    }
-
-    fn store_put_done(&mut self, token: Token, id: &str, result: Result<(), StoreError>) {
-        if let Err(StoreError::Unavailable(why)) = &result {
-            self.store_failed(why.clone());
-        }
-        let Some(conference) = self.conference(id) else { return };
-        if conference.flushing == Some(token) {
-            conference.flushing = None;
-            // Another writer was first: the next version is above its.
-            conference.dirty |= result.is_err();
-        } else if conference.operation.as_ref().is_some_and(|operation| operation.token == token) {
-            self.stored(id, result);
-        }
-    }
-
-    /// Writes what the store does not hold yet.
-    pub(super) fn flush(&mut self, id: &str) {
-        let token = self.token();
-        let usable = self.state.store_fault.is_none();
-        let Some(conference) = self.conference(id) else { return };
-        conference.dirty = true;
-        if usable && conference.operation.is_none() && conference.flushing.is_none() {
-            conference.dirty = false;
-            conference.noted_ms = None;
-            conference.flushing = Some(token);
-            conference.record.version += 1;
-            let record = Box::new(conference.record.clone());
-            self.effects.push(Effect::StorePut { token, record, new: false });
-        }
-    }
-
     fn tick(&mut self) {
         let now_ms = self.now.steady_ms;
         if self.state.store_fault.is_some() && now_ms >= self.state.store_retry_ms {
             self.state.store_retry_ms = now_ms + RETRY_MS;
             self.effects.push(Effect::StoreLoad);
         }
+        self.tick_peers();
         self.tick_nodes();
         self.tick_domains();
         self.tick_places();
@@ -264,6 +196,9 @@ impl Step<'_> {
         let forget_before = self.now.unix_ms - self.state.options.tombstone_ms;
         let ids: Vec<String> = self.state.conferences.keys().cloned().collect();
         for id in ids {
+            if !self.ours(&id) {
+                continue;
+            }
             let Some(conference) = self.conference(&id) else { continue };
             let idle = conference.operation.is_none();
             let ended = conference.record.phase == Phase::Ended;
@@ -309,6 +244,7 @@ impl Conference {
             record,
             allocation: None,
             alive: BTreeSet::new(),
+            stored: Stored::default(),
             dirty: false,
             flushing: None,
             repair: false,

@@ -1,0 +1,8 @@
+//! One suite for every store: the embedded ones, and real Redis servers of the test's own.
+
+mod disk;
+mod foreign;
+mod loss;
+mod redis;
+mod suite;
+mod world;
