@@ -203,6 +203,14 @@ impl Callers {
         for id in living {
             self.end(&id).await?;
         }
+        // Those whose creation had no answer may be there as well.
+        for css in &self.css {
+            for info in css.list().await.with_context(|| format!("{} gives no list", css.name))? {
+                if self.ledger().unsure.contains(&info.name) {
+                    self.end(&info.id).await?;
+                }
+            }
+        }
         Ok(())
     }
 
@@ -328,14 +336,11 @@ impl Callers {
 
     /// A list that is older than what is known changes nothing.
     fn learn(&self, info: &wire::ConferenceInfo) {
-        let mut newer = false;
-        self.ledger().change(&info.id, |expected| {
-            newer = info.epoch > expected.epoch;
-            expected.epoch = expected.epoch.max(info.epoch);
-        });
-        if newer {
+        let known = self.ledger().conferences.get(&info.id).map(|expected| expected.epoch);
+        if known.is_some_and(|known| info.epoch >= known) {
+            self.ledger().change(&info.id, |expected| expected.epoch = info.epoch);
             for someone in &info.participants {
-                // Control says where in every other answer too.
+                // Control that was just started does not know yet, and tells it by an event.
                 let _ = self.direct(&info.id, someone);
             }
         }

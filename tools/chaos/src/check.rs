@@ -88,10 +88,20 @@ fn check_info(css: &str, expected: &Expected, info: &ConferenceInfo, found: &mut
         let who = &someone.id;
         if !expected.people.contains_key(who) && !expected.unsure.contains(who) {
             found.push(format!("N3: {css} says that {who} is in {id}, who did not join or has left"));
-        } else if !someone.alive && !expected.unsure.contains(who) {
-            found.push(format!("N3: {css} says that nothing comes from {who} in {id}"));
         }
     }
+}
+
+/// Participants whose packets flow, and of whom a control process says that nothing comes.
+pub fn shown_silent(ledger: &Ledger, views: &Views) -> Vec<String> {
+    let listed = views.css.iter().flat_map(|(css, list)| list.iter().map(move |info| (css, info)));
+    let silent = listed.flat_map(|(css, info)| {
+        let expected = ledger.conferences.get(&info.id);
+        let joined = move |who: &str| expected.is_some_and(|expected| expected.people.contains_key(who));
+        let silent = info.participants.iter().filter(move |someone| !someone.alive && joined(&someone.id));
+        silent.map(move |someone| format!("{css} says that nothing comes from {} in {}", someone.id, info.id))
+    });
+    silent.collect()
 }
 
 fn check_home(id: &str, expected: &Expected, views: &Views, found: &mut Vec<String>) {

@@ -14,6 +14,7 @@ pub mod media;
 pub mod net;
 pub mod options;
 pub mod place;
+pub mod plan;
 pub mod process;
 pub mod redis;
 pub mod report;

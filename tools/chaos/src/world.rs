@@ -1,7 +1,7 @@
 //! The processes of one run and the links between them.
 
 use crate::callers::Callers;
-use crate::check::{Views, violations};
+use crate::check::{Views, shown_silent, violations};
 use crate::client::{Css, Node};
 use crate::media::Media;
 use crate::net::Net;
@@ -25,6 +25,18 @@ const START: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_millis(20);
 /// A participant is to hear another one at least so often when all is well.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
+
+/// Time for what control shows of participants to follow what is.
+const SHOWN_MAX: Duration = Duration::from_secs(3);
+
+/// What is not as it must be, a sentence each.
+#[derive(Clone, Debug, Default)]
+pub struct Settled {
+    /// Of the rules in [`crate::check`].
+    pub violations: Vec<String>,
+    /// See [`shown_silent`].
+    pub shown_silent: Vec<String>,
+}
 
 /// Where conferences are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,13 +219,30 @@ impl World {
         redis::ask(self.servers[name].listen, words)
     }
 
+    /// Name of the Redis server that the Sentinels hold for the primary.
+    pub fn primary(&self) -> Result<String> {
+        let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", redis::NAME];
+        let said = self.ask_redis("sentinel1", &words)?.join(":");
+        let found = self.servers.iter().find(|(_, server)| server.door.to_string() == said);
+        Ok(found.with_context(|| format!("the Sentinels name {said}, which is no server"))?.0.clone())
+    }
+
     async fn add_css(&mut self, store: &str) -> Result<()> {
         for index in 0..self.setup.css {
             let name = css_name(index);
             let server = self.add_server(&name).await?;
             let listen = server.listen.to_string();
             let arguments = ["css", "--listen", &listen, "--store", store, "--metrics", "off"];
-            self.add_process(&name, "motet", arguments.map(str::to_owned).to_vec());
+            let mut arguments = arguments.map(str::to_owned).to_vec();
+            if self.setup.store == Store::Sentinel {
+                // What is acknowledged is on the replica too.
+                arguments.extend(["--store-wait".to_owned(), "1".to_owned()]);
+            }
+            if self.setup.css > 1 {
+                let address = format!("http://{}", server.door);
+                arguments.extend(["--css-id".to_owned(), name.clone(), "--css-address".to_owned(), address]);
+            }
+            self.add_process(&name, "motet", arguments);
             self.revive(&name)?;
         }
         Ok(())
@@ -314,17 +343,28 @@ impl World {
     }
 
     /// Waits until all is as it must be, and everybody hears everybody; gives what is not, at the end.
-    pub async fn settle(&mut self, within: Duration) -> Result<Vec<String>> {
-        let end = Instant::now() + within;
+    pub async fn settle(&mut self, within: Duration) -> Result<Settled> {
+        let (begun, mut at_last) = (Instant::now(), None);
         loop {
             self.check_processes()?;
-            let mut found = match self.views().await {
-                Ok(views) => violations(&self.callers.ledger(), &views),
-                Err(error) => vec![format!("N1: {error:#}")],
-            };
+            let mut found = Settled::default();
+            match self.views().await {
+                Ok(views) => {
+                    found.violations = violations(&self.callers.ledger(), &views);
+                    found.shown_silent = shown_silent(&self.callers.ledger(), &views);
+                }
+                Err(error) => found.violations.push(format!("N1: {error:#}")),
+            }
             let silent = self.callers.media.book().silent(SILENCE_MAX, system::now());
-            found.extend(silent.into_iter().map(|pair| format!("N13: {pair}")));
-            if found.is_empty() || Instant::now() > end {
+            found.violations.extend(silent.into_iter().map(|pair| format!("N13: {pair}")));
+            if found.violations.is_empty() {
+                // What is only shown wrongly has less time.
+                let since = *at_last.get_or_insert_with(Instant::now);
+                if found.shown_silent.is_empty() || since.elapsed() > SHOWN_MAX {
+                    return Ok(found);
+                }
+            }
+            if begun.elapsed() > within {
                 return Ok(found);
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

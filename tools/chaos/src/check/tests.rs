@@ -69,7 +69,10 @@ fn people_and_settings_are_compared() {
     let silent = ParticipantInfo { id: "ann".into(), ..ParticipantInfo::default() };
     let ghost = ParticipantInfo { id: "bob".into(), alive: true, ..ParticipantInfo::default() };
     let changed = ConferenceInfo { participants: vec![silent, ghost], locked: true, ..info() };
-    says(&found(vec![changed], vec![("n1", copy())]), &["N4", "N3", "N3"]);
+    says(&found(vec![changed.clone()], vec![("n1", copy())]), &["N4", "N3"]);
+    let mut views = Views::default();
+    views.css.insert("css1".into(), vec![changed]);
+    assert_eq!(shown_silent(&ledger(), &views).len(), 1, "bob has not joined");
     let gone = ConferenceInfo { participants: vec![], ..info() };
     says(&found(vec![gone], vec![("n1", RunningConference { legs: vec![], ..copy() })]), &["N3", "N3"]);
 }

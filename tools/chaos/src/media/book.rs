@@ -51,7 +51,6 @@ pub struct Book {
     by_name: HashMap<(String, String), PartyId>,
     due: BinaryHeap<Reverse<(Time, usize)>>,
     pattern: Pattern,
-    marked: Time,
     strangers: u64,
 }
 
@@ -62,7 +61,6 @@ impl Book {
             by_name: HashMap::new(),
             due: BinaryHeap::new(),
             pattern: Pattern::new(run),
-            marked: Time::ZERO,
             strangers: 0,
         }
     }
@@ -90,13 +88,24 @@ impl Book {
     /// Has a participant send here from now on.
     pub fn send_to(&mut self, id: PartyId, to: SocketAddr, now: Time) {
         let party = &mut self.parties[id.0];
-        if party.gone {
+        if party.gone || party.to.replace(to).is_some() {
             return;
         }
-        if party.to.replace(to).is_none() {
-            // The first packets of many are spread over the interval.
-            let phase = INTERVAL.mul_f64((id.0 * 7 % 20) as f64 / 20.0);
-            self.due.push(Reverse((now + phase, id.0)));
+        // The first packets of many are spread over the interval.
+        let phase = INTERVAL.mul_f64((id.0 * 7 % 20) as f64 / 20.0);
+        self.due.push(Reverse((now + phase, id.0)));
+        let conference = party.conference.clone();
+        let sent = self.sent();
+        let here = |(_, party): &(usize, &mut Party)| party.conference == conference && party.to.is_some();
+        let mut others = Vec::new();
+        for (index, other) in self.parties.iter_mut().enumerate().filter(here) {
+            if index != id.0 {
+                other.flows.entry(id.0).or_default().mark(0, now);
+                others.push(index);
+            }
+        }
+        for sender in others {
+            self.parties[id.0].flows.entry(sender).or_default().mark(sent[sender], now);
         }
     }
 
@@ -178,7 +187,6 @@ impl Book {
     }
 
     pub(super) fn mark(&mut self, now: Time) {
-        self.marked = now;
         self.strangers = 0;
         let sent = self.sent();
         for (receiver, sender) in self.pairs() {
@@ -198,7 +206,7 @@ impl Book {
             let party = &self.parties[receiver];
             let heard = match party.flows.get(&sender) {
                 Some(flow) => flow.heard(sent[sender], now),
-                None => Flow::default().heard(sent[sender], now),
+                None => Heard::default(),
             };
             Hearing { receiver: PartyId(receiver), conference: party.conference.clone(), heard }
         });

@@ -1,6 +1,6 @@
 //! Control that dies and comes back.
 
-use super::{Measured, ms, settled, setup, untouched};
+use super::{Measured, ms, settled, settled_before, setup, untouched};
 use crate::options::Options;
 use crate::world::{Store, World, css_name};
 use anyhow::Result;
@@ -13,9 +13,7 @@ const CONFERENCES: usize = 100;
 pub(super) async fn restarted(options: &Options, seed: u64) -> Result<Vec<Measured>> {
     let mut world = World::start(setup(options, Store::Redis, seed)?, 3).await?;
     world.callers.populate(options.many(CONFERENCES), 2).await?;
-    let mut settled_before = world.settle(super::QUIET).await?;
-    settled_before.truncate(20);
-    anyhow::ensure!(settled_before.is_empty(), "before any fault: {settled_before:?}");
+    settled_before(&mut world).await?;
     world.callers.media.mark();
     let names: Vec<String> = (0..usize::from(options.css)).map(css_name).collect();
     for name in &names {
@@ -25,7 +23,7 @@ pub(super) async fn restarted(options: &Options, seed: u64) -> Result<Vec<Measur
     let hearings = world.callers.media.read().await;
     let mut measured = untouched(&hearings);
     measured.push(Measured::new("create_works_after", ms(back), "ms"));
-    measured.push(settled(&mut world).await?);
+    measured.extend(settled(&mut world).await?);
     Ok(measured)
 }
 

@@ -1,8 +1,9 @@
 //! A store that goes away.
 
-use super::{Measured, QUIET, ms, settled, setup, untouched};
+use super::{Measured, ms, percentile, settled, settled_before, setup, untouched};
 use crate::callers::Callers;
 use crate::options::Options;
+use crate::redis::NAME;
 use crate::world::{Store, World};
 use anyhow::{Result, ensure};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const CONFERENCES: usize = 30;
+const SWITCHOVERS: usize = 20;
 /// How often service is tried after the return.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// How long that is tried.
@@ -19,8 +21,7 @@ const BACK_MAX: Duration = Duration::from_secs(60);
 pub(super) async fn down(options: &Options, seed: u64) -> Result<Vec<Measured>> {
     let mut world = World::start(setup(options, Store::Redis, seed)?, 3).await?;
     world.callers.populate(options.many(CONFERENCES), 3).await?;
-    let before = world.settle(QUIET).await?;
-    ensure!(before.is_empty(), "before any fault: {before:?}");
+    settled_before(&mut world).await?;
     world.callers.media.mark();
     world.kill("redis1")?;
     let down = Instant::now();
@@ -35,7 +36,7 @@ pub(super) async fn down(options: &Options, seed: u64) -> Result<Vec<Measured>> 
         Measured::new("full_service_after_return", ms(back), "ms").at_most(5_000.0),
     ];
     measured.extend(untouched(&hearings));
-    measured.push(settled(&mut world).await?);
+    measured.extend(settled(&mut world).await?);
     Ok(measured)
 }
 
@@ -69,4 +70,74 @@ async fn full_service(callers: &Arc<Callers>) -> Result<Duration> {
         callers.end(&id).await?;
     }
     Ok(begun.elapsed())
+}
+
+/// The primary is told to give its place to the replica, again and again, while conferences are created.
+pub(super) async fn switched(options: &Options, seed: u64) -> Result<Vec<Measured>> {
+    let mut world = World::start(setup(options, Store::Sentinel, seed)?, 3).await?;
+    world.callers.populate(options.many(CONFERENCES), 3).await?;
+    settled_before(&mut world).await?;
+    world.callers.media.mark();
+    let work = Arc::clone(&world.callers);
+    let work = tokio::spawn(async move {
+        loop {
+            // A failure is one of the conferences that have no answer; those are allowed.
+            let _ = work.create(2).await;
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+    });
+    let mut times = Vec::new();
+    for _ in 0..options.many(SWITCHOVERS) {
+        times.push(ms(switch(&mut world).await?));
+    }
+    work.abort();
+    let hearings = world.callers.media.read().await;
+    let quiet = settled(&mut world).await?;
+    let (living, lost) = lost_in_store(&world)?;
+    let mut measured = vec![
+        Measured::new("switchovers", times.len() as f64, ""),
+        Measured::new("service_back_p50", percentile(&mut times, 50), "ms"),
+        Measured::new("service_back_max", percentile(&mut times, 100), "ms"),
+        Measured::new("acknowledged_conferences", living as f64, ""),
+        Measured::new("lost_in_the_store", lost as f64, "").at_most(0.0),
+        Measured::new("processes_that_ended", 0.0, "").at_most(0.0),
+    ];
+    measured.extend(untouched(&hearings));
+    measured.extend(quiet);
+    Ok(measured)
+}
+
+/// One switchover; the time until a conference could be created with each control process.
+async fn switch(world: &mut World) -> Result<Duration> {
+    let before = world.primary()?;
+    let begun = Instant::now();
+    loop {
+        // Refused while the Sentinels have not yet agreed on the last one, or see no good replica.
+        if world.ask_redis("sentinel1", &["SENTINEL", "FAILOVER", NAME]).is_ok() {
+            break;
+        }
+        ensure!(begun.elapsed() < BACK_MAX, "the Sentinels switch no more");
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
+    let asked = Instant::now();
+    while world.primary()? == before {
+        ensure!(asked.elapsed() < BACK_MAX, "the Sentinels do not switch");
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
+    full_service(&world.callers).await?;
+    // Fails when a process has ended.
+    world.check_processes()?;
+    Ok(asked.elapsed())
+}
+
+/// How many conferences must be in the store, and how many of them are not.
+fn lost_in_store(world: &World) -> Result<(usize, usize)> {
+    let primary = world.primary()?;
+    let ids: Vec<String> = world.callers.ledger().living().map(|(id, _)| id.clone()).collect();
+    let mut lost = 0;
+    for id in &ids {
+        let there = world.ask_redis(&primary, &["EXISTS", &format!("conf/{{{id}}}")])?;
+        lost += usize::from(there.first().map(String::as_str) != Some("1"));
+    }
+    Ok((ids.len(), lost))
 }
