@@ -3,8 +3,10 @@
 use super::audio::PairGain;
 use super::model::{Conference, Phase, State};
 use crate::placement;
+use crate::refusal::Refusal;
 use motet_proto::conference as wire;
 use motet_proto::registry::{NodeState, RegisteredNode};
+use tonic::Code;
 
 impl Conference {
     /// As applications see it.
@@ -46,6 +48,17 @@ impl Conference {
             empty_ms: record.schedule.empty_ms as u32,
             expected_participants: record.expected,
         }
+    }
+
+    /// The answer to somebody who has joined: not before it is known where to send. Control that was just started
+    /// knows who takes part, and learns from the node what it gave them.
+    pub(super) fn joined_info(&self, id: &str) -> Option<Result<wire::ParticipantInfo, Refusal>> {
+        let info = self.participant_info(id)?;
+        if info.media.iter().any(|medium| medium.local.is_empty()) {
+            let why = format!("'{id}' takes part, and its node has not yet said where to send; try again");
+            return Some(Err(Refusal::plain(Code::Unavailable, why)));
+        }
+        Some(Ok(info))
     }
 
     /// One participant: where it sends, what it receives.

@@ -114,6 +114,9 @@ impl Step<'_> {
             self.runs_again(&id);
             self.flush(&id);
             self.next_request(&id);
+        } else if before != after {
+            // Control may have ended before it said so, and have known nothing since it was started again.
+            self.tell_moved(&copy.id, |who| before.get(who) != after.get(who));
         }
     }
 

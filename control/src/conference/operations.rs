@@ -128,7 +128,7 @@ impl Step<'_> {
         let conference = self.conference(moid).expect("it was found a moment ago");
         if let Some(known) = next.participants.get(&participant) {
             if known.media == media {
-                let info = conference.participant_info(&participant).expect("it is there");
+                let info = conference.joined_info(&participant).expect("it is there")?;
                 return Ok(Some(Response::Participant(Box::new(info))));
             }
             let why = format!("'{participant}' is in the conference with other media; remove it first");

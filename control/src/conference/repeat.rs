@@ -153,6 +153,11 @@ impl Step<'_> {
             }
             _ => return Some(Ok(Response::Conference(Box::new(self.state.info(conference))))),
         };
+        if let (Request::Add { .. }, Some(id)) = (request, participant)
+            && let Some(Err(refusal)) = conference.joined_info(id)
+        {
+            return Some(Err(refusal));
+        }
         let info = participant.and_then(|id| conference.participant_info(id));
         Some(info.map(|info| Response::Participant(Box::new(info))).ok_or_else(|| {
             let why = "was carried out, and the participant is not there any more";

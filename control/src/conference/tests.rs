@@ -173,8 +173,15 @@ impl World {
             return Err(NodeFailure::Refused { code: Code::FailedPrecondition, message: "epoch".into() });
         }
         runs.insert(spec.id.clone(), (put.epoch, put.revision, spec.metadata));
-        let legs =
-            spec.legs.iter().map(|leg| node::LegAllocation { leg: leg.id.clone(), transports: vec![] });
+        let given = |leg: &node::Leg| {
+            let given = leg.transports.iter().map(|asked| node::TransportAllocation {
+                transport: asked.id.clone(),
+                local: format!("{node}:5000"),
+                ..Default::default()
+            });
+            node::LegAllocation { leg: leg.id.clone(), transports: given.collect() }
+        };
+        let legs = spec.legs.iter().map(given);
         Ok(ConferenceAllocation { id: spec.id, legs: legs.collect(), ..Default::default() })
     }
 

@@ -268,3 +268,34 @@ fn a_node_that_was_started_again_gets_back_what_it_ran_but_not_again_and_again()
         assert!(record.history.entries.iter().any(|entry| entry.message.contains("started again")));
     }
 }
+
+/// Control that ended before it told participants where to send, and was started again.
+#[test]
+fn after_a_restart_of_control_participants_are_told_where_to_send_and_never_nowhere() {
+    let before = running();
+    let mut world = World::unloaded();
+    (world.nodes, world.stored) = (before.nodes, before.stored);
+    world.event(Event::StoreLoaded(world.stored.values().cloned().collect()));
+    world.pending.clear();
+    let early = world.join("700", "alice");
+    assert_eq!(world.refusal(early).code, Code::Unavailable, "her node has not said it yet");
+
+    world.announce("n1", "b1");
+    let listing = world.pending.iter().find_map(|effect| match effect {
+        Effect::NodeList { token, .. } => Some(*token),
+        _ => None,
+    });
+    let transport = world.state.conferences["c1"].record.participants["alice"].media[0].transport();
+    let local = "192.0.2.1:5000".to_owned();
+    let transport = node::TransportAllocation { transport, local, ..Default::default() };
+    let leg = node::LegAllocation { leg: "alice".into(), transports: vec![transport] };
+    let mut list = world.list("n1");
+    list.conferences[0].allocation = Some(ConferenceAllocation { legs: vec![leg], ..Default::default() });
+    let token = listing.expect("it is asked what it runs");
+    world.event(Event::NodeListed { token, node: "n1".into(), result: Ok(list) });
+    assert_eq!(world.emitted(Kind::ParticipantMoved), 1);
+    let late = world.join("700", "alice");
+    assert!(
+        matches!(&world.replies[&late], Ok(Response::Participant(info)) if !info.media[0].local.is_empty())
+    );
+}
