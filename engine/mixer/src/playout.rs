@@ -263,7 +263,7 @@ impl Playout {
             return self.skip(now);
         }
         let mut left_us = u64::from(ticks) * TICK_US as u64;
-        while left_us > 0 && self.buffer.len() > 0 {
+        while left_us > 0 && !self.buffer.is_empty() {
             let Some((_, Kind::Sound)) = self.take(now) else { return };
             left_us = left_us.saturating_sub(self.taken_us());
             self.gap.broken();
