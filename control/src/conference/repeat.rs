@@ -140,7 +140,9 @@ impl Step<'_> {
         let name = request.request_id();
         let conference = self.state.conferences.get(moid)?;
         let record = &conference.record;
-        if name.is_empty() || !record.applied.iter().any(|applied| applied.request_id == name) {
+        let since = self.now.unix_ms - KEPT_MS as i64;
+        let same = |applied: &Applied| applied.request_id == name && applied.unix_ms > since;
+        if name.is_empty() || !record.applied.iter().any(same) {
             return None;
         }
         let participant = match request {

@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tonic::Code;
 use wire::ConferenceEventKind as Kind;
 
+mod admission;
+mod booking;
 mod draining;
 mod histories;
 mod losing;

@@ -1,7 +1,7 @@
 //! `motet conf`: conferences, as control's clients see them.
 
 use crate::client::{Server, Usage};
-use crate::{history, medium, out, rooms, sdp, show, sound};
+use crate::{booking, domains, guard, history, medium, out, rooms, sdp, show, sound};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use motet_proto::conference::*;
@@ -19,7 +19,7 @@ pub(crate) struct ConfOptions {
 #[derive(Subcommand)]
 enum Command {
     /// Create a conference and place it on a node
-    Create(Create),
+    Create(Box<Create>),
     /// List conferences
     List(List),
     /// Show a conference, its participants, and what each receives
@@ -50,6 +50,20 @@ enum Command {
     Play(sound::Play),
     /// Stop a file that plays
     Stop(sound::Stop),
+    /// Let nobody join any more but chairs
+    Lock(guard::Lock),
+    /// Let everybody join again
+    Unlock(guard::Lock),
+    /// Change the name
+    Rename(guard::Rename),
+    /// Change passwords, or take them away
+    Password(guard::Password),
+    /// Make a participant a chair, a speaker, a listener
+    Role(guard::SetRole),
+    /// Let a conference end later
+    Extend(guard::Extend),
+    /// Let a conference end earlier
+    Shorten(guard::Shorten),
     /// End a conference
     End(End),
     /// Show what happened to a conference, and its call record
@@ -58,9 +72,9 @@ enum Command {
     Watch(Watch),
 }
 
+/// What a conference is to be like, whenever it takes place.
 #[derive(Args)]
-#[command(after_help = sound::MODES)]
-struct Create {
+pub(crate) struct Wishes {
     /// Name for people, up to 128 characters
     #[arg(long, default_value = "")]
     name: String,
@@ -79,12 +93,57 @@ struct Create {
     /// Label that its node must have; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
     node_label: Vec<(String, String)>,
-    /// Participants to keep room for, with sound and a camera each; more may join while there is room
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    /// Participants to keep room for, with sound and a camera each; more may join while there is room [default: 3]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     participants: u32,
     /// How sound reaches participants; see below [default: relay]
     #[arg(long, value_name = "MODE", value_parser = sound::parse_mode)]
     audio: Option<AudioSettings>,
+    /// Needed to join; better given by the environment, which others do not see
+    #[arg(long, value_name = "TEXT", env = "MOTET_PASSWORD", hide_env_values = true)]
+    password: Option<String>,
+    /// Needed to join as chair [default: as --password]
+    #[arg(long, value_name = "TEXT", env = "MOTET_CHAIR_PASSWORD", hide_env_values = true)]
+    chair_password: Option<String>,
+    /// Id or name of a template: what is not given here is as it says
+    #[arg(long, value_name = "TEMPLATE", default_value = "")]
+    template: String,
+    /// Something that participants will use: h265, full-hd, mixing, recording; refused at once if the user
+    /// domain may not. May be given several times
+    #[arg(long, value_name = "FEATURE")]
+    feature: Vec<String>,
+}
+
+impl Wishes {
+    /// A request for it, of the type INSTANT and without times.
+    pub(crate) fn request(self) -> Result<CreateRequest, Usage> {
+        let features = domains::features(self.feature.iter().map(String::as_str))
+            .map_err(|Usage(why)| Usage(why.replace("forbid:", "--feature:")))?;
+        Ok(CreateRequest {
+            name: self.name,
+            number: self.number,
+            user_domain: self.user_domain,
+            request_id: self.request_id,
+            room: self.room,
+            node_labels: self.node_label.into_iter().collect(),
+            expected_participants: self.participants,
+            audio: self.audio,
+            password: guard::secret(self.password),
+            chair_password: guard::secret(self.chair_password),
+            template: self.template,
+            features,
+            ..Default::default()
+        })
+    }
+}
+
+#[derive(Args)]
+#[command(after_help = booking::help())]
+struct Create {
+    #[command(flatten)]
+    wishes: Wishes,
+    #[command(flatten)]
+    times: booking::Times,
     #[command(flatten)]
     server: Server,
 }
@@ -131,6 +190,12 @@ struct Join {
     /// A content medium: shared screen or document
     #[arg(long, value_name = "MEDIUM")]
     content: Vec<String>,
+    /// What it may do
+    #[arg(long, value_enum, default_value_t = guard::Role::Speaker)]
+    role: guard::Role,
+    /// Password of the conference; better given by the environment, which others do not see
+    #[arg(long, value_name = "TEXT", env = "MOTET_PASSWORD", hide_env_values = true)]
+    password: Option<String>,
     /// Write an SDP of what is received, for ffmpeg or ffplay; - is standard output
     #[arg(long, value_name = "FILE")]
     sdp: Option<PathBuf>,
@@ -155,6 +220,9 @@ struct End {
     /// Why, for people
     #[arg(long, default_value = "")]
     reason: String,
+    /// Ask as this participant, who must be a chair [default: as the application]
+    #[arg(long, value_name = "PARTICIPANT", default_value = "")]
+    by: String,
     #[command(flatten)]
     server: Server,
 }
@@ -171,7 +239,7 @@ struct Watch {
 /// Runs a `conf` command.
 pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
     match options.command {
-        Command::Create(options) => create(options).await,
+        Command::Create(options) => create(*options).await,
         Command::List(options) => list(options).await,
         Command::Show(options) => show_one(options).await,
         Command::Join(options) => join(*options).await,
@@ -187,6 +255,13 @@ pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
         Command::Floor(options) => rooms::floor(options).await,
         Command::Play(options) => sound::play(options).await,
         Command::Stop(options) => sound::stop(options).await,
+        Command::Lock(options) => guard::lock(options, true).await,
+        Command::Unlock(options) => guard::lock(options, false).await,
+        Command::Rename(options) => guard::rename(options).await,
+        Command::Password(options) => guard::password(options).await,
+        Command::Role(options) => guard::role(options).await,
+        Command::Extend(options) => guard::extend(options).await,
+        Command::Shorten(options) => guard::shorten(options).await,
         Command::End(options) => end(options).await,
         Command::History(options) => history::history(options).await,
         Command::Watch(options) => watch(options).await,
@@ -194,25 +269,17 @@ pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
 }
 
 async fn create(options: Create) -> Result<ExitCode> {
-    let Create { name, number, user_domain, request_id, room, node_label, participants, audio, server } =
-        options;
-    let expected_participants = participants;
-    let create = CreateRequest {
-        name,
-        number,
-        user_domain,
-        request_id,
-        room,
-        node_labels: node_label.into_iter().collect(),
-        expected_participants,
-        audio,
-        ..Default::default()
-    };
+    let Create { wishes, times, server } = options;
+    let mut create = wishes.request()?;
+    times.fill(&mut create)?;
     let (control, mut client) = server.conferences().await?;
     let info = control.answer(client.create(create)).await?;
     done(server.json, show::conference(&info), || {
         let state = show::state(&info);
-        format!("conference {} ({}) {state} on node {}\n", info.number, info.id, info.node_id)
+        match info.booked {
+            Some(_) => show::booking_page(&info),
+            None => format!("conference {} ({}) {state} on node {}\n", info.number, info.id, info.node_id),
+        }
     })
 }
 
@@ -266,6 +333,8 @@ async fn join(options: Join) -> Result<ExitCode> {
         participant: options.participant,
         name: options.name,
         media,
+        role: options.role.to_wire(),
+        password: guard::secret(options.password),
         ..Default::default()
     };
     let (control, mut client) = options.server.conferences().await?;
@@ -302,9 +371,10 @@ async fn leave(options: Leave) -> Result<ExitCode> {
 }
 
 async fn end(options: End) -> Result<ExitCode> {
-    let End { conference, reason, server } = options;
+    let End { conference, reason, by, server } = options;
     let (control, mut client) = server.conferences().await?;
-    let info = control.answer(client.end(EndRequest { conference, reason, ..Default::default() })).await?;
+    let info =
+        control.answer(client.end(EndRequest { conference, reason, by, ..Default::default() })).await?;
     done(server.json, show::conference(&info), || {
         format!("conference {} ({}) {}\n", info.number, info.id, show::state(&info))
     })

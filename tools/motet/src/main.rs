@@ -1,12 +1,16 @@
-//! The `motet` command: `serve`, `node`, `up`, `css`, `conf`, `nodes`, `load`.
+//! The `motet` command: `serve`, `node`, `up`, `css`, `conf`, `reservations`, `rooms`, `templates`, `domains`,
+//! `nodes`, `load`.
 #![forbid(unsafe_code)]
 // They panic when nobody reads any more; `out` does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod booking;
 mod calibrate;
 mod client;
 mod conf;
 mod counted;
+mod domains;
+mod guard;
 mod history;
 mod medium;
 mod node;
@@ -17,6 +21,7 @@ mod sdp;
 mod serve;
 mod show;
 mod sound;
+mod times;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +50,8 @@ Exit codes:
 
 Environment:
   MOTET_CSS  address of control for the client commands [http://127.0.0.1:7400]
+  MOTET_PASSWORD, MOTET_CHAIR_PASSWORD
+             passwords of a conference, for those options of the same name
   MOTET_LOG  what is logged, such as info or motet_node=debug [servers: info]";
 
 #[derive(Subcommand)]
@@ -57,8 +64,16 @@ enum Command {
     Up(up::UpOptions),
     /// Run control: conference scheduling and placement
     Css(motet_control::CssOptions),
-    /// Create, list, show, join, leave, end and watch conferences
+    /// Create, list, show, join, leave, guard, extend, end and watch conferences
     Conf(conf::ConfOptions),
+    /// List, make, show and cancel reservations
+    Reservations(booking::ReservationsOptions),
+    /// List, make, show and remove virtual rooms
+    Rooms(booking::RoomsOptions),
+    /// List, make, show and remove templates
+    Templates(booking::TemplatesOptions),
+    /// List, set up and remove domains: who owns conferences, and who serves them
+    Domains(domains::DomainsOptions),
     /// List the nodes that control knows; drain them, and move conferences between their workers
     Nodes(nodes::NodesOptions),
     /// Measure what one worker of a node can carry on this machine
@@ -106,6 +121,10 @@ fn main() -> ExitCode {
                 motet_control::run(options, signalled()).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Conf(options) => conf::run(options).await,
+            Command::Reservations(options) => booking::reservations(options).await,
+            Command::Rooms(options) => booking::rooms(options).await,
+            Command::Templates(options) => booking::templates(options).await,
+            Command::Domains(options) => domains::run(options).await,
             Command::Nodes(options) => nodes::run(options).await,
             Command::Calibrate(options) => calibrate::run(options).await,
             Command::Load(_) => unreachable!("handled above"),

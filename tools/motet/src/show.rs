@@ -1,11 +1,15 @@
 //! What the client prints, as text: JSON for programs, tables for people.
 
+use booked::{booking, kind, terms};
+pub(crate) use booked::{booking_page, booking_table, domain, domain_table, resolved, resolved_page, role};
 use motet_proto::conference::*;
 use motet_proto::media::{Codec, PairGain};
 use motet_proto::node::{Calibration, RunningConference};
 use motet_proto::registry::{NodeState, PlannedMove, RegisteredNode};
 use serde_json::{Value, json};
 use std::fmt::Write;
+
+mod booked;
 
 /// State in small letters: "running".
 pub(crate) fn state(info: &ConferenceInfo) -> String {
@@ -34,6 +38,17 @@ pub(crate) fn conference(info: &ConferenceInfo) -> Value {
         "audio": crate::sound::mode_of(info),
         "pair_gains": info.pair_gains.iter().map(pair_gain).collect::<Vec<_>>(),
         "participants": info.participants.iter().map(participant).collect::<Vec<_>>(),
+        "type": kind(info),
+        "start_unix_ms": info.start_unix_ms,
+        "end_unix_ms": info.end_unix_ms,
+        "notice_ms": info.notice_ms,
+        "empty_ms": info.empty_ms,
+        "expected_participants": info.expected_participants,
+        "locked": info.locked,
+        "has_password": info.has_password,
+        "has_chair_password": info.has_chair_password,
+        "booking": info.booking,
+        "booked": info.booked.as_ref().map(booking),
     })
 }
 
@@ -68,6 +83,7 @@ pub(crate) fn participant(info: &ParticipantInfo) -> Value {
         "id": info.id,
         "name": info.name,
         "alive": info.alive,
+        "role": role(info),
         "muted": audio.muted,
         "deaf": audio.deaf,
         "gain_db": audio.gain_db,
@@ -280,7 +296,7 @@ pub(crate) fn node_table(nodes: &[RegisteredNode]) -> String {
 pub(crate) fn conference_page(info: &ConferenceInfo) -> String {
     let why = if info.reason.is_empty() { String::new() } else { format!(": {}", info.reason) };
     let mut page = format!(
-        "conference {}  {}\n  id        {}\n  state     {}{why}\n  node      {} (epoch {}, revision {})\n  sound     {}\n",
+        "conference {}  {}\n  id        {}\n  state     {}{why}\n  node      {} (epoch {}, revision {})\n  sound     {}\n{}",
         info.number,
         info.name,
         info.id,
@@ -288,7 +304,8 @@ pub(crate) fn conference_page(info: &ConferenceInfo) -> String {
         info.node_id,
         info.epoch,
         info.revision,
-        crate::sound::mode_of(info)
+        crate::sound::mode_of(info),
+        terms(info)
     );
     for participant in &info.participants {
         page.push('\n');
@@ -300,7 +317,12 @@ pub(crate) fn conference_page(info: &ConferenceInfo) -> String {
 pub(crate) fn participant_page(info: &ParticipantInfo) -> String {
     let name = if info.name.is_empty() { String::new() } else { format!(" ({})", info.name) };
     let sound = info.audio.as_ref().map(|_| format!(", {}", sound(info))).unwrap_or_default();
-    let mut page = format!("{}{name}, {}{sound}\n", info.id, if info.alive { "sending" } else { "silent" });
+    let role = match info.role() {
+        ParticipantRole::Speaker | ParticipantRole::Unspecified => String::new(),
+        _ => format!(", {}", role(info)),
+    };
+    let mut page =
+        format!("{}{name}, {}{role}{sound}\n", info.id, if info.alive { "sending" } else { "silent" });
     let mut rows = Vec::new();
     for entry in &info.media {
         let medium = entry.medium.clone().unwrap_or_default();

@@ -8,6 +8,7 @@ use crate::conference::requests::{Request, Response};
 use crate::conference::step::{About, RETRY_MS, Step};
 use crate::refusal::Refusal;
 use motet_proto::conference::ConferenceEventKind as Kind;
+use sha2::{Digest, Sha256};
 use tonic::Code;
 
 /// A conference that begins later than this is said to be late.
@@ -24,6 +25,12 @@ pub(in crate::conference) struct Watch {
     retry_at_ms: u64,
     /// Why it could not; empty: it did not fail.
     failed: String,
+}
+
+/// Numbers of its own for each conference of a booking, the same whoever makes it.
+fn seed(booking: u64, id: &str) -> u64 {
+    let digest = Sha256::new().chain_update(booking.to_be_bytes()).chain_update(id).finalize();
+    digest.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte)).max(1)
 }
 
 impl Step<'_> {
@@ -53,6 +60,7 @@ impl Step<'_> {
             (false, duration_ms) => self.now.unix_ms + duration_ms,
         };
         Record {
+            seed: seed(booking.seed, &id),
             id,
             created_unix_ms: self.now.unix_ms,
             phase: Phase::Creating,

@@ -250,6 +250,3 @@ impl Record {
         if self.number.is_empty() { &self.name } else { &self.number }
     }
 }
-
-#[cfg(test)]
-mod tests;

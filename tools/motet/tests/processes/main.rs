@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod abuse;
+mod booking;
 mod capacity;
 mod commands;
 mod dashboards;
