@@ -138,7 +138,7 @@ impl Node {
         self.runtime.block_on(async {
             let mut client = connect(listen).await?;
             for id in conferences {
-                client.delete_conference(DeleteConferenceRequest { id, epoch }).await?;
+                client.delete_conference(DeleteConferenceRequest { id, epoch, elsewhere: false }).await?;
             }
             anyhow::Ok(())
         })?;

@@ -58,6 +58,7 @@ pub(crate) async fn announce(
 
 async fn tell(control: &Control, resource: &Resource) {
     let announcement = NodeAnnouncement {
+        held: Vec::new(),
         address: resource.address.clone(),
         description: resource.description(),
         leaving: resource.leaving,
@@ -70,6 +71,7 @@ async fn tell(control: &Control, resource: &Resource) {
 /// Asks a node who it is, and announces it if it answers.
 async fn ask(control: Control, nodes: Arc<dyn Nodes>, address: String) {
     if let Ok(description) = nodes.describe(&address).await {
-        let _ = control.announce(NodeAnnouncement { address, description, leaving: false }).await;
+        let (held, leaving) = (Vec::new(), false);
+        let _ = control.announce(NodeAnnouncement { held, address, description, leaving }).await;
     }
 }

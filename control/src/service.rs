@@ -258,9 +258,10 @@ impl NodeRegistry for RegistryService {
         &self,
         call: Call<registry::AnnounceRequest>,
     ) -> Result<Answer<registry::AnnounceResponse>, Status> {
-        let registry::AnnounceRequest { address, node, leaving } = call.into_inner();
+        let registry::AnnounceRequest { address, node, leaving, held, .. } = call.into_inner();
+        let held = held.into_iter().map(|held| (held.id, held.epoch)).collect();
         let description = node.ok_or_else(|| Refusal::at(Code::InvalidArgument, "node", "is missing"))?;
-        match self.0.announce(NodeAnnouncement { address, description, leaving }).await? {
+        match self.0.announce(NodeAnnouncement { held, address, description, leaving }).await? {
             Response::Announced(answer) => Ok(Answer::new(answer)),
             _ => Err(unexpected()),
         }

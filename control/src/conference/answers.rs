@@ -177,7 +177,12 @@ impl Step<'_> {
 
     pub(super) fn delete_on(&mut self, node: &str, moid: &str, epoch: u64) {
         if let Some(node) = self.state.nodes.get(node) {
-            let delete = node::DeleteConferenceRequest { id: moid.to_owned(), epoch };
+            // Receivers are told goodbye only when it is over.
+            let known = self.state.conferences.get(moid).map(|conference| &conference.record);
+            let elsewhere = known.is_some_and(|record| {
+                record.phase != Phase::Ended && record.node_id != node.description.node_id
+            });
+            let delete = node::DeleteConferenceRequest { id: moid.to_owned(), epoch, elsewhere };
             self.effects.push(Effect::NodeDelete { address: node.address.clone(), delete });
         }
     }

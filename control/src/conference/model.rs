@@ -310,6 +310,8 @@ pub struct Node {
 /// What a node says about itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeAnnouncement {
+    /// What it runs, if it was stopped for a while and asks what it may go on with: ids and epochs.
+    pub held: Vec<(String, u64)>,
     /// Address of its `MediaNode` service.
     pub address: String,
     /// Who it is.

@@ -8,15 +8,23 @@ use super::step::{About, RETRY_MS, Step};
 use crate::refusal::Refusal;
 use motet_proto::conference::ConferenceEventKind as Kind;
 use motet_proto::node::event::Kind as Media;
-use motet_proto::registry::{AnnounceResponse, NodeState};
+use motet_proto::registry::{AnnounceResponse, HeldConference, NodeState};
 
 /// After a start of control, nodes have so long to announce themselves before their conferences move.
 const START_PATIENCE_MS: u64 = 5_000;
 
 impl Step<'_> {
+    /// Whether another node runs what this one held under an epoch.
+    fn is_elsewhere(&self, node: &str, moid: &str, epoch: u64) -> bool {
+        let known = self.state.conferences.get(moid).map(|conference| &conference.record);
+        known.is_some_and(|record| {
+            record.phase != Phase::Ended && record.node_id != node && record.epoch > epoch
+        })
+    }
+
     /// A node announced itself: the first time, again, or to say that it leaves.
     pub(super) fn announced(&mut self, request: RequestId, announcement: NodeAnnouncement) {
-        let NodeAnnouncement { address, description, leaving } = announcement;
+        let NodeAnnouncement { held, address, description, leaving } = announcement;
         let id = description.node_id.clone();
         if id.is_empty() || description.boot_id.is_empty() {
             let refusal = Refusal::invalid("node.node_id", "and node.boot_id must not be empty");
@@ -26,7 +34,12 @@ impl Step<'_> {
             return self.reply(request, Err(Refusal::invalid("address", "must not be empty")));
         }
         let (lease_ms, announce_ms) = (self.state.options.lease_ms, self.state.options.announce_ms);
-        let answer = AnnounceResponse { lease_ms: lease_ms as u32, interval_ms: announce_ms as u32 };
+        let give_up = held.into_iter().filter(|(moid, epoch)| self.is_elsewhere(&id, moid, *epoch));
+        let answer = AnnounceResponse {
+            lease_ms: lease_ms as u32,
+            interval_ms: announce_ms as u32,
+            give_up: give_up.map(|(id, epoch)| HeldConference { id, epoch }).collect(),
+        };
         self.reply(request, Ok(Response::Announced(answer)));
         if leaving {
             self.lose_node(&id, "has ended in good order", None);

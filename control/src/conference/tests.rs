@@ -96,7 +96,7 @@ impl World {
         self.boots.insert(name.into(), boot.into());
         let description =
             NodeDescription { node_id: name.into(), boot_id: boot.into(), ..Default::default() };
-        let node = NodeAnnouncement { address: name.into(), description, leaving: false };
+        let node = NodeAnnouncement { held: Vec::new(), address: name.into(), description, leaving: false };
         self.event(Event::Announced(RequestId(self.requests), Box::new(node)));
     }
 

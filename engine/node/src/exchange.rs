@@ -50,7 +50,7 @@ pub struct Run {
 
 impl Run {
     /// Number of datagrams.
-    fn datagrams(&self) -> u64 {
+    pub fn datagrams(&self) -> u64 {
         u64::from(self.len.div_ceil(self.segment_bytes))
     }
 

@@ -34,6 +34,7 @@ mod claims;
 mod drain;
 mod ending;
 mod events;
+mod fence;
 mod handover;
 mod ids;
 mod meter;

@@ -9,6 +9,7 @@
 //! (`overload.rs`).
 
 use crate::exchange::Exchange;
+use crate::fence::Fence;
 use crate::model::Id;
 use crate::plan::MixForm;
 use crate::worker::{Clock, thread_id};
@@ -97,6 +98,7 @@ pub(crate) struct MixingOptions {
     pub(crate) core: Option<usize>,
     pub(crate) exchange: Arc<Exchange>,
     pub(crate) clock: Clock,
+    pub(crate) fence: Fence,
     pub(crate) events: mpsc::Sender<MixingEvent>,
     /// Told its station when the thread ends without being asked to.
     pub(crate) died: mpsc::Sender<usize>,

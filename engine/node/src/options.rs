@@ -1,10 +1,12 @@
 //! Command-line options of a node.
 
 use crate::calibration::{Bounds, Calibration};
+use crate::fence::Timing;
 use crate::numa::{Binding, NumaOptions, Wanted, allowed_here, card_warnings, interface_of};
 use clap::{Args, ValueEnum};
 use motet_net::IoChoice;
 use motet_status::Listen;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -26,7 +28,8 @@ pub struct NodeOptions {
     #[arg(long, value_name = "URL")]
     pub advertise: Option<String>,
 
-    /// Control to announce this node to; may be given several times
+    /// Control to announce this node to; may be given several times: to each by itself, so that one that does not
+    /// answer delays none of the others
     #[arg(long, value_name = "URL")]
     pub control: Vec<String>,
 
@@ -134,6 +137,16 @@ pub struct NodeOptions {
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     pub drain_deadline: Duration,
 
+    /// A thread that finds that it did not run for longer than this (SIGSTOP, a machine that was paused) carries
+    /// nothing until every --control has answered what the node may go on with, so that what moved meanwhile is not
+    /// sent twice; 0s: it just goes on. Best below the time after which control moves conferences
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
+    pub fence_after: Duration,
+
+    /// At most so long it carries nothing, if a --control does not answer
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
+    pub fence_time: Duration,
+
     /// Of so many turns of a worker's loop that send something, one measures how long packets stayed; 0
     /// measures none and asks the kernel for no receive timestamps
     #[arg(long, value_name = "N", default_value_t = motet_net::Options::default().residence_turns)]
@@ -201,6 +214,17 @@ impl NodeOptions {
     pub(crate) fn binding(&self) -> anyhow::Result<Binding> {
         let wanted = Wanted { numa: &self.numa, workers: self.workers, worker_cores: &self.worker_cores };
         Binding::resolve(wanted, allowed_here())
+    }
+
+    /// When threads that were stopped hold media back.
+    pub(crate) fn fence(&self) -> Timing {
+        Timing { after: self.fence_after, hold: self.fence_time }
+    }
+
+    /// Addresses of control, each once.
+    pub(crate) fn controls(&self) -> Vec<String> {
+        let mut known = BTreeSet::new();
+        self.control.iter().filter(|control| known.insert(control.as_str())).cloned().collect()
     }
 
     /// What an operator should know about the cards that carry the media addresses.

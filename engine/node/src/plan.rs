@@ -117,6 +117,8 @@ pub struct Plan {
     pub released: Released,
     /// What a mixing thread is to do.
     pub mix: Option<MixStep>,
+    /// Receivers are told nothing.
+    pub silent: bool,
 }
 
 /// What one worker is to do.

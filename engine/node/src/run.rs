@@ -5,6 +5,7 @@ use crate::calibration::Calibration;
 use crate::ending::{Ending, ended};
 use crate::events::{Events, by_name};
 use crate::exchange::Exchange;
+use crate::fence::Word;
 use crate::handover::place::Place;
 use crate::handover::take::{Inheritance, Taking};
 use crate::mixing::{MixingEvent, MixingGauge};
@@ -71,6 +72,8 @@ pub(crate) struct Shared {
     calibration: Option<Calibration>,
     /// Of all workers.
     pub(crate) clock: Clock,
+    /// Between threads that were stopped and control.
+    pub(crate) word: Arc<Word>,
     rates: Rates,
 }
 
@@ -180,9 +183,13 @@ impl RunningNode {
     pub async fn shutdown(mut self) {
         // First, so that no announcement comes after the farewell.
         self.tasks.shutdown().await;
-        for control in &self.control {
-            leave(&self.shared, control, &self.advertised).await;
+        // Who does not answer does not keep the others from hearing it.
+        let mut farewells = JoinSet::new();
+        for control in std::mem::take(&mut self.control) {
+            let (shared, address) = (Arc::clone(&self.shared), self.advertised.clone());
+            farewells.spawn(async move { leave(&shared, &control, &address).await });
         }
+        farewells.join_all().await;
         self.end().await;
     }
 
@@ -277,13 +284,13 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     tasks.spawn(watch_losses(Arc::clone(&shared)));
     tasks.spawn(show_status(Arc::clone(&shared), events.clone()));
     let advertised = options.advertise.clone().unwrap_or_else(|| advertised(address, &options));
-    for control in &options.control {
-        tasks.spawn(announce(Arc::clone(&shared), control.clone(), advertised.clone()));
+    let control = options.controls();
+    for (index, control) in control.iter().enumerate() {
+        tasks.spawn(announce(Arc::clone(&shared), (index, control.clone()), advertised.clone()));
     }
     tasks.spawn(notify::keep_informed(Arc::clone(&shared)));
     let metrics = status.as_ref().map(motet_status::Server::address);
     let given = wait_for_successor(place.as_ref(), grpc, metrics, &shared, &events)?;
-    let control = options.control;
     Ok(RunningNode {
         address,
         advertised,
@@ -331,10 +338,11 @@ impl Base {
         let (died_in, died) = mpsc::channel(1);
         let paused = inheritance.is_some();
         let clock = Clock::new(inheritance.as_ref().map(|from| Ntp(from.form.ntp_origin)));
+        let word = Word::new(options.controls().len());
         let exchange = Exchange::new(binding.workers.len() + usize::from(options.mixing_threads));
         let (io_backend, io_reason, workers) =
-            start_workers(options, &binding, (paused, clock, &exchange), &events_in, &died_in)?;
-        let mixing = start_mixing(options, &binding, (&exchange, clock), &mixing_in, &died_in)?;
+            start_workers(options, &binding, (paused, clock, &exchange, &word), &events_in, &died_in)?;
+        let mixing = start_mixing(options, &binding, (&exchange, clock, &word), &mixing_in, &died_in)?;
         let mixing_gauges = mixing.gauges();
         options.card_warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let count = workers.len();
@@ -377,6 +385,7 @@ impl Base {
             ports_max,
             calibration: options.calibration.clone(),
             clock,
+            word,
             rates: Rates::default(),
         });
         Ok(Base { listener, address, events_out, mixing_out, died, metrics, place, shared, events })

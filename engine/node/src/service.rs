@@ -58,7 +58,10 @@ impl MediaNode for Service {
     ) -> Result<Response<wire::DeleteConferenceResponse>, Status> {
         let shared = Arc::clone(&self.shared);
         let request = request.into_inner();
-        let delete = async move { shared.state.lock().await.delete(&request.id, request.epoch).await };
+        let delete = async move {
+            let wire::DeleteConferenceRequest { id, epoch, elsewhere } = request;
+            shared.state.lock().await.delete(&id, epoch, elsewhere).await
+        };
         let existed = to_the_end(delete).await??;
         Ok(Response::new(wire::DeleteConferenceResponse { existed }))
     }

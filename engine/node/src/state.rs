@@ -171,14 +171,16 @@ impl State {
         self.install(spec, checked, request.epoch, request.base_revision + 1).await
     }
 
-    /// Ends a conference here. False: it did not run.
-    pub(crate) async fn delete(&mut self, id: &str, epoch: u64) -> Result<bool, NodeError> {
+    /// Ends a conference here. False: it did not run. If another node runs it (`elsewhere`, or a higher epoch),
+    /// receivers are told no goodbye: they hear that node under the same SSRCs.
+    pub(crate) async fn delete(&mut self, id: &str, epoch: u64, elsewhere: bool) -> Result<bool, NodeError> {
         self.check_ours()?;
         let Some(running) = self.conferences.get(id) else { return Ok(false) };
         if epoch < running.epoch {
             return Err(stale_epoch(id, epoch, running.epoch, "runs"));
         }
-        let plan = plan_end(&running.held);
+        let silent = elsewhere || epoch > running.epoch;
+        let plan = Plan { silent, ..plan_end(&running.held) };
         let revision = running.revision;
         self.carry_out(id, Opened::new(), plan).await?;
         let running = self.conferences.remove(id).expect("it was there, and only this call holds the state");
@@ -262,7 +264,8 @@ impl State {
             }
             let open = open.remove(&worker).unwrap_or_default();
             let Step { open: open_trunks, commands, close: close_trunks, .. } = step;
-            first.insert(worker, Apply { open, open_trunks, commands, close_trunks, ..Apply::default() });
+            let (silent, close) = (plan.silent, Vec::new());
+            first.insert(worker, Apply { open, open_trunks, commands, close, close_trunks, silent });
         }
         for (worker, ports) in &plan.released.ports {
             first.entry(*worker).or_default().close.extend(sockets(ports));

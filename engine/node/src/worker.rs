@@ -5,6 +5,7 @@
 //! warm-up), logs or reads the clock per packet.
 
 use crate::exchange::{Desk, Exchange};
+use crate::fence::Fence;
 use crate::meter::{Meter, Shown, Snapshot};
 use crate::plan::TrunkEnd;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -48,6 +49,8 @@ pub(crate) struct Apply {
     pub(crate) close: Vec<SocketId>,
     /// Ends of trunks to close, after what the commands made has crossed.
     pub(crate) close_trunks: Vec<PortId>,
+    /// What the commands make is not sent.
+    pub(crate) silent: bool,
 }
 
 /// Statistics of streams and routes, in the order asked for.
@@ -86,6 +89,7 @@ pub(crate) struct WorkerOptions {
     pub(crate) paused: bool,
     pub(crate) exchange: Arc<Exchange>,
     pub(crate) clock: Clock,
+    pub(crate) fence: Fence,
 }
 
 impl Worker {
@@ -272,6 +276,7 @@ struct Loop {
     events: mpsc::Sender<(usize, Event)>,
     index: usize,
     meter: Meter,
+    fence: Fence,
     /// Nothing is received; only jobs are done.
     paused: bool,
     /// To be paused when this turn's messages are queued.
@@ -314,6 +319,7 @@ impl Loop {
             events: options.events,
             index: options.index,
             meter: Meter::new(shown, clock.origin),
+            fence: options.fence,
             paused: options.paused,
             pausing: None,
             leaving: Vec::new(),
@@ -328,8 +334,7 @@ impl Loop {
             if !self.wait_while_paused() {
                 return guard.expected();
             }
-            let wake_at = self.relay.poll_timeout().min(self.meter.due());
-            let wake_at = if self.desk.has_mail() { now } else { wake_at };
+            let wake_at = self.wake_at(now);
             let turn = match self.io.turn(Some(wake_at.since(now))) {
                 Ok(turn) => turn,
                 Err(error) => {
@@ -341,14 +346,16 @@ impl Loop {
             self.desk.begin(now);
             self.close_sockets();
             self.bring_in();
-            self.relay_batch(now, turn.received);
-            if now >= self.relay.poll_timeout() {
+            let carries = self.carry(now, turn);
+            if carries && now >= self.relay.poll_timeout() {
                 self.relay.handle_timeout(now, &mut self.out);
             }
             if !self.handle_jobs(now) {
                 return guard.expected();
             }
-            self.queue_messages();
+            if carries {
+                self.queue_messages();
+            }
             if self.leaving.is_empty() {
                 self.connect_peers();
             }
@@ -356,6 +363,15 @@ impl Loop {
             self.give();
             self.pause();
         }
+    }
+
+    /// When the next turn is due at the latest.
+    fn wake_at(&self, now: Time) -> Time {
+        if self.fence.is_up() {
+            return self.fence.wake_at();
+        }
+        let wake_at = self.relay.poll_timeout().min(self.meter.due());
+        if self.desk.has_mail() { now } else { wake_at }
     }
 
     fn queue_messages(&mut self) {
@@ -460,11 +476,11 @@ impl Loop {
             self.io.add_socket(id, socket).map_err(|error| format!("cannot register a socket: {error}"))?;
         }
         apply.open_trunks.into_iter().for_each(|end| self.desk.open(end));
+        let mut unsent = Outbox::new();
         for command in apply.commands {
             let shown = format!("{command:?}");
-            self.relay
-                .handle_command(now, command, &mut self.out)
-                .map_err(|error| format!("{error}: {shown}"))?;
+            let out = if apply.silent { &mut unsent } else { &mut self.out };
+            self.relay.handle_command(now, command, out).map_err(|error| format!("{error}: {shown}"))?;
         }
         self.closing.extend(apply.close);
         self.closing_trunks.extend(apply.close_trunks);

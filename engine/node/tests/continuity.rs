@@ -4,6 +4,7 @@ use motet_node::{NodeOptions, RunningNode, start};
 use motet_proto::media::{Codec, Direction, MediaKind};
 use motet_proto::node::media_node_client::MediaNodeClient;
 use motet_proto::node::*;
+use motet_rtp::rtcp::{Compound, Packet};
 use motet_rtp::{RtpBuilder, RtpView, WireSeq, WireTimestamp};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -109,4 +110,35 @@ async fn receivers_see_one_stream_that_goes_on() {
         assert_eq!(Some((got.0, got.1.wrapping_sub(sent), got.2.wrapping_sub(at))), shift);
     }
     second.node.shutdown().await;
+}
+
+/// What receivers hear last of a conference that is deleted: whether there is a goodbye (RFC 3550 section 6.6).
+async fn says_goodbye(first_port: u16, epoch: u64, elsewhere: bool) -> bool {
+    let mut node = node(first_port).await;
+    let (alice, bob) = (socket(), socket());
+    let local = put(&mut node, vec![leg("alice", &alice), leg("bob", &bob)], 1).await;
+    let packet = RtpBuilder::new(0x1234).payload_type(96).payload(&[5; 500]).to_vec();
+    alice.send_to(&packet, local).expect("sent");
+    receive(&bob);
+    let delete = DeleteConferenceRequest { id: "room".into(), epoch, elsewhere };
+    assert!(node.client.delete_conference(delete).await.expect("accepted").into_inner().existed);
+    // All that it sends has left when it has ended.
+    node.node.shutdown().await;
+    bob.set_nonblocking(true).expect("can be set");
+    let mut bytes = [0; 2048];
+    let mut goodbye = false;
+    while let Ok(length) = bob.recv(&mut bytes) {
+        if (192..=223).contains(&bytes[1]) {
+            let compound = Compound::new(&bytes[..length]).expect("a compound");
+            goodbye |= compound.packets().any(|packet| matches!(packet, Packet::Bye(..)));
+        }
+    }
+    goodbye
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receivers_are_told_goodbye_only_when_nobody_goes_on() {
+    assert!(says_goodbye(26_600, 1, false).await, "it is over");
+    assert!(!says_goodbye(26_620, 1, true).await, "another node has it");
+    assert!(!says_goodbye(26_640, 2, false).await, "another node has it, as its epoch says");
 }

@@ -329,7 +329,7 @@ async fn a_spread_conference_stays_until_it_is_on_one_worker() {
     let put = PutConferenceRequest { spec: Some(spec), epoch: 1, revision: 3 };
     node.client.put_conference(put).await.expect("accepted");
     assert_eq!(node.workers().await, [0, 1]);
-    let delete = DeleteConferenceRequest { id: "room".into(), epoch: 1 };
+    let delete = DeleteConferenceRequest { id: "room".into(), epoch: 1, elsewhere: false };
     assert!(node.client.delete_conference(delete).await.expect("ended").into_inner().existed);
     node.node.shutdown().await;
 }

@@ -153,7 +153,7 @@ async fn refusals_name_the_field_and_change_nothing() {
     }
     let patch = PatchConferenceRequest { id: "room".into(), epoch: 3, base_revision: 4, changes: vec![] };
     assert_eq!(node.client.patch_conference(patch).await.expect_err("old").code(), Code::Aborted);
-    let delete = DeleteConferenceRequest { id: "room".into(), epoch: 2 };
+    let delete = DeleteConferenceRequest { id: "room".into(), epoch: 2, elsewhere: false };
     assert_eq!(
         node.client.delete_conference(delete).await.expect_err("old").code(),
         Code::FailedPrecondition
@@ -179,7 +179,7 @@ async fn a_patch_changes_a_leg_and_an_ended_conference_stays_ended() {
     let patch = PatchConferenceRequest { id: "room".into(), epoch: 1, base_revision: 1, changes };
     let allocation = node.client.patch_conference(patch).await.expect("accepted").into_inner();
     assert_eq!((allocation.revision, allocation.routes.len()), (2, 1));
-    let delete = DeleteConferenceRequest { id: "room".into(), epoch: 1 };
+    let delete = DeleteConferenceRequest { id: "room".into(), epoch: 1, elsewhere: false };
     let existed = node.client.delete_conference(delete.clone()).await.expect("accepted").into_inner().existed;
     assert!(existed);
     assert!(!node.client.delete_conference(delete).await.expect("harmless").into_inner().existed);

@@ -57,6 +57,8 @@ reasons! {
     Looped = "looped",
     /// A receiver does not know the payload type.
     PayloadTypeNotRouted = "payload_type_not_routed",
+    /// The node had been stopped, and did not know yet whether another one carries this by now.
+    Fenced = "fenced",
     /// Older than the point where a route took up the stream.
     BeforeSwitch = "before_switch",
     /// A receiver has no address yet.

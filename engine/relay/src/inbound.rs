@@ -39,6 +39,15 @@ impl Relay {
         }
     }
 
+    /// Drops what was received in one turn, and counts it.
+    pub fn hold_back<'a>(&mut self, inbound: impl Iterator<Item = Inbound<'a>>) {
+        for run in inbound {
+            let datagrams = run.bytes.len().div_ceil(run.segment_bytes.max(1)).max(1) as u64;
+            self.counts.packets_in += datagrams;
+            self.drops.add(DropReason::Fenced, datagrams);
+        }
+    }
+
     /// Counts and visits the datagrams of a run.
     #[inline]
     pub(crate) fn each_datagram(

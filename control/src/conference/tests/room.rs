@@ -16,7 +16,8 @@ fn world(nodes: &[(&str, u64)]) -> World {
             capacity,
             ..NodeDescription::default()
         };
-        let announcement = NodeAnnouncement { address: (*name).into(), description, leaving: false };
+        let announcement =
+            NodeAnnouncement { held: Vec::new(), address: (*name).into(), description, leaving: false };
         world.event(Event::Announced(RequestId(world.requests), Box::new(announcement)));
     }
     world.settle();

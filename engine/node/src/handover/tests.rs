@@ -171,7 +171,7 @@ async fn is_taken_over(io: IoChoice, first_port: u16) {
     };
     client.patch_conference(patch).await.expect("accepted");
     world.flows();
-    let delete = wire::DeleteConferenceRequest { id: "c1".into(), epoch: 1 };
+    let delete = wire::DeleteConferenceRequest { id: "c1".into(), epoch: 1, elsewhere: false };
     assert!(client.delete_conference(delete).await.expect("ended").into_inner().existed);
     world.node.shutdown().await;
 }
@@ -298,7 +298,7 @@ async fn a_node_with_a_conference_on_two_workers_is_not_taken_over() {
     world.flows();
     // Without the conference it is, and the workers of the next process spread one again.
     let mut old = client(&world.node).await;
-    let delete = wire::DeleteConferenceRequest { id: "c1".into(), epoch: 1 };
+    let delete = wire::DeleteConferenceRequest { id: "c1".into(), epoch: 1, elsewhere: false };
     old.delete_conference(delete).await.expect("ended");
     let next = start(take_over).await.expect("it takes over");
     assert_eq!(world.node.ended().await, Ended::TakenOver);

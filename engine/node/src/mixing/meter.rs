@@ -59,6 +59,14 @@ impl Counters {
         self.duration_sum += took;
     }
 
+    /// Counts packets that were not heard.
+    pub(super) fn dropped(&mut self, reason: &'static str, packets: u64) {
+        match self.drops.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, sum)) => *sum += packets,
+            None => self.drops.push((reason, packets)),
+        }
+    }
+
     /// Adds what a conference counted.
     pub(super) fn add(&mut self, room: &Room) {
         let MixStats { encodes, shared, decodes, decodes_skipped, packets, .. } = room.mixer.stats();
@@ -68,10 +76,7 @@ impl Counters {
         self.decodes_skipped += decodes_skipped;
         self.packets += packets;
         for (reason, count) in room.mixer.drops().iter() {
-            match self.drops.iter_mut().find(|(known, _)| *known == reason) {
-                Some((_, sum)) => *sum += count,
-                None => self.drops.push((reason, count)),
-            }
+            self.dropped(reason, count);
         }
     }
 }

@@ -5,7 +5,8 @@ use super::overload::{Overload, Window};
 use super::room::Room;
 use super::schedule::{Due, ROUND, Schedule};
 use super::{Job, MixingEvent, MixingOptions};
-use crate::exchange::Desk;
+use crate::exchange::{Desk, Run};
+use crate::fence::Fence;
 use crate::model::Id;
 use crate::plan::MixForm;
 use crate::worker::{Clock, DeathNotice, pin};
@@ -35,6 +36,7 @@ const NOBODY: u32 = u32::MAX;
 pub(super) struct Loop {
     station: usize,
     clock: Clock,
+    fence: Fence,
     jobs: Receiver<Job>,
     desk: Desk,
     schedule: Schedule,
@@ -80,6 +82,7 @@ impl Loop {
         Ok(Loop {
             station: options.station,
             clock: options.clock,
+            fence: options.fence,
             jobs,
             desk: Desk::new(options.station, options.exchange),
             schedule: Schedule::new(now),
@@ -107,8 +110,15 @@ impl Loop {
             if !self.wait(now) {
                 return guard.expected();
             }
-            self.take_packets();
             let mut now = self.clock.now();
+            if self.fence.holds(now, false) {
+                // What is not mixed meanwhile counts as missed when it goes on.
+                self.hold_back();
+                self.show(now);
+                continue;
+            }
+            self.take_packets();
+            now = self.clock.now();
             // One slot at a time: jobs and the rules for overload have their turn however much is due.
             if let Some(due) = self.schedule.due(now) {
                 now = self.mix(due);
@@ -125,7 +135,10 @@ impl Loop {
     /// Sleeps until something is due or a job comes, and does the jobs that wait. False: the end.
     fn wait(&mut self, now: Time) -> bool {
         let until = self.look_at.min(self.show_at);
-        let until = self.schedule.next().map_or(until, |next| next.min(until));
+        let mut until = self.schedule.next().map_or(until, |next| next.min(until));
+        if self.fence.is_up() {
+            until = self.fence.wake_at();
+        }
         if until > now && self.jobs.is_empty() {
             // Whoever sends a job ends this.
             std::thread::park_timeout(until.since(now));
@@ -243,6 +256,15 @@ impl Loop {
                 self.ports.resize(port + 1, NOBODY);
             }
             self.ports[port] = number as u32;
+        }
+    }
+
+    /// Drops what came.
+    fn hold_back(&mut self) {
+        self.desk.look();
+        while let Some(parcel) = self.desk.take() {
+            self.counters.dropped("fenced", parcel.runs.iter().map(Run::datagrams).sum());
+            self.desk.give_back(parcel);
         }
     }
 

@@ -3,6 +3,7 @@
 use super::Shared;
 use crate::events::Events;
 use crate::exchange::Exchange;
+use crate::fence::{Fence, Word};
 use crate::mixing::prompts::PromptFolder;
 use crate::mixing::{MixingEvent, MixingEventKind, MixingOptions, MixingThread};
 use crate::numa::Binding;
@@ -22,7 +23,7 @@ const LOSS_INTERVAL: Duration = Duration::from_secs(2);
 pub(super) fn start_mixing(
     options: &NodeOptions,
     binding: &Binding,
-    (exchange, clock): (&Arc<Exchange>, Clock),
+    (exchange, clock, word): (&Arc<Exchange>, Clock, &Arc<Word>),
     events: &mpsc::Sender<MixingEvent>,
     died: &mpsc::Sender<usize>,
 ) -> Result<Mixing> {
@@ -41,6 +42,7 @@ pub(super) fn start_mixing(
             core: cores.get(index).copied(),
             exchange: Arc::clone(exchange),
             clock,
+            fence: Fence::new(options.fence(), Arc::clone(word)),
             events: events.clone(),
             died: died.clone(),
         };

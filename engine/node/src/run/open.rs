@@ -1,6 +1,7 @@
 //! Opens what a node needs of the machine: descriptors, ports, workers.
 
 use crate::exchange::Exchange;
+use crate::fence::{Fence, Word};
 use crate::numa::Binding;
 use crate::options::NodeOptions;
 use crate::ports::PortPool;
@@ -45,7 +46,7 @@ pub(super) fn open_pools(options: &NodeOptions) -> Result<Vec<PortPool>> {
 pub(super) fn start_workers(
     options: &NodeOptions,
     binding: &Binding,
-    (paused, clock, exchange): (bool, Clock, &Arc<Exchange>),
+    (paused, clock, exchange, word): (bool, Clock, &Arc<Exchange>, &Arc<Word>),
     events: &mpsc::Sender<(usize, motet_relay::Event)>,
     died: &mpsc::Sender<usize>,
 ) -> Result<(&'static str, String, Vec<Worker>)> {
@@ -74,7 +75,8 @@ pub(super) fn start_workers(
             Ok(io)
         };
         let (events, died, exchange) = (events.clone(), died.clone(), Arc::clone(exchange));
-        let settings = WorkerOptions { index, core, events, died, exchange, clock, paused };
+        let fence = Fence::new(options.fence(), Arc::clone(word));
+        let settings = WorkerOptions { index, core, events, died, exchange, clock, paused, fence };
         workers
             .push(Worker::start(settings, open).map_err(|error| anyhow::anyhow!("worker {index}: {error}"))?);
         chosen = told.recv().context("the worker did not say which back end it took")?;

@@ -132,8 +132,9 @@ impl Loop {
         let now = self.clock.now();
         self.close_sockets();
         self.bring_in();
-        self.relay_batch(now, turn.received);
-        self.queue_messages();
+        if self.carry(now, turn) {
+            self.queue_messages();
+        }
         self.report(now);
         Ok(turn)
     }
@@ -141,6 +142,7 @@ impl Loop {
     /// Does what is asked while nothing is received. False: stop.
     pub(super) fn wait_while_paused(&mut self) -> bool {
         while self.paused {
+            self.fence.rest();
             let Ok(job) = self.jobs.recv() else { return false };
             let now: Time = self.clock.now();
             if !self.handle_job(now, job) {

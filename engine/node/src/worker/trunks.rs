@@ -3,8 +3,9 @@
 use super::Loop;
 use crate::exchange::{Desk, Parcel, Run};
 use crate::plan::{OTHER_END, TrunkEnd};
-use motet_net::{AnyIo, DatagramsIndex, Io, Slice};
+use motet_net::{AnyIo, DatagramsIndex, Io, Slice, Turn};
 use motet_relay::{Inbound, Payload, PortId};
+use motet_rtp::Time;
 use std::collections::VecDeque;
 
 /// Parcels brought in between two batches at most: as many as one other worker may have on the way.
@@ -37,10 +38,12 @@ impl Loop {
         }
     }
 
-    /// Hands the packets of a turn to the relay: those of sockets, then those of other workers.
-    pub(super) fn relay_batch(&mut self, now: motet_rtp::Time, received: usize) {
+    /// Hands the packets of a turn to the relay: those of sockets, then those of other workers. False: nothing of
+    /// this turn is to be carried, what it made included.
+    pub(super) fn carry(&mut self, now: Time, turn: Turn) -> bool {
+        let holds = self.fence.holds(now, turn.more);
         let (io, runs) = (&self.io, &self.arrivals.runs);
-        let received_here = (0..received).map(|index| {
+        let received_here = (0..turn.received).map(|index| {
             let run = io.datagrams(DatagramsIndex(index as u32));
             Inbound {
                 port: PortId(run.socket.0),
@@ -55,8 +58,14 @@ impl Loop {
             bytes: &io.lent(*datagrams)[run.offset as usize..][..run.len as usize],
             segment_bytes: run.segment_bytes as usize,
         });
-        self.received = received as u32;
-        self.relay.handle_batch(now, received_here.chain(crossed), &mut self.out);
+        self.received = turn.received as u32;
+        let inbound = received_here.chain(crossed);
+        if holds {
+            self.relay.hold_back(inbound);
+        } else {
+            self.relay.handle_batch(now, inbound, &mut self.out);
+        }
+        !holds
     }
 }
 

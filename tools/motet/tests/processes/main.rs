@@ -20,6 +20,7 @@ mod reach;
 mod restoring;
 mod rooms;
 mod shared_port;
+mod stopped;
 mod upgrade;
 mod workers;
 mod world;
