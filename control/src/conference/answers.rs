@@ -14,6 +14,7 @@ use crate::store::StoreError;
 use motet_proto::conference as wire;
 use motet_proto::node;
 use motet_proto::registry::NodeState;
+use std::net::SocketAddr;
 use tonic::Code;
 use wire::ConferenceEventKind as Kind;
 
@@ -143,13 +144,31 @@ impl Step<'_> {
         }
     }
 
+    /// Asks for the ports that the legs had under an earlier epoch, on another node: an address may move along.
+    fn want_ports(&self, moid: &str, epoch: u64, legs: &mut [node::Leg]) {
+        let known = self.state.conferences.get(moid).and_then(|known| known.allocation.as_ref());
+        let Some(known) = known.filter(|allocation| allocation.epoch < epoch) else { return };
+        for leg in legs {
+            let had = known.legs.iter().filter(|had| had.leg == leg.id).flat_map(|had| &had.transports);
+            for had in had {
+                let port = had.local.parse().map_or(0, |local: SocketAddr| local.port());
+                let transport = leg.transports.iter_mut().find(|known| known.id == had.transport);
+                if let Some(transport) = transport.filter(|_| port >= 1024 && port.is_multiple_of(2)) {
+                    transport.port_wanted = port.into();
+                }
+            }
+        }
+    }
+
     /// Tells the node that carries `record` all of it.
     pub(super) fn put_on_node(&mut self, moid: &str, token: Token, record: &Record) {
         let participants = record.participants.iter();
         let legs = participants.map(|(id, participant)| leg(id, &participant.media, &participant.audio));
+        let mut legs: Vec<node::Leg> = legs.collect();
+        self.want_ports(moid, record.epoch, &mut legs);
         let spec = node::ConferenceSpec {
             id: record.id.clone(),
-            legs: legs.collect(),
+            legs,
             metadata: serde_json::to_vec(&record.for_nodes()).expect("a record is plain data"),
             audio: record.audio.to_wire(),
             pair_gains: record.pair_gains.iter().map(PairGain::to_wire).collect(),

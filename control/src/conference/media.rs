@@ -126,6 +126,7 @@ pub(super) fn leg(participant: &str, media: &[Medium], audio: &ParticipantAudio)
                 latch: medium.latch,
                 ip_version: medium.ip_version,
                 latch_generation: 0,
+                port_wanted: 0,
             });
         }
     }

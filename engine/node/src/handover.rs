@@ -38,7 +38,8 @@ use serde::{Deserialize, Serialize};
 
 /// Versions of the form that this software reads and writes. The newest comes last.
 ///
-/// 2: timelines that add given numbers to their source's (`shifted`); specifications with a seed.
+/// 2: timelines that add given numbers to their source's (`shifted`); specifications with a seed and wanted
+/// ports.
 pub(crate) const VERSIONS: &[u32] = &[1, 2];
 
 /// The first word of a successor. It must be readable for every version to come: fields are only added, and

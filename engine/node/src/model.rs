@@ -86,6 +86,8 @@ pub struct Transport {
     pub ipv6: bool,
     /// Raised to learn the source again.
     pub latch_generation: u32,
+    /// RTP port to take, if it is free.
+    pub port_wanted: Option<u16>,
 }
 
 /// What a leg sends and receives of one kind.

@@ -42,6 +42,15 @@ pub struct NodeOptions {
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub media_ip: Vec<IpAddr>,
 
+    /// Each --media-ip floats: it may not be on this machine yet, and comes with keepalived or the like when the node
+    /// that has it is lost (docs/operations.md)
+    #[arg(long)]
+    pub media_floating: bool,
+
+    /// Begin drained: take no conferences until `motet nodes undrain`
+    #[arg(long)]
+    pub standby: bool,
+
     /// UDP ports for media, as FIRST-LAST. Each medium takes an even port and the next
     #[arg(long, value_name = "FIRST-LAST", default_value = "20000-29999", value_parser = port_range)]
     pub port_range: RangeInclusive<u16>,

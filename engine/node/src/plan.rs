@@ -8,7 +8,7 @@
 //! ports changes is made anew, on the ports that it still has.
 
 use crate::error::NodeError;
-use crate::model::{Id, Leg, Medium, RouteKey, Spec};
+use crate::model::{Id, Leg, Medium, RouteKey, Spec, Transport};
 use crate::routing::{Routes, Wanted};
 use compare::{same_port, same_ports, same_stream, stream_spec};
 use motet_relay::{Command, LegId, PortId, RouteId, RouteSpec, StreamId};
@@ -95,8 +95,8 @@ pub trait Resources {
     fn stream(&mut self, worker: usize) -> Result<StreamId, NodeError>;
     /// A free route number of a worker.
     fn route(&mut self, worker: usize) -> Result<RouteId, NodeError>;
-    /// Ports of a worker for a transport, of the family of IPv6 or of IPv4.
-    fn ports(&mut self, worker: usize, ipv6: bool, rtcp_mux: bool) -> Result<HeldPorts, NodeError>;
+    /// Ports of a worker for a transport.
+    fn ports(&mut self, worker: usize, transport: &Transport) -> Result<HeldPorts, NodeError>;
     /// A port number of a worker or a mixing thread without a socket: for the end of a trunk, or for a socket
     /// that comes from another worker.
     fn trunk_port(&mut self, worker: usize) -> PortId;

@@ -2,6 +2,7 @@
 
 use crate::error::NodeError;
 use crate::ids::IdPool;
+use crate::model::Transport;
 use crate::placement::{Limits, WorkerLoad, choose};
 use crate::plan::{HeldPorts, Released, Resources};
 use crate::ports::PortPool;
@@ -114,7 +115,8 @@ impl Resources for Taker<'_> {
         port
     }
 
-    fn ports(&mut self, worker: usize, ipv6: bool, rtcp_mux: bool) -> Result<HeldPorts, NodeError> {
+    fn ports(&mut self, worker: usize, transport: &Transport) -> Result<HeldPorts, NodeError> {
+        let Transport { ipv6, rtcp_mux, port_wanted, .. } = *transport;
         let field = "spec.legs.transports";
         let Some(pool) = self.pools.iter().position(|pool| pool.ip().is_ipv6() == ipv6) else {
             let family = if ipv6 { "IPv6" } else { "IPv4" };
@@ -127,7 +129,7 @@ impl Resources for Taker<'_> {
             return Ok(shared.clone());
         }
         let ports = &mut self.pools[pool];
-        let pair = ports.take(rtcp_mux).map_err(|error| NodeError::Exhausted {
+        let pair = ports.take(port_wanted, rtcp_mux).map_err(|error| NodeError::Exhausted {
             field: field.to_owned(),
             why: match error.kind() {
                 io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => format!(

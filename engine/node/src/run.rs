@@ -369,6 +369,9 @@ impl Base {
             metrics = options.metrics;
             place = path.and_then(|path| open_place(&path));
         }
+        if options.standby && !options.take_over {
+            ending.begin(None);
+        }
         tracing::info!(%node_id, %address, io = io_backend, reason = %io_reason, workers = count, "node starts");
         let shared = Arc::new(Shared {
             node_id,

@@ -19,7 +19,7 @@ async fn node(first_port: u16) -> Node {
     let listen = "127.0.0.1:0".parse().expect("an address");
     let port_range = first_port..=first_port + 99;
     let metrics = Some(motet_status::Listen::Off);
-    let options = NodeOptions { listen, port_range, metrics, ..NodeOptions::default() };
+    let options = NodeOptions { listen, port_range, metrics, media_floating: true, ..NodeOptions::default() };
     let node = start(options).await.expect("the node starts");
     let client = MediaNodeClient::connect(format!("http://{}", node.address())).await;
     Node { node, client: client.expect("the node answers") }
@@ -98,7 +98,10 @@ async fn receivers_see_one_stream_that_goes_on() {
         while socket.recv(&mut [0; 2048]).is_ok() {}
         socket.set_nonblocking(false).expect("can be set");
     }
-    let local = put(&mut second, legs, 2).await;
+    // Who cannot be told another address goes on sending to the old one.
+    let mut legs = legs;
+    legs[0].transports[0].port_wanted = local.port().into();
+    assert_eq!(put(&mut second, legs, 2).await, local, "the port is free, if outside of the range");
     // What was sent to nobody is lost, and nothing else.
     for _ in 0..7 {
         send(SocketAddr::from(([127, 0, 0, 1], 9)));

@@ -1,5 +1,6 @@
 use super::*;
 use crate::ids::IdPool;
+use crate::model::Transport;
 use crate::plan::{HeldPorts, Holdings, Plan, Resources, plan, plan_end};
 use crate::testing::{caller, conference, leg, medium, opus};
 use motet_proto::{media, node as wire};
@@ -118,7 +119,7 @@ impl Resources for OnePort {
     fn route(&mut self, _worker: usize) -> Result<RouteId, NodeError> {
         Ok(RouteId(self.routes.take()))
     }
-    fn ports(&mut self, _worker: usize, _ipv6: bool, _rtcp_mux: bool) -> Result<HeldPorts, NodeError> {
+    fn ports(&mut self, _worker: usize, _: &Transport) -> Result<HeldPorts, NodeError> {
         let rtp = (PortId(0), SocketAddr::from(([127, 0, 0, 1], 5000)));
         Ok(HeldPorts { pool: 0, base: 5000, rtp, rtcp: None, shared: true })
     }

@@ -125,6 +125,8 @@ impl NodeForm {
             let mut spec: wire::ConferenceSpec =
                 message("the specification of a conference", &conference.spec)?;
             spec.seed = 0;
+            let legs = spec.legs.iter_mut();
+            legs.flat_map(|leg| &mut leg.transports).for_each(|transport| transport.port_wanted = 0);
             conference.spec = spec.encode_to_vec();
         }
         Ok(())

@@ -271,7 +271,16 @@ impl Transport {
             latch,
             ipv6,
             latch_generation: transport.latch_generation,
+            port_wanted: port_wanted(at, transport.port_wanted)?,
         })
+    }
+}
+
+fn port_wanted(at: &Path, port: u32) -> Result<Option<u16>, NodeError> {
+    match u16::try_from(port) {
+        Ok(0) => Ok(None),
+        Ok(port @ 1024..) if port.is_multiple_of(2) => Ok(Some(port)),
+        _ => Err(at.field("port_wanted").error(format!("{port}; must be even, 1024 to 65534, or 0"))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{HeldLeg, Planner, same_port};
 use crate::error::NodeError;
-use crate::model::Leg;
+use crate::model::{Leg, Transport};
 use motet_relay::{Command, LegSpec, TransportSpec};
 use std::collections::BTreeMap;
 
@@ -44,7 +44,8 @@ impl Planner<'_> {
     fn move_remotes(&mut self, id: &str, leg: &Leg) {
         let old = self.old_leg(id).expect("a kept leg was there before");
         for (index, (before, after)) in old.transports.iter().zip(&leg.transports).enumerate() {
-            if before == after {
+            let wanted = Transport { port_wanted: before.port_wanted, ..after.clone() };
+            if *before == wanted {
                 continue;
             }
             let held = &self.held.legs[id];
@@ -84,7 +85,7 @@ impl Planner<'_> {
             });
             let held = match known {
                 Some(held) => held,
-                None => self.resources.ports(worker, transport.ipv6, transport.rtcp_mux)?,
+                None => self.resources.ports(worker, transport)?,
             };
             transports.push(TransportSpec {
                 rtp: held.rtp.0,

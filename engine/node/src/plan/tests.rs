@@ -39,14 +39,14 @@ impl Resources for Counting {
     fn trunk_port(&mut self, _worker: usize) -> PortId {
         PortId(self.count())
     }
-    fn ports(&mut self, _worker: usize, _ipv6: bool, rtcp_mux: bool) -> Result<HeldPorts, NodeError> {
+    fn ports(&mut self, _worker: usize, transport: &Transport) -> Result<HeldPorts, NodeError> {
         if let Some(left) = &mut self.ports_left {
             *left = left.checked_sub(1).ok_or(NodeError::Exhausted { field: "f".into(), why: "w".into() })?;
         }
         let base = 2 * self.count() as u16;
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let rtp = (PortId(self.count()), address(base));
-        let rtcp = (!rtcp_mux).then(|| (PortId(self.count()), address(base + 1)));
+        let rtcp = (!transport.rtcp_mux).then(|| (PortId(self.count()), address(base + 1)));
         Ok(HeldPorts { pool: 0, base, rtp, rtcp, shared: false })
     }
     fn mixer(&mut self) -> Result<usize, NodeError> {

@@ -4,10 +4,11 @@ use crate::exchange::Exchange;
 use crate::fence::{Fence, Word};
 use crate::numa::Binding;
 use crate::options::NodeOptions;
-use crate::ports::PortPool;
+use crate::ports::{PortPool, bind};
 use crate::worker::{Clock, Worker, WorkerOptions};
 use anyhow::{Context, Result, bail};
 use motet_net::{Io, Options as IoOptions};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -31,9 +32,10 @@ pub(super) fn open_pools(options: &NodeOptions) -> Result<Vec<PortPool>> {
         if pools.iter().any(|pool| pool.ip().is_ipv6() == ip.is_ipv6()) {
             bail!("--media-ip {ip}: one address of each family at most");
         }
-        std::net::UdpSocket::bind((*ip, 0))
-            .with_context(|| format!("--media-ip {ip}: not an address of this machine?"))?;
-        let pool = PortPool::new(*ip, options.port_range.clone());
+        bind(SocketAddr::new(*ip, 0), options.media_floating).with_context(|| {
+            format!("--media-ip {ip}: not an address of this machine (--media-floating)?")
+        })?;
+        let pool = PortPool::new(*ip, options.port_range.clone()).floating(options.media_floating);
         if pool.pairs() == 0 {
             bail!("--port-range: holds no pair of an even port and the next");
         }

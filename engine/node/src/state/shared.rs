@@ -7,7 +7,7 @@ use crate::worker::Apply;
 use anyhow::{Context, Result};
 use motet_net::SocketId;
 use motet_relay::{Command, PortId};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 
 impl State {
     /// Opens one port of each media address for each worker, `first` for the first one and so on. Legs get
@@ -17,9 +17,9 @@ impl State {
             let mut apply = Apply::default();
             let number = u16::try_from(worker).ok().and_then(|worker| first.checked_add(worker));
             let number = number.context("--shared-port: the ports of all workers pass 65535")?;
-            for (pool, ip) in self.pools.iter().map(crate::ports::PortPool::ip).enumerate() {
-                let address = SocketAddr::new(ip, number);
-                let socket = UdpSocket::bind(address).with_context(|| {
+            for (pool, from) in self.pools.iter().enumerate() {
+                let address = SocketAddr::new(from.ip(), number);
+                let socket = from.open(number).with_context(|| {
                     format!("--shared-port: cannot open UDP port {address}; does another program hold it?")
                 })?;
                 let ids = &mut self.ids[worker];

@@ -67,8 +67,8 @@ fn a_conference_that_finds_no_room_stays() {
         fn route(&mut self, _worker: usize) -> Result<RouteId, NodeError> {
             Err(NodeError::Exhausted { field: "f".into(), why: "w".into() })
         }
-        fn ports(&mut self, worker: usize, ipv6: bool, rtcp_mux: bool) -> Result<HeldPorts, NodeError> {
-            self.0.ports(worker, ipv6, rtcp_mux)
+        fn ports(&mut self, worker: usize, transport: &Transport) -> Result<HeldPorts, NodeError> {
+            self.0.ports(worker, transport)
         }
         fn trunk_port(&mut self, worker: usize) -> PortId {
             self.0.trunk_port(worker)
