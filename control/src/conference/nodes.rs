@@ -7,6 +7,7 @@ use super::requests::Response;
 use super::step::{About, RETRY_MS, Step};
 use crate::refusal::Refusal;
 use motet_proto::conference::ConferenceEventKind as Kind;
+use motet_proto::node::NodeDescription;
 use motet_proto::node::event::Kind as Media;
 use motet_proto::registry::{AnnounceResponse, HeldConference, NodeState};
 
@@ -48,7 +49,6 @@ impl Step<'_> {
             return self.look_for_restores();
         }
         let now = self.now.steady_ms;
-        let draining = description.draining;
         let known = self.state.nodes.get(&id);
         let same = known.is_some_and(|known| {
             known.description.boot_id == description.boot_id
@@ -56,25 +56,7 @@ impl Step<'_> {
                 && known.state != NodeState::Lost
         });
         if same {
-            let node = self.state.nodes.get_mut(&id).expect("looked at a moment ago");
-            node.description = description;
-            (node.announced_ms, node.lease_until_ms) = (now, now + lease_ms);
-            if node.doubt.is_some() {
-                self.doubted_announced(&id);
-                return;
-            }
-            match (node.state, draining) {
-                (NodeState::Ready, true) => {
-                    node.state = NodeState::Draining;
-                    self.draining_changed(&id);
-                }
-                (NodeState::Draining, false) => {
-                    node.state = NodeState::Ready;
-                    self.draining_changed(&id);
-                }
-                _ => {}
-            }
-            return;
+            return self.announced_again(&id, description);
         }
         let boot_id = description.boot_id.clone();
         let node = Node {
@@ -94,6 +76,30 @@ impl Step<'_> {
         self.effects.push(Effect::NodeWatch { address, node: id.clone(), boot_id });
         self.ask_list(&id);
         self.kick(&id);
+    }
+
+    /// The same start of a node that is not lost announced itself.
+    fn announced_again(&mut self, id: &str, description: NodeDescription) {
+        let (now, draining) = (self.now.steady_ms, description.draining);
+        let lease_ms = self.state.options.lease_ms;
+        let Some(node) = self.state.nodes.get_mut(id) else { return };
+        node.description = description;
+        (node.announced_ms, node.lease_until_ms) = (now, now + lease_ms);
+        if node.doubt.is_some() {
+            self.doubted_announced(id);
+            return;
+        }
+        match (node.state, draining) {
+            (NodeState::Ready, true) => {
+                node.state = NodeState::Draining;
+                self.draining_changed(id);
+            }
+            (NodeState::Draining, false) => {
+                node.state = NodeState::Ready;
+                self.draining_changed(id);
+            }
+            _ => {}
+        }
     }
 
     /// Asks a node what it runs.

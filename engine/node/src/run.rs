@@ -37,14 +37,14 @@ mod handover;
 mod mixing;
 mod open;
 
-use beside::Beside;
 pub use beside::Identity;
+use beside::{Beside, stdin_closed};
 use handover::{
     ask, ensure_together, handover_path, inherited, open_place, relaunch_when_asked, serve_status, take,
     wait_for_successor,
 };
 use mixing::{forward_mixing, mixed_codecs, start_mixing, watch_losses};
-use open::{open_pools, raise_descriptor_limit, start_workers};
+use open::{open_pools, ports_max, raise_descriptor_limit, start_workers};
 
 /// Events that may wait between the workers and the watchers.
 const EVENTS_WAITING_MAX: usize = 8192;
@@ -328,11 +328,7 @@ impl Base {
         let (listener, node_id, boot_id) = who(options, inheritance.as_ref()).await?;
         let address = listener.local_addr().context("the listener has no address")?;
         let pools = open_pools(options)?;
-        // Any number of legs fit a port that they share.
-        let ports_max = match options.shared_port {
-            Some(_) => 0,
-            None => pools.iter().map(|pool| 2 * pool.pairs() as u32).sum(),
-        };
+        let ports_max = ports_max(options, &pools);
         let (events_in, events_out) = mpsc::channel(EVENTS_WAITING_MAX);
         let (mixing_in, mixing_out) = mpsc::channel(EVENTS_WAITING_MAX);
         let (died_in, died) = mpsc::channel(1);
@@ -499,14 +495,4 @@ pub(crate) fn cpu_times(thread: u32) -> CpuTimes {
     let mut fields = text.split_whitespace().map(|field| Duration::from_nanos(field.parse().unwrap_or(0)));
     let mut next = || fields.next().unwrap_or_default();
     CpuTimes { on_cpu: next(), waiting: next() }
-}
-
-/// Waits until standard input ends. On a thread of its own: a blocked read must not hold up the end.
-async fn stdin_closed() {
-    let (closed, wait) = oneshot::channel();
-    std::thread::spawn(move || {
-        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-        let _ = closed.send(());
-    });
-    let _ = wait.await;
 }

@@ -64,3 +64,13 @@ impl Drop for Beside {
         self.task.abort();
     }
 }
+
+/// Waits until standard input ends. On a thread of its own: a blocked read must not hold up the end.
+pub(super) async fn stdin_closed() {
+    let (closed, wait) = oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = closed.send(());
+    });
+    let _ = wait.await;
+}

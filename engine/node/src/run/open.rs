@@ -85,3 +85,11 @@ pub(super) fn start_workers(
     }
     Ok((chosen.0, chosen.1, workers))
 }
+
+/// Ports that legs can have. Any number of legs fit a port that they share.
+pub(super) fn ports_max(options: &NodeOptions, pools: &[PortPool]) -> u32 {
+    match options.shared_port {
+        Some(_) => 0,
+        None => pools.iter().map(|pool| 2 * pool.pairs() as u32).sum(),
+    }
+}
