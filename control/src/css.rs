@@ -224,6 +224,9 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
         tracing::warn!(%address, "whoever reaches this address commands all conferences: there is no authentication; keep it in a network of your own");
     }
     let name = store.name();
+    if options.store == "auto" && name == "embedded" {
+        tracing::info!("conferences are kept in memory; --store embedded:FILE keeps them over a restart");
+    }
     let (metrics, announce_ms) = (options.metrics, options.announce_ms);
     let core = core_options(options, address, &*store)?;
     let peers = Box::new(GrpcPeers::new(&core.css));
@@ -269,11 +272,7 @@ fn open_store(options: &CssOptions) -> Result<Box<dyn Store>> {
         wait_ms: options.store_wait_ms,
         read_replicas: options.store_read_replicas,
     };
-    let store = store::open(&options.store, redis)?;
-    if options.store == "auto" && store.name() == "embedded" {
-        tracing::info!("conferences are kept in memory; --store embedded:FILE keeps them over a restart");
-    }
-    Ok(store)
+    store::open(&options.store, redis)
 }
 
 /// What the core is told to hold to.

@@ -106,9 +106,9 @@ fn describe(page: &mut Page, census: &Census) {
     let help = "Participants of all conferences.";
     page.gauge(metric("motet_control", "participants", help), census.participants as f64);
     let help = "Conferences that this control process maintains.";
-    page.gauge(metric("motet_control_conferences_maintained", "", help), census.maintained as f64);
+    page.gauge(metric("motet_control_maintained", "conferences", help), census.maintained as f64);
     let help = "Control processes on the store that live, this one too; 0 where there can be no other.";
-    page.gauge(metric("motet_control_peers", "", help), census.peers as f64);
+    page.gauge(metric("motet_control", "peers", help), census.peers as f64);
     let usable = f64::from(u8::from(census.store_fault.is_none()));
     page.gauge(metric("motet_control_store_usable", "", "1 while the store can be used."), usable);
 }
