@@ -7,7 +7,7 @@ use motet_proto::node::*;
 use motet_rtp::rtcp::{Compound, Packet};
 use motet_rtp::{RtpBuilder, RtpView, WireSeq, WireTimestamp};
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::transport::Channel;
 
 struct Node {
@@ -101,6 +101,12 @@ async fn receivers_see_one_stream_that_goes_on() {
     // Who cannot be told another address goes on sending to the old one.
     let mut legs = legs;
     legs[0].transports[0].port_wanted = local.port().into();
+    // The kernel closes the first one's sockets in its own time.
+    let end = Instant::now() + Duration::from_secs(20);
+    while UdpSocket::bind(local).is_err() {
+        assert!(Instant::now() < end, "{local} does not become free");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     assert_eq!(put(&mut second, legs, 2).await, local, "the port is free, if outside of the range");
     // What was sent to nobody is lost, and nothing else.
     for _ in 0..7 {
