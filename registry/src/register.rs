@@ -5,6 +5,9 @@ use crate::tree::{AGAIN, Part, ZooKeeperOptions, over};
 use std::time::Duration;
 use zookeeper_client::{Client, Error};
 
+/// How long an entry that says that its resource leaves can be read.
+const FAREWELL: Duration = Duration::from_millis(500);
+
 /// Keeps a resource registered and refreshed every `interval`, until `ended`; then says that it leaves, and goes.
 /// `describe` gives what is true at the moment; nothing is written while it gives none. Whatever ZooKeeper does,
 /// this waits and tries again.
@@ -32,6 +35,8 @@ pub async fn keep_registered<D, F>(
         // Followers tell an orderly end from a loss by this.
         let leaving = Resource { leaving: true, ..resource };
         let _ = client.set_data(&path, &leaving.to_json(), None).await;
+        // They hear that it changed, and must still find it.
+        tokio::time::sleep(FAREWELL).await;
         let _ = client.delete(&path, None).await;
     }
 }
