@@ -4,7 +4,7 @@ use super::audio::{AudioChange, PairGain, mode_name};
 use super::effect::Effect;
 use super::limits::no_place;
 use super::media::leg;
-use super::model::{Abandoned, Operation, Phase, Record, RequestId, Token, Work};
+use super::model::{Abandoned, Node, Operation, Phase, Record, RequestId, Token, Work};
 use super::requests::Response;
 use super::step::{About, RETRY_MS, Step};
 use crate::nodes::NodeFailure;
@@ -41,6 +41,7 @@ impl Step<'_> {
                 conference.record = operation.next;
                 conference.alive.clear();
                 conference.repair = false;
+                conference.ending = None;
                 let label = conference.record.label().to_owned();
                 let info = self.state.info(&self.state.conferences[moid]);
                 self.delete_on(&node, moid, epoch);
@@ -59,6 +60,10 @@ impl Step<'_> {
                 self.confirmed(moid, operation.work);
                 self.wait_for_restore(moid);
                 self.next_request(moid);
+            }
+            Work::Confirm { request } => {
+                self.conference(moid).expect("the caller found it").record = operation.next;
+                self.created_at_last(moid, request);
             }
             Work::Claim => {
                 self.conference(moid).expect("the caller found it").record = operation.next;
@@ -80,6 +85,21 @@ impl Step<'_> {
                 self.put_on_node(moid, token, &next);
             }
         }
+    }
+
+    /// The store holds it as running: whoever asked is told.
+    fn created_at_last(&mut self, moid: &str, request: RequestId) {
+        let info = Box::new(self.state.info(&self.state.conferences[moid]));
+        let (number, node) = (info.number.clone(), info.node_id.clone());
+        let about = About { conference: moid, node: &node, ..About::default() };
+        self.emit(Kind::Created, about, format!("conference {number} created"));
+        self.emit(Kind::Running, about, format!("conference {number} runs on node {node}"));
+        self.reply(request, Ok(Response::Conference(info)));
+        let lost = |node: &Node| matches!(node.state, NodeState::Lost | NodeState::Joining);
+        if self.state.nodes.get(&node).is_none_or(lost) {
+            self.pending_restore(moid, &format!("node {node} was lost meanwhile"));
+        }
+        self.next_request(moid);
     }
 
     fn not_stored(&mut self, moid: &str, operation: Operation, error: StoreError) {
@@ -125,6 +145,17 @@ impl Step<'_> {
             }
             Work::Book { request, number_chosen } => {
                 self.not_booked(request, operation.next, number_chosen, refusal);
+            }
+            Work::Confirm { request } => {
+                // It might not be there after a restart, so it was not created.
+                self.delete_on(&operation.next.node_id, moid, operation.next.epoch);
+                self.forget(moid, request, refusal);
+            }
+            Work::End { request } if refusal.code == Code::Unavailable => {
+                // It may have been written, and what has ended stays ended: it is tried again.
+                self.conference(moid).expect("it is being ended").ending = Some(operation.next.reason);
+                self.reply(request, Err(refusal));
+                self.next_request(moid);
             }
             Work::Change { request, .. }
             | Work::Audio { request, .. }
@@ -226,6 +257,7 @@ impl Step<'_> {
                 conference.allocation = Some(allocation);
                 conference.confirmed = confirmed;
                 conference.repair = false;
+                conference.heard = true;
                 self.confirmed(moid, operation.work);
             }
             Err(failure) => self.not_confirmed(moid, operation, failure),
@@ -239,12 +271,10 @@ impl Step<'_> {
         let about = About { conference: moid, node: &node, ..About::default() };
         match work {
             Work::Create { request, .. } => {
-                conference.record.phase = Phase::Running;
-                conference.dirty = true;
-                let info = Box::new(conference.info());
-                self.emit(Kind::Created, about, format!("conference {number} created"));
-                self.emit(Kind::Running, about, format!("conference {number} runs on node {node}"));
-                self.reply(request, Ok(Response::Conference(info)));
+                // Whoever asked is told when the store holds it: what is still being created is dropped at a
+                // restart.
+                let next = Record { phase: Phase::Running, ..conference.record.clone() };
+                self.start(moid, next, Work::Confirm { request });
             }
             Work::Change { request, joins: true, participant } => {
                 let info = conference.participant_info(&participant).expect("it has just been added");
@@ -290,7 +320,7 @@ impl Step<'_> {
                 self.flush(moid);
             }
             Work::Restore { from, epoch } => self.restored(moid, &from, epoch),
-            Work::End { .. } | Work::Book { .. } | Work::Save { .. } | Work::Claim => {
+            Work::End { .. } | Work::Confirm { .. } | Work::Book { .. } | Work::Save { .. } | Work::Claim => {
                 unreachable!("{NO_NODE}")
             }
         }
@@ -323,7 +353,7 @@ impl Step<'_> {
             }
             Work::Repair => self.retry_repair(moid),
             Work::Restore { .. } => self.not_restored(moid, operation, &failure),
-            Work::End { .. } | Work::Book { .. } | Work::Save { .. } | Work::Claim => {
+            Work::End { .. } | Work::Confirm { .. } | Work::Book { .. } | Work::Save { .. } | Work::Claim => {
                 unreachable!("{NO_NODE}")
             }
         }
@@ -331,16 +361,20 @@ impl Step<'_> {
 
     /// A conference that never came to be; who waits for it is told.
     pub(super) fn forget(&mut self, moid: &str, request: RequestId, refusal: Refusal) {
-        self.effects.push(Effect::StoreRemove { conference: moid.to_owned() });
         let Some(conference) = self.state.conferences.remove(moid) else { return };
-        let until_ms = self.now.steady_ms + self.state.options.tombstone_ms.unsigned_abs();
-        let abandoned = Abandoned { epoch: conference.record.epoch, until_ms };
-        self.state.abandoned.insert(moid.to_owned(), abandoned);
+        self.abandon(moid, conference.record.epoch);
         self.booking_failed(&conference.record.schedule.booking, &refusal);
         let waiting = conference.queue.into_iter().map(|(id, _)| id);
         for id in [request].into_iter().chain(waiting) {
             self.reply(id, Err(refusal.clone()));
         }
+    }
+
+    /// Neither the store nor a node shall keep what never came to be.
+    pub(super) fn abandon(&mut self, moid: &str, epoch: u64) {
+        self.effects.push(Effect::StoreRemove { conference: moid.to_owned() });
+        let until_ms = self.now.steady_ms + self.state.options.tombstone_ms.unsigned_abs();
+        self.state.abandoned.insert(moid.to_owned(), Abandoned { epoch, until_ms });
     }
 
     fn retry_repair(&mut self, moid: &str) {

@@ -47,6 +47,9 @@ impl Step<'_> {
             self.copy_found(id, token, copy);
         }
         self.missed(id, token, &listed);
+        for conference in self.state.conferences.values_mut() {
+            conference.heard |= conference.record.node_id == id;
+        }
     }
 
     /// A node runs this.

@@ -201,6 +201,7 @@ impl Step<'_> {
         let conference = self.conference(moid).expect("the caller found it");
         // What the node runs is to be compared with the record.
         conference.repair = conference.record.phase == Phase::Running;
+        conference.heard = false;
         let creating = conference.record.phase == Phase::Creating;
         let node = conference.record.node_id.clone();
         let (number, css) = (conference.record.number.clone(), self.state.options.css.clone());

@@ -207,6 +207,13 @@ pub struct Conference {
     pub(super) restore: Restore,
     /// Since when the store lacks something of its history.
     pub(super) noted_ms: Option<u64>,
+    /// What its node runs is known. Not so after a restart of control: the store may hold a change that the node
+    /// never confirmed, and that was taken back.
+    pub(super) heard: bool,
+    /// It is to end, and why: the store has not answered that it has ended.
+    pub(super) ending: Option<String>,
+    /// When it was first seen to have ended.
+    pub(super) ended_ms: Option<u64>,
     pub(super) operation: Option<Operation>,
     pub(super) queue: VecDeque<(RequestId, Request)>,
 }
@@ -229,6 +236,10 @@ pub(super) enum Work {
         request: RequestId,
         tried: BTreeMap<String, String>,
         number_chosen: bool,
+    },
+    /// Its node runs it; the store is to hold that.
+    Confirm {
+        request: RequestId,
     },
     /// A participant joins or leaves.
     Change {
@@ -270,6 +281,7 @@ impl Work {
     pub(super) fn request(&self) -> Option<RequestId> {
         match self {
             Work::Create { request, .. }
+            | Work::Confirm { request }
             | Work::Change { request, .. }
             | Work::Audio { request, .. }
             | Work::End { request }

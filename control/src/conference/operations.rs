@@ -69,6 +69,11 @@ impl Step<'_> {
                 return;
             }
             let Some((id, request)) = self.conference(moid).and_then(|c| c.queue.pop_front()) else { break };
+            if !ends && self.ending(moid) {
+                let refusal = Refusal::at(Code::FailedPrecondition, "conference", "it is being ended");
+                self.reply(id, Err(refusal));
+                continue;
+            }
             let before =
                 self.check_by(moid, &request).err().map(Err).or_else(|| self.applied(moid, &request));
             if let Some(answer) = before {
@@ -176,12 +181,30 @@ impl Step<'_> {
         if conference.record.phase == Phase::Ended {
             return Ok(Some(Response::Conference(Box::new(conference.info()))));
         }
-        let mut next = conference.record.clone();
-        next.phase = Phase::Ended;
-        next.ended_unix_ms = self.now.unix_ms;
-        next.reason = if reason.is_empty() { "ended by request".to_owned() } else { reason };
-        self.start(moid, next, Work::End { request });
+        let reason = if reason.is_empty() { "ended by request".to_owned() } else { reason };
+        self.begin_end(moid, request, reason);
         Ok(None)
+    }
+
+    /// Whether it is to end, and the store has not said that it has.
+    pub(super) fn ending(&self, moid: &str) -> bool {
+        self.state.conferences.get(moid).is_some_and(|conference| conference.ending.is_some())
+    }
+
+    /// Ends what is to end, and what the store has not said to have ended.
+    pub(super) fn end_again(&mut self, moid: &str) {
+        let Some(conference) = self.conference(moid) else { return };
+        let Some(reason) = conference.ending.take() else { return };
+        if conference.record.phase != Phase::Ended {
+            self.begin_end(moid, RequestId::NOBODY, reason);
+        }
+    }
+
+    fn begin_end(&mut self, moid: &str, request: RequestId, reason: String) {
+        let ended_unix_ms = self.now.unix_ms;
+        let conference = self.conference(moid).expect("the caller found it");
+        let next = Record { phase: Phase::Ended, ended_unix_ms, reason, ..conference.record.clone() };
+        self.start(moid, next, Work::End { request });
     }
 
     /// The conference, if it runs.
@@ -189,8 +212,15 @@ impl Step<'_> {
         let conference = self.found(moid)?;
         let record = &conference.record;
         match record.phase {
-            Phase::Running => Ok(conference),
             Phase::Booked => Err(self.only_booked(record)),
+            Phase::Running if conference.heard => Ok(conference),
+            Phase::Running => {
+                let why = format!(
+                    "node {} has not said yet what it runs since control started; ask again",
+                    record.node_id
+                );
+                Err(Refusal::plain(Code::Unavailable, why))
+            }
             Phase::Ended => Err(Refusal::at(
                 Code::FailedPrecondition,
                 "conference",

@@ -145,7 +145,8 @@ impl Step<'_> {
         for id in &restores.waiting {
             let conference = &self.state.conferences[id];
             // What is being done, or who holds the node, makes control look again.
-            if conference.operation.is_some() || self.stays(&conference.record) {
+            if conference.operation.is_some() || conference.ending.is_some() || self.stays(&conference.record)
+            {
                 continue;
             }
             let restore = &conference.restore;

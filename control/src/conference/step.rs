@@ -8,6 +8,7 @@ use super::requests::{Request, Response};
 use super::restore::Restore;
 use super::schedule::Watch;
 use super::storing::Stored;
+use crate::placement::reachable;
 use crate::refusal::Refusal;
 use motet_proto::conference::{ConferenceEvent, ConferenceEventKind};
 use motet_proto::domains::ListResponse;
@@ -170,6 +171,11 @@ impl Step<'_> {
     /// The conference with this id or number.
     pub(super) fn found(&self, conference: &str) -> Result<&Conference, Refusal> {
         self.state.find(conference).ok_or_else(|| {
+            if !self.state.loaded {
+                // It may be there all the same; "not found" would be believed.
+                let why = "the store's records have not been read yet; ask again";
+                return Refusal::plain(Code::Unavailable, why);
+            }
             let why = format!("no conference has the id or number '{conference}'");
             Refusal::at(Code::NotFound, "conference", why)
         })
@@ -193,7 +199,7 @@ impl Step<'_> {
         self.state.wrong.retain(|_, wrong| wrong.until_ms > now_ms);
         self.tick_joins();
         self.state.abandoned.retain(|_, abandoned| abandoned.until_ms > now_ms);
-        let forget_before = self.now.unix_ms - self.state.options.tombstone_ms;
+        let tombstone_ms = self.state.options.tombstone_ms.unsigned_abs();
         let ids: Vec<String> = self.state.conferences.keys().cloned().collect();
         for id in ids {
             if !self.ours(&id) {
@@ -202,11 +208,20 @@ impl Step<'_> {
             let Some(conference) = self.conference(&id) else { continue };
             let idle = conference.operation.is_none();
             let ended = conference.record.phase == Phase::Ended;
-            if ended && idle && conference.record.ended_unix_ms < forget_before {
+            // The wall clock may jump, and a node that is lost may still run it.
+            let since = if ended { *conference.ended_ms.get_or_insert(now_ms) } else { now_ms };
+            let node = conference.record.node_id.clone();
+            let lost = self.state.nodes.get(&node).is_some_and(|node| !reachable(node));
+            if ended && idle && !lost && now_ms >= since + tombstone_ms {
                 self.state.conferences.remove(&id);
                 self.effects.push(Effect::StoreRemove { conference: id });
                 continue;
             }
+            if idle && self.state.store_fault.is_none() {
+                self.end_again(&id);
+            }
+            let Some(conference) = self.conference(&id) else { continue };
+            let idle = conference.operation.is_none();
             if idle && conference.repair && now_ms >= conference.repair_at_ms {
                 self.repair(&id);
             }
@@ -253,6 +268,9 @@ impl Conference {
             watch: Watch::default(),
             restore: Restore::default(),
             noted_ms: None,
+            heard: true,
+            ending: None,
+            ended_ms: None,
             operation: None,
             queue: VecDeque::new(),
         }

@@ -86,7 +86,7 @@ impl Step<'_> {
         let (ours, css) = (self.ours(id), self.state.options.css.clone());
         let Some(conference) = self.conference(id) else { return };
         conference.dirty = ours;
-        let waits = conference.stored.wait_until_ms > now_ms;
+        let waits = conference.stored.wait_until_ms > now_ms || conference.ending.is_some();
         if ours && usable && !waits && conference.operation.is_none() && conference.flushing.is_none() {
             conference.dirty = false;
             conference.noted_ms = None;
@@ -210,11 +210,13 @@ impl Step<'_> {
     fn discovered(&mut self, record: Record, quiet: bool) {
         let id = record.id.clone();
         let mine = !self.state.options.shared || record.maintainer == self.state.options.css;
-        if record.phase == Phase::Creating && mine {
-            // Nobody waits for it any more. If a node runs it all the same, it will be adopted.
-            return self.effects.push(Effect::StoreRemove { conference: id });
+        let abandoned = self.state.abandoned.get(&id);
+        let abandoned = abandoned.is_some_and(|abandoned| record.epoch <= abandoned.epoch);
+        if mine && (record.phase == Phase::Creating || abandoned) {
+            // Nobody was told that it exists. If a node runs it all the same, it will be deleted there.
+            return self.abandon(&id, record.epoch);
         }
-        let mut conference = Conference::new(record);
+        let mut conference = Conference { heard: false, ..Conference::new(record) };
         conference.stored = Stored::of(&conference.record);
         if !quiet {
             self.tell_difference(&Record::default(), &conference.record);
