@@ -8,6 +8,9 @@ export CARGO_TERM_COLOR ?= auto
 FUZZ_SECONDS ?= 5
 DEMO_SECONDS ?= 15
 
+# Worlds that make sim runs: FIRST-LAST.
+SEEDS ?= 1-10000
+
 # How often the demo takes a node over.
 UPGRADES ?= 3
 
@@ -15,7 +18,7 @@ UPGRADES ?= 3
 CHAOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-upgrade test fmt fmt-check lint tidy doc fuzz bench chaos bench-relay bench-audio bench-criterion
+.PHONY: help setup demo demo-upgrade test sim fmt fmt-check lint tidy doc fuzz bench chaos bench-relay bench-audio bench-criterion
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -37,6 +40,9 @@ test: setup fmt-check lint tidy ## everything that a change must pass
 	$(MAKE) --no-print-directory doc
 	scripts/fuzz.sh $(FUZZ_SECONDS)
 	@echo "make test: format, lint, tidy, tests, documentation and fuzzing all passed"
+
+sim: ## simulated worlds of the seeds SEEDS: control against faults, in virtual time
+	cargo run --release --quiet -p motet-sim -- --seeds $(SEEDS)
 
 fmt: ## format the code
 	cargo fmt --all

@@ -1,0 +1,176 @@
+//! Rules that are looked at all the time: at each write of the store, each command that a node takes, and
+//! several times a second. [`quiet`] and [`finale`] look when all is well again.
+//!
+//! Each rule is shown to fire by a world that is wrong on purpose; see [`Mutation`].
+
+mod finale;
+mod quiet;
+
+use crate::message::{Who, record_words};
+use crate::node::Life;
+use crate::trace::Violation;
+use crate::world::World;
+use motet_control::conference::{Phase, Record};
+use motet_proto::node as wire;
+use std::collections::BTreeMap;
+
+/// A world that is wrong on purpose, to see that a rule notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// The store takes writes that are older than what it holds.
+    StoreTakesStaleWrites,
+    /// The store gives a number to two conferences.
+    StoreIgnoresClaims,
+    /// The store removes nothing.
+    StoreNeverForgets,
+    /// Nodes take commands of old epochs and revisions.
+    NodeTakesStaleEpochs,
+    /// Nodes run all legs but the last.
+    NodeLosesLegs,
+    /// Nodes say that they deleted a conference and run it on.
+    NodeKeepsDeleted,
+    /// Each assignment has the same epoch.
+    EpochIsNotRaised,
+    /// Nodes are told before the store is.
+    NodeComesFirst,
+    /// Some conferences are not found.
+    AnswersNotFound,
+    /// A mute is acknowledged and not done.
+    MuteIsForgotten,
+    /// A leave is acknowledged and not done.
+    LeaveIsForgotten,
+    /// A create that is repeated makes another conference.
+    RequestIdIsForgotten,
+    /// Conferences end although nobody asked for it.
+    EndsByItself,
+    /// Some requests are never answered.
+    ForgetsToAnswer,
+    /// Ended conferences are written as running once more.
+    EndedComesBack,
+}
+
+/// How long two nodes may run one conference while both can be told, in milliseconds: a list finds the
+/// older copy, and a delete that is lost is repeated at the next list.
+pub const FENCE_MS: u64 = 12_000;
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct Watchman {
+    pub(crate) violations: Vec<Violation>,
+    /// Node of each assignment, by conference and epoch.
+    assigned: BTreeMap<(String, u64), usize>,
+    /// Highest epoch that the store took, by conference.
+    stored_epochs: BTreeMap<String, u64>,
+    /// Conferences whose end the store took.
+    ended: BTreeMap<String, u64>,
+    /// Since when a conference has had two homes that could both be told.
+    two_homes: BTreeMap<String, u64>,
+    /// Longest such time, for the report.
+    pub(crate) two_homes_ms_max: u64,
+    /// Writes that the store refused as stale or taken.
+    pub(crate) refused_writes: u64,
+    /// Conferences that a store forgot something of, with the version that it lost.
+    pub(crate) rolled_back: BTreeMap<String, u64>,
+}
+
+/// A run stops looking after so many.
+const VIOLATIONS_MAX: usize = 20;
+
+impl World {
+    pub(crate) fn violated(&mut self, rule: &'static str, what: String) {
+        self.trace.say(self.now_ms, Who::Plan, || format!("VIOLATION {rule}: {what}"));
+        let known = self.watchman.violations.iter().any(|known| known.rule == rule && known.what == what);
+        if !known && self.watchman.violations.len() < VIOLATIONS_MAX {
+            self.watchman.violations.push(Violation { rule, at_ms: self.now_ms, what });
+        }
+    }
+
+    /// The store took a write.
+    pub(crate) fn check_write(&mut self, before: Option<&Record>, record: &Record) {
+        if let Some(before) = before
+            && (before.epoch, before.version) >= (record.epoch, record.version)
+        {
+            let what = format!("the store took {} over {}", record_words(record), record_words(before));
+            self.violated("N12", what);
+        }
+        let highest = self.watchman.stored_epochs.entry(record.id.clone()).or_default();
+        *highest = record.epoch.max(*highest);
+        if record.phase == Phase::Ended {
+            self.watchman.ended.entry(record.id.clone()).or_insert(self.now_ms);
+        } else if let Some(at) = self.watchman.ended.get(&record.id) {
+            let what = format!("{} had ended at {at} ms and came back", record_words(record));
+            self.violated("N1", what);
+        }
+        if record.phase != Phase::Ended && !record.number.is_empty() {
+            let twin = self.store.records.values().find(|other| {
+                other.number == record.number && other.phase != Phase::Ended && other.id != record.id
+            });
+            if let Some(twin) = twin {
+                let what = format!("{} and {} have the number {}", record.id, twin.id, record.number);
+                self.violated("N1", what);
+            }
+        }
+        if self.watchman.rolled_back.get(&record.id).is_some_and(|lost| record.version > *lost) {
+            self.watchman.rolled_back.remove(&record.id);
+        }
+    }
+
+    /// A node was told to run something and does. `before`: epoch and revision of what it ran.
+    pub(crate) fn check_put(
+        &mut self,
+        node: usize,
+        put: &wire::PutConferenceRequest,
+        before: Option<(u64, u64)>,
+    ) {
+        let Some(spec) = &put.spec else { return };
+        let id = spec.id.clone();
+        if before.is_some_and(|before| (put.epoch, put.revision) < before) {
+            let what = format!("n{} took {id} e{} r{} over {before:?}", node + 1, put.epoch, put.revision);
+            self.violated("N12", what);
+        }
+        let first = *self.watchman.assigned.entry((id.clone(), put.epoch)).or_insert(node);
+        if first != node {
+            let what = format!("{id} e{} was given to n{} and to n{}", put.epoch, first + 1, node + 1);
+            self.violated("N12", what);
+        }
+        let stored = self.watchman.stored_epochs.get(&id).copied().unwrap_or_default();
+        if stored < put.epoch {
+            let what = format!("n{} runs {id} e{}, which the store never held", node + 1, put.epoch);
+            self.violated("N12", what);
+        }
+    }
+
+    /// Looks at what cannot be seen at a single command.
+    pub(crate) fn monitor(&mut self) {
+        let mut homes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (index, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.life == Life::Up) {
+            for id in node.conferences.keys() {
+                homes.entry(id.clone()).or_default().push(index);
+            }
+        }
+        homes.retain(|_, nodes| nodes.len() > 1 && nodes.iter().all(|node| self.can_be_told(*node)));
+        self.watchman.two_homes.retain(|id, _| homes.contains_key(id));
+        for (id, nodes) in homes {
+            let since = *self.watchman.two_homes.entry(id.clone()).or_insert(self.now_ms);
+            let long = self.now_ms - since;
+            self.watchman.two_homes_ms_max = self.watchman.two_homes_ms_max.max(long);
+            if long > FENCE_MS {
+                let what = format!("{id} has run on {nodes:?} since {since} ms, longer than {FENCE_MS} ms");
+                self.watchman.two_homes.insert(id, self.now_ms);
+                self.violated("N2", what);
+            }
+        }
+    }
+
+    /// Whether nothing stands between control and a node, so that a second copy there has no excuse.
+    fn can_be_told(&self, node: usize) -> bool {
+        let well = |css: &crate::css::Css| {
+            css.life == Life::Up
+                && self.network.joined(Who::Css(css.index), Who::Node(node), self.now_ms)
+                && self.network.joined(Who::Css(css.index), Who::Store, self.now_ms)
+        };
+        self.css.iter().all(well)
+            && self.store.service == crate::store::Service::Up
+            && self.network.manner.lost_permille == 0
+    }
+}

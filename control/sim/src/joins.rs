@@ -1,0 +1,216 @@
+//! Many at once ask for a room that does not exist yet: however their requests, answers and losses interleave,
+//! it is made once, on one node, and all are in it.
+//!
+//! No time passes in a trial, so that a million of them take minutes.
+
+use crate::node::Node;
+use crate::random::Random;
+use crate::store::Store;
+use motet_control::conference::{
+    Effect, Event, NodeAnnouncement, Now, Options, Phase, RequestId, State, step,
+};
+use motet_control::conference::{Request, Response};
+use motet_control::nodes::NodeFailure;
+use motet_control::refusal::Refusal;
+use motet_proto::conference as wire;
+use motet_proto::media::MediaKind;
+use std::collections::{BTreeMap, BTreeSet};
+use tonic::Code;
+
+/// What a trial is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crowd {
+    /// Who ask at once.
+    pub people: usize,
+    /// Nodes that could take the room.
+    pub nodes: usize,
+    /// Answers of nodes that are lost, of a thousand.
+    pub lost_permille: u64,
+}
+
+/// What came of many trials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Joins {
+    /// Trials made.
+    pub trials: u64,
+    /// Rooms that were made twice or ran on two nodes, and people who were in none or in another.
+    pub wrong: u64,
+    /// Creates that were refused since another was first.
+    pub late: u64,
+    /// Assignments to another node, since one did not answer.
+    pub moved: u64,
+}
+
+const NUMBER: &str = "700";
+const NOW: Now = Now { steady_ms: 1_000, unix_ms: 1_700_000_000_000 };
+
+/// A trial: one control process whose effects are carried out in any order.
+struct Trial {
+    state: State,
+    store: Store,
+    nodes: Vec<Node>,
+    pending: Vec<Effect>,
+    replies: BTreeMap<u64, Result<Response, Refusal>>,
+    random: Random,
+    lost_permille: u64,
+    assigned: BTreeMap<(String, u64), BTreeSet<usize>>,
+}
+
+/// Control that knows its nodes and has nothing to do.
+fn ready(nodes: usize) -> Trial {
+    let mut trial = Trial {
+        state: State::new(Options::default()),
+        store: Store::new(0, None),
+        nodes: (0..nodes).map(|index| Node::new(index, None)).collect(),
+        pending: Vec::new(),
+        replies: BTreeMap::new(),
+        random: Random::new(0),
+        lost_permille: 0,
+        assigned: BTreeMap::new(),
+    };
+    trial.take(Event::StoreLoaded(Vec::new()));
+    for index in 0..nodes {
+        let node = &trial.nodes[index];
+        let (address, description) = (node.name.clone(), node.describe());
+        let announcement = NodeAnnouncement { address, description, leaving: false };
+        trial.take(Event::Announced(RequestId(1_000_000 + index as u64), Box::new(announcement)));
+    }
+    while trial.answer() {}
+    trial
+}
+
+/// Runs so many trials from this seed on.
+pub fn run(crowd: Crowd, seed: u64, trials: u64) -> Joins {
+    let begin = ready(crowd.nodes);
+    let mut joins = Joins::default();
+    for trial in 0..trials {
+        let mut world = Trial {
+            state: begin.state.clone(),
+            store: Store::new(0, None),
+            nodes: (0..crowd.nodes).map(|index| Node::new(index, None)).collect(),
+            pending: Vec::new(),
+            replies: BTreeMap::new(),
+            random: Random::new(seed.wrapping_add(trial)),
+            lost_permille: crowd.lost_permille,
+            assigned: BTreeMap::new(),
+        };
+        joins.trials += 1;
+        joins.wrong += u64::from(!world.run(crowd.people, &mut joins));
+    }
+    joins
+}
+
+impl Trial {
+    /// True: all is as it should be.
+    fn run(&mut self, people: usize, joins: &mut Joins) -> bool {
+        let mut order: Vec<usize> = (0..people).collect();
+        for last in (1..people).rev() {
+            order.swap(last, self.random.index(last + 1));
+        }
+        for person in order {
+            let create = wire::CreateRequest { number: NUMBER.into(), ..Default::default() };
+            self.take(Event::Request(
+                RequestId(1 + person as u64),
+                Request::Create { id: format!("m{person}"), seed: 1, create },
+            ));
+            if self.random.permille(300) {
+                self.answer();
+            }
+        }
+        while self.answer() {}
+        let late = |answer: &&Result<Response, Refusal>| {
+            answer.as_ref().is_err_and(|refusal| refusal.code == Code::AlreadyExists)
+        };
+        joins.late += self.replies.values().filter(late).count() as u64;
+        let made = self.replies.values().filter(|answer| answer.is_ok()).count();
+        // Nobody made it when each node's answer was lost; then it must not exist.
+        for person in 0..people {
+            let medium = wire::ParticipantMedium { kind: MediaKind::Audio.into(), ..Default::default() };
+            let add = wire::AddParticipantRequest {
+                conference: NUMBER.into(),
+                participant: format!("p{person}"),
+                media: vec![medium],
+                ..Default::default()
+            };
+            let id = RequestId(1 + (people + person) as u64);
+            self.take(Event::Request(id, Request::Add { id: "none".into(), add }));
+        }
+        self.lost_permille = 0;
+        while self.answer() {}
+        let epochs = self.state.conferences.values().map(|conference| conference.record.epoch);
+        joins.moved += epochs.map(|epoch| epoch - 1).sum::<u64>();
+        self.one_home(people, made)
+    }
+
+    fn one_home(&self, people: usize, made: usize) -> bool {
+        let living = |phase: Phase| phase != Phase::Ended;
+        let stored: Vec<_> = self.store.records.values().filter(|record| living(record.phase)).collect();
+        let homes: usize = self.nodes.iter().map(|node| node.conferences.len()).sum();
+        let epochs_apart = self.assigned.values().all(|nodes| nodes.len() == 1);
+        let in_it = (people..2 * people).filter(|id| self.replies[&(1 + *id as u64)].is_ok()).count();
+        let expected = usize::from(made > 0);
+        let members = stored.first().map_or(0, |record| record.participants.len());
+        made == expected
+            && stored.len() == expected
+            && homes == expected
+            && epochs_apart
+            && in_it == people * expected
+            && members == in_it
+    }
+
+    fn take(&mut self, event: Event) {
+        for effect in step(&mut self.state, event, NOW) {
+            match effect {
+                Effect::Reply(id, answer) => {
+                    self.replies.insert(id.0, *answer);
+                }
+                Effect::Emit(_) => {}
+                other => self.pending.push(other),
+            }
+        }
+    }
+
+    /// Carries out one effect, any of them; writes to the store keep their order. False: nothing is left.
+    fn answer(&mut self) -> bool {
+        if self.pending.is_empty() {
+            return false;
+        }
+        let store = |effect: &Effect| matches!(effect, Effect::StorePut { .. } | Effect::StoreRemove { .. });
+        let mut chosen = self.random.index(self.pending.len());
+        if store(&self.pending[chosen]) {
+            chosen = self.pending.iter().position(store).expect("one was chosen");
+        }
+        match self.pending.remove(chosen) {
+            Effect::StorePut { token, record, new } => {
+                let result = self.store.put(0, &record, new);
+                self.take(Event::StorePutDone { token, conference: record.id.clone(), result });
+            }
+            Effect::StoreRemove { conference } => self.store.remove(0, &conference),
+            Effect::NodePut { token, conference, address, put } => {
+                let lost = self.random.permille(self.lost_permille);
+                let cut = || NodeFailure::Unreachable("lost".to_owned());
+                let Some(index) = crate::message::node_index(&address) else { return true };
+                // Either the command or its answer is lost.
+                let heard = !lost || self.random.permille(500);
+                let result = if heard { self.nodes[index].put(&put) } else { Err(cut()) };
+                if result.is_ok() {
+                    self.assigned.entry((conference.clone(), put.epoch)).or_default().insert(index);
+                }
+                let result = if lost { Err(cut()) } else { result };
+                self.take(Event::NodePutDone { token, conference, result });
+            }
+            Effect::NodeDelete { address, delete } => {
+                if let Some(index) = crate::message::node_index(&address) {
+                    self.nodes[index].delete(&delete);
+                }
+            }
+            Effect::NodeList { token, node, .. } => {
+                let Some(index) = crate::message::node_index(&node) else { return true };
+                let result = Ok(self.nodes[index].list());
+                self.take(Event::NodeListed { token, node, result });
+            }
+            _ => {}
+        }
+        true
+    }
+}

@@ -1,0 +1,245 @@
+//! Who is there, and what they say to each other.
+
+use motet_control::conference::Token;
+use motet_control::conference::{Effect, NodeAnnouncement, Record, Request, RequestId, Response};
+use motet_control::nodes::NodeFailure;
+use motet_control::refusal::Refusal;
+use motet_control::store::StoreError;
+use motet_proto::node as wire;
+use std::fmt;
+
+/// A process of the world, counted from 0 within its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Who {
+    /// A control process.
+    Css(usize),
+    /// A media node.
+    Node(usize),
+    /// The store.
+    Store,
+    /// An application.
+    Client(usize),
+    /// The plan of faults, in traces.
+    Plan,
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Who::Css(index) => write!(f, "css{}", index + 1),
+            Who::Node(index) => write!(f, "n{}", index + 1),
+            Who::Store => write!(f, "store"),
+            Who::Client(index) => write!(f, "app{}", index + 1),
+            Who::Plan => write!(f, "plan"),
+        }
+    }
+}
+
+/// The node with this id or address.
+pub(crate) fn node_index(name: &str) -> Option<usize> {
+    name.strip_prefix('n')?.parse::<usize>().ok()?.checked_sub(1)
+}
+
+/// A call that waits for its answer.
+pub(crate) type CallId = u64;
+
+/// What travels.
+#[derive(Clone, Debug)]
+pub(crate) enum Message {
+    Ask(CallId, Ask),
+    Answer(CallId, Reply),
+    /// Nobody listens there.
+    Refused(CallId),
+    /// On a stream of events, of this generation of the watch.
+    Event(u64, Box<wire::Event>),
+}
+
+/// What is asked of a process.
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
+    Load,
+    Write { record: Box<Record>, new: bool },
+    Remove(String),
+    NodePut(Box<wire::PutConferenceRequest>),
+    NodeDelete(wire::DeleteConferenceRequest),
+    NodeList,
+    Describe,
+    Probe { address: String, timeout_ms: u64 },
+    Domains,
+    Drain(Option<wire::DrainRequest>),
+    Announce(Box<NodeAnnouncement>),
+    Client(Box<Request>),
+}
+
+/// What it says.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    Loaded(Vec<Record>),
+    Written(Result<(), StoreError>),
+    NodePut(Result<wire::ConferenceAllocation, NodeFailure>),
+    Deleted,
+    Listed(wire::ListConferencesResponse),
+    Described(Box<wire::NodeDescription>),
+    Probed(wire::ProbeResponse),
+    Drained(Result<u32, NodeFailure>),
+    Core(Box<Result<Response, Refusal>>),
+    /// The store does not serve.
+    Away,
+}
+
+/// What the caller does with the answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Waiting {
+    Store(Box<Effect>),
+    Put {
+        token: Token,
+        conference: String,
+    },
+    Delete,
+    List {
+        token: Token,
+        node: String,
+    },
+    Drain {
+        request: RequestId,
+        node: String,
+        drain: Option<wire::DrainRequest>,
+    },
+    Described {
+        token: Token,
+        node: String,
+    },
+    Probed {
+        token: Token,
+        node: String,
+        by: String,
+    },
+    /// A node looks for another one, on behalf of this call.
+    Looking {
+        call: CallId,
+        from: Who,
+    },
+    /// The stream of a node broke; who is it now?
+    Describe {
+        node: String,
+        generation: u64,
+        why: String,
+    },
+    Announce {
+        css: usize,
+    },
+    Operation,
+}
+
+/// A call on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) from: Who,
+    /// Start of the caller; a later one does not know of the call.
+    pub(crate) life: u64,
+    pub(crate) waiting: Waiting,
+}
+
+impl Ask {
+    /// For traces.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Ask::Load => "load".into(),
+            Ask::Write { record, new } => {
+                let new = if *new { "new " } else { "" };
+                format!("write {new}{}", record_words(record))
+            }
+            Ask::Remove(id) => format!("remove {id}"),
+            Ask::NodePut(put) => {
+                let spec = put.spec.as_ref();
+                let legs: Vec<&str> =
+                    spec.iter().flat_map(|spec| &spec.legs).map(|leg| leg.id.as_str()).collect();
+                let id = spec.map(|spec| spec.id.as_str()).unwrap_or_default();
+                format!("put {id} e{} r{} [{}]", put.epoch, put.revision, legs.join(" "))
+            }
+            Ask::NodeDelete(delete) => format!("delete {} e{}", delete.id, delete.epoch),
+            Ask::NodeList => "list".into(),
+            Ask::Describe => "describe".into(),
+            Ask::Probe { address, .. } => format!("probe {address}"),
+            Ask::Domains => "read domains".into(),
+            Ask::Drain(Some(_)) => "drain".into(),
+            Ask::Drain(None) => "undrain".into(),
+            Ask::Announce(announcement) => {
+                let leaving = if announcement.leaving { ", leaving" } else { "" };
+                format!("announce {}{leaving}", announcement.description.boot_id)
+            }
+            Ask::Client(request) => request_words(request),
+        }
+    }
+}
+
+impl Reply {
+    /// For traces.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Reply::Loaded(records) => format!("{} records", records.len()),
+            Reply::Written(Ok(())) => "written".into(),
+            Reply::Written(Err(error)) => format!("not written: {error}"),
+            Reply::NodePut(Ok(_)) => "put".into(),
+            Reply::NodePut(Err(failure)) => format!("not put: {failure}"),
+            Reply::Deleted => "deleted".into(),
+            Reply::Listed(list) => {
+                let copies = list.conferences.iter();
+                let copies: Vec<String> =
+                    copies.map(|copy| format!("{} e{} r{}", copy.id, copy.epoch, copy.revision)).collect();
+                format!("runs [{}]", copies.join(", "))
+            }
+            Reply::Described(description) => format!("is {}", description.boot_id),
+            Reply::Probed(said) => format!("reachable: {} {}", said.reachable, said.boot_id),
+            Reply::Drained(result) => format!("drained {result:?}"),
+            Reply::Core(answer) => match &**answer {
+                Ok(response) => response_words(response),
+                Err(refusal) => format!("{:?}: {refusal}", refusal.code),
+            },
+            Reply::Away => "does not serve".into(),
+        }
+    }
+}
+
+pub(crate) fn record_words(record: &Record) -> String {
+    let people: Vec<&str> = record.participants.keys().map(String::as_str).collect();
+    format!(
+        "{} {} {} on {} e{} r{} v{} [{}]",
+        record.id,
+        record.number,
+        record.phase.name(),
+        record.node_id,
+        record.epoch,
+        record.revision,
+        record.version,
+        people.join(" ")
+    )
+}
+
+fn request_words(request: &Request) -> String {
+    match request {
+        Request::Create { id, create, .. } => {
+            format!("create {id} number '{}' request {}", create.number, create.request_id)
+        }
+        Request::Add { add, .. } => format!("add {} to {}", add.participant, add.conference),
+        Request::Remove(remove) => format!("remove {} of {}", remove.participant, remove.conference),
+        Request::End(end) => format!("end {}", end.conference),
+        Request::SetParticipantAudio(set) => {
+            format!("mute {} of {}: {:?}", set.participant, set.conference, set.muted)
+        }
+        Request::Get(get) => format!("get {}", get.conference),
+        other => other.name().to_owned(),
+    }
+}
+
+fn response_words(response: &Response) -> String {
+    match response {
+        Response::Conference(info) => {
+            let state = info.state().as_str_name().trim_start_matches("CONFERENCE_STATE_").to_lowercase();
+            format!("ok: {} {} {state} on {} e{}", info.id, info.number, info.node_id, info.epoch)
+        }
+        Response::Participant(info) => format!("ok: {} is in", info.id),
+        Response::Removed(removed) => format!("ok: it was {}", if removed.existed { "in" } else { "out" }),
+        _ => "ok".into(),
+    }
+}

@@ -1,0 +1,17 @@
+//! Rooms that many ask for at once are made once (T-LK1645).
+
+use motet_sim::joins::{Crowd, Joins, run};
+
+#[test]
+fn a_room_that_many_ask_for_is_made_once() {
+    let crowd = Crowd { people: 5, nodes: 3, lost_permille: 200 };
+    let joins = run(crowd, 1, 500);
+    assert_eq!(joins.wrong, 0, "{joins:?}");
+    assert!(joins.late > 500 && joins.moved > 25, "they did meet, and nodes did fail: {joins:?}");
+}
+
+#[test]
+fn two_hundred_at_once() {
+    let Joins { wrong, late, .. } = run(Crowd { people: 200, nodes: 4, lost_permille: 0 }, 7, 1);
+    assert_eq!((wrong, late), (0, 199));
+}
