@@ -11,7 +11,7 @@ use motet_control::conference::{
 };
 use motet_control::nodes::NodeFailure;
 use motet_control::refusal::Refusal;
-use motet_control::store::StoreError;
+use motet_control::store::{Base, StoreError};
 use motet_proto::conference::{ConferenceEventKind as Kind, EndRequest};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -169,6 +169,7 @@ impl World {
     pub(crate) fn carry_out(&mut self, index: usize, effect: Effect) {
         match effect {
             Effect::StoreLoad
+            | Effect::StoreGet { .. }
             | Effect::StorePut { .. }
             | Effect::StoreRemove { .. }
             | Effect::Domains(DomainOrder::Load) => {
@@ -262,7 +263,7 @@ impl World {
         self.css[index].writing = true;
         let ask = match &effect {
             Effect::StoreLoad => Ask::Load,
-            Effect::StorePut { record, new, .. } => {
+            Effect::StorePut { record, base, .. } => {
                 let mut record = record.clone();
                 if self.plan.mutation == Some(Mutation::StoreIgnoresClaims) {
                     record.number = "700".into();
@@ -273,12 +274,14 @@ impl World {
                         phase: Phase::Running,
                         ..(*record).clone()
                     });
-                    let ask = Ask::Write { record: again, new: false };
+                    let base = Some(Base::of(&record));
+                    let ask = Ask::Write { record: again, base };
                     self.call(Who::Css(index), Who::Store, ask, Waiting::Delete, STORE_TIMEOUT_MS);
                 }
-                Ask::Write { record, new: *new }
+                Ask::Write { record, base: *base }
             }
             Effect::StoreRemove { conference } => Ask::Remove(conference.clone()),
+            Effect::StoreGet { conference } => Ask::Read(conference.clone()),
             Effect::Domains(_) => Ask::Domains,
             other => unreachable!("{other:?} is not for the store"),
         };
@@ -399,6 +402,13 @@ impl World {
                 };
                 let conference = record.id.clone();
                 self.css_event(index, Event::StorePutDone { token, conference, result });
+            }
+            Effect::StoreGet { conference } => {
+                let result = match reply {
+                    Ok(Reply::Found(record)) => Ok(record),
+                    _ => Err(StoreError::Unavailable(why)),
+                };
+                self.css_event(index, Event::StoreGot { conference, result });
             }
             Effect::Domains(_) => {
                 let result = match reply {

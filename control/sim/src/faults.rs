@@ -117,7 +117,8 @@ impl World {
         let address = self.nodes[index].name.clone();
         for css in 0..self.css.len() {
             let description = description.clone();
-            let announcement = NodeAnnouncement { address: address.clone(), description, leaving: true };
+            let announcement =
+                NodeAnnouncement { held: Vec::new(), address: address.clone(), description, leaving: true };
             let ask = Ask::Announce(Box::new(announcement));
             self.call(Who::Node(index), Who::Css(css), ask, Waiting::Delete, 1_000);
         }

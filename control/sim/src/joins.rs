@@ -72,7 +72,7 @@ fn ready(nodes: usize) -> Trial {
     for index in 0..nodes {
         let node = &trial.nodes[index];
         let (address, description) = (node.name.clone(), node.describe());
-        let announcement = NodeAnnouncement { address, description, leaving: false };
+        let announcement = NodeAnnouncement { held: Vec::new(), address, description, leaving: false };
         trial.take(Event::Announced(RequestId(1_000_000 + index as u64), Box::new(announcement)));
     }
     while trial.answer() {}
@@ -181,11 +181,15 @@ impl Trial {
             chosen = self.pending.iter().position(store).expect("one was chosen");
         }
         match self.pending.remove(chosen) {
-            Effect::StorePut { token, record, new } => {
-                let result = self.store.put(0, &record, new);
+            Effect::StorePut { token, record, base } => {
+                let result = self.store.put(0, &record, base);
                 self.take(Event::StorePutDone { token, conference: record.id.clone(), result });
             }
             Effect::StoreRemove { conference } => self.store.remove(0, &conference),
+            Effect::StoreGet { conference } => {
+                let result = Ok(self.store.get(&conference));
+                self.take(Event::StoreGot { conference, result });
+            }
             Effect::NodePut { token, conference, address, put } => {
                 let lost = self.random.permille(self.lost_permille);
                 let cut = || NodeFailure::Unreachable("lost".to_owned());

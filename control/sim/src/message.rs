@@ -4,7 +4,7 @@ use motet_control::conference::Token;
 use motet_control::conference::{Effect, NodeAnnouncement, Record, Request, RequestId, Response};
 use motet_control::nodes::NodeFailure;
 use motet_control::refusal::Refusal;
-use motet_control::store::StoreError;
+use motet_control::store::{Base, StoreError};
 use motet_proto::node as wire;
 use std::fmt;
 
@@ -58,7 +58,8 @@ pub(crate) enum Message {
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
     Load,
-    Write { record: Box<Record>, new: bool },
+    Read(String),
+    Write { record: Box<Record>, base: Option<Base> },
     Remove(String),
     NodePut(Box<wire::PutConferenceRequest>),
     NodeDelete(wire::DeleteConferenceRequest),
@@ -75,6 +76,7 @@ pub(crate) enum Ask {
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
     Loaded(Vec<Record>),
+    Found(Option<Box<Record>>),
     Written(Result<(), StoreError>),
     NodePut(Result<wire::ConferenceAllocation, NodeFailure>),
     Deleted,
@@ -145,8 +147,9 @@ impl Ask {
     pub(crate) fn words(&self) -> String {
         match self {
             Ask::Load => "load".into(),
-            Ask::Write { record, new } => {
-                let new = if *new { "new " } else { "" };
+            Ask::Read(id) => format!("read {id}"),
+            Ask::Write { record, base } => {
+                let new = if base.is_none() { "new " } else { "" };
                 format!("write {new}{}", record_words(record))
             }
             Ask::Remove(id) => format!("remove {id}"),
@@ -178,6 +181,8 @@ impl Reply {
     pub(crate) fn words(&self) -> String {
         match self {
             Reply::Loaded(records) => format!("{} records", records.len()),
+            Reply::Found(Some(record)) => record_words(record),
+            Reply::Found(None) => "nothing".into(),
             Reply::Written(Ok(())) => "written".into(),
             Reply::Written(Err(error)) => format!("not written: {error}"),
             Reply::NodePut(Ok(_)) => "put".into(),

@@ -65,6 +65,7 @@ pub(crate) fn event_label(event: &Event) -> Label {
     #[allow(unreachable_patterns)]
     match event {
         Event::Request(_, request) => ("request", request.name()),
+        Event::StoreGot { .. } => ("store-got", ""),
         Event::StoreLoaded(_) => ("store-loaded", ""),
         Event::StoreLoadFailed(_) => ("store-load-failed", ""),
         Event::StorePutDone { result, .. } => ("store-put", well(result.is_ok())),
@@ -87,6 +88,7 @@ pub(crate) fn effect_label(effect: &Effect) -> Label {
     #[allow(unreachable_patterns)]
     match effect {
         Effect::StoreLoad => ("store-load", ""),
+        Effect::StoreGet { .. } => ("store-get", ""),
         Effect::StorePut { record, .. } => ("store-put", record.phase.name()),
         Effect::StoreRemove { .. } => ("store-remove", ""),
         Effect::NodePut { .. } => ("node-put", ""),

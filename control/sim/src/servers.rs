@@ -27,8 +27,12 @@ impl World {
         if node.life == Life::Stopped {
             return self.after(50, Happening::Announce { node: index, boot, css });
         }
-        let announcement =
-            NodeAnnouncement { address: node.name.clone(), description: node.describe(), leaving: false };
+        let announcement = NodeAnnouncement {
+            held: Vec::new(),
+            address: node.name.clone(),
+            description: node.describe(),
+            leaving: false,
+        };
         let ask = Ask::Announce(Box::new(announcement));
         self.call(Who::Node(index), Who::Css(css), ask, Waiting::Announce { css }, ANNOUNCE_TIMEOUT_MS);
     }
@@ -115,15 +119,16 @@ impl World {
         }
         let reply = match ask {
             Ask::Load => Reply::Loaded(self.store.load()),
-            Ask::Write { record, new } => {
+            Ask::Write { record, base } => {
                 let before = self.store.records.get(&record.id).cloned();
-                let result = self.store.put(self.now_ms, &record, new);
+                let result = self.store.put(self.now_ms, &record, base);
                 match result {
                     Ok(()) => self.check_write(before.as_ref(), &record),
                     Err(_) => self.watchman.refused_writes += 1,
                 }
                 Reply::Written(result)
             }
+            Ask::Read(id) => Reply::Found(self.store.get(&id)),
             Ask::Domains => Reply::Written(Ok(())),
             Ask::Remove(id) => {
                 self.store.remove(self.now_ms, &id);

@@ -2,7 +2,7 @@
 
 use crate::checks::Mutation;
 use motet_control::conference::{Phase, Record};
-use motet_control::store::StoreError;
+use motet_control::store::{Base, StoreError};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How the store behaves.
@@ -55,13 +55,27 @@ impl Store {
         self.records.values().cloned().collect()
     }
 
-    /// As `control/src/store/redis.rs`: newer by (epoch, version), and the number free.
-    pub(crate) fn put(&mut self, now_ms: u64, record: &Record, new: bool) -> Result<(), StoreError> {
+    pub(crate) fn get(&self, id: &str) -> Option<Box<Record>> {
+        self.records.get(id).cloned().map(Box::new)
+    }
+
+    /// As the rules of `control/src/store/mod.rs`: in the place of what the write was made from, with the number
+    /// and the request id free.
+    pub(crate) fn put(&mut self, now_ms: u64, record: &Record, base: Option<Base>) -> Result<(), StoreError> {
         let known = self.records.get(&record.id);
-        let stale =
-            known.is_some_and(|known| new || (known.epoch, known.version) >= (record.epoch, record.version));
+        if known == Some(record) {
+            return Ok(());
+        }
+        let stale = known.map(Base::of) != base || base.is_some_and(|base| Base::of(record) <= base);
         if stale && self.mutation != Some(Mutation::StoreTakesStaleWrites) {
             return Err(StoreError::Conflict);
+        }
+        let same = |other: &&Record| other.request_id == record.request_id && other.id != record.id;
+        if base.is_none()
+            && !record.request_id.is_empty()
+            && let Some(owner) = self.records.values().find(same)
+        {
+            return Err(StoreError::RequestTaken { conference: owner.id.clone() });
         }
         let mut claims = Vec::new();
         if !record.number.is_empty() {

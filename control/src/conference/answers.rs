@@ -152,10 +152,8 @@ impl Step<'_> {
                 self.forget(moid, request, refusal);
             }
             Work::End { request } if refusal.code == Code::Unavailable => {
-                // It may have been written, and what has ended stays ended: it is tried again.
-                self.conference(moid).expect("it is being ended").ending = Some(operation.next.reason);
+                self.end_later(moid, operation.next.reason);
                 self.reply(request, Err(refusal));
-                self.next_request(moid);
             }
             Work::Change { request, .. }
             | Work::Audio { request, .. }

@@ -191,6 +191,12 @@ impl Step<'_> {
         self.state.conferences.get(moid).is_some_and(|conference| conference.ending.is_some())
     }
 
+    /// An end may have been written, and what has ended stays ended: it is tried again.
+    pub(super) fn end_later(&mut self, moid: &str, reason: String) {
+        self.conference(moid).expect("it is being ended").ending = Some(reason);
+        self.next_request(moid);
+    }
+
     /// Ends what is to end, and what the store has not said to have ended.
     pub(super) fn end_again(&mut self, moid: &str) {
         let Some(conference) = self.conference(moid) else { return };
