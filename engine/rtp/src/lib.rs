@@ -6,12 +6,14 @@
 //!
 //! A datagram's way: [`classify`] says what it is; [`FixedHeader`] or [`RtpView`] reads RTP and
 //! [`rtcp::Compound`] reads RTCP; [`Reception`] keeps a source's statistics; [`rewrite_header`] makes the
-//! header under which a payload goes on; [`JitterBuffer`] puts packets in order and says when they are due.
+//! header under which a payload goes on; [`JitterBuffer`] puts packets in order and says when they are due;
+//! [`payload`] joins packets to pictures and cuts pictures into packets.
 #![forbid(unsafe_code)]
 
 pub mod demux;
 pub mod ext;
 pub mod jitter;
+pub mod payload;
 pub mod reception;
 pub mod rtcp;
 pub mod rtp;

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use motet_rtp::rtcp::Compound;
-use motet_rtp::testing::{fuzz_jitter, fuzz_rtcp, fuzz_rtp};
+use motet_rtp::testing::{
+    fuzz_jitter, fuzz_payload_h264, fuzz_payload_h265, fuzz_payload_vp8, fuzz_rtcp, fuzz_rtp,
+};
 use motet_rtp::{RtpError, RtpView};
 
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -47,6 +49,24 @@ fn jitter_corpus() {
     for (path, bytes) in seeds {
         println!("{path}");
         fuzz_jitter(&bytes);
+    }
+}
+
+#[test]
+fn payload_corpus() {
+    type Body = fn(&[u8]);
+    let bodies: [(&str, Body); 3] = [
+        ("payload_h264", fuzz_payload_h264),
+        ("payload_h265", fuzz_payload_h265),
+        ("payload_vp8", fuzz_payload_vp8),
+    ];
+    for (target, body) in bodies {
+        let seeds = seeds(target);
+        assert!(seeds.len() >= 4, "only {} seeds of {target}", seeds.len());
+        for (path, bytes) in seeds {
+            println!("{path}");
+            body(&bytes);
+        }
     }
 }
 

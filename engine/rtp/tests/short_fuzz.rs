@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use motet_rtp::testing::{fuzz_jitter, fuzz_rtcp, fuzz_rtp};
+use motet_rtp::testing::{
+    fuzz_jitter, fuzz_payload_h264, fuzz_payload_h265, fuzz_payload_vp8, fuzz_rtcp, fuzz_rtp,
+};
 
 const ITERATIONS: u32 = 300_000;
 const BYTES_MAX: usize = 512;
@@ -75,4 +77,12 @@ fn rtcp() {
 fn jitter() {
     // An input is up to 170 operations.
     run("jitter", 0x0bad_cafe_5eed_1e55, ITERATIONS / 100, fuzz_jitter);
+}
+
+#[test]
+fn payloads() {
+    let iterations = ITERATIONS / 10;
+    run("payload_h264", 0x5bd1_e995_2545_f491, iterations, fuzz_payload_h264);
+    run("payload_h265", 0x1b87_3593_cc9e_2d51, iterations, fuzz_payload_h265);
+    run("payload_vp8", 0x85eb_ca6b_c2b2_ae35, iterations, fuzz_payload_vp8);
 }

@@ -1,0 +1,4 @@
+//! Packets of VP8 from any peer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| motet_rtp::testing::fuzz_payload_vp8(bytes));
