@@ -331,8 +331,14 @@ async fn move_conference(options: Move) -> Result<ExitCode> {
         list.map_err(|status| said(&node, &status))?.into_inner().conferences;
     let epoch = running.iter().find(|running| running.id == info.id).map(|running| running.epoch);
     let epoch = epoch.with_context(|| {
-        let there = if info.node_id.is_empty() { "no node" } else { &info.node_id };
-        format!("conference {} does not run on node {node}, but on {there}", info.number)
+        let number = &info.number;
+        match info.node_id.as_str() {
+            there if !there.is_empty() && there != node => {
+                format!("conference {number} does not run on node {node}, but on {there}")
+            }
+            // Its node is remembered after its end.
+            _ => format!("conference {number} does not run on node {node}: it is {}", show::state(&info)),
+        }
     })?;
     let request = MoveConferenceRequest { id: info.id.clone(), epoch, worker };
     let moved = client.move_conference(request).await.map_err(|status| said(&node, &status))?.into_inner();

@@ -1,15 +1,16 @@
 //! Conferences that move between the workers of a node.
 
 use crate::world::{Css, Process, eventually, free_port, http, local, text};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::process::Stdio;
 
-/// Starts participants that send to each other for so many seconds.
-fn load(css: &Css, conferences: &str, seconds: &str) -> Process {
+/// Starts participants that send to each other until they are told to end.
+fn load(css: &Css, conferences: &str) -> Process {
     let url = css.url();
     let load = ["load", "--css", &url, "--conferences", conferences, "--participants", "3", "--json"];
     let mut command = css.command(&load);
-    command.args(["--media", "video", "--burst", "4", "--duration", seconds]);
+    command.args(["--media", "video", "--burst", "4", "--duration", "600"]);
     command.stdout(Stdio::piped()).stderr(Stdio::null());
     let load = Process::with_pipes(command);
     eventually("media flows", || {
@@ -19,8 +20,9 @@ fn load(css: &Css, conferences: &str, seconds: &str) -> Process {
     load
 }
 
-/// Waits for the load to end; no packet may have been lost or have changed its place.
+/// Ends the load; no packet may have been lost or have changed its place.
 fn nothing_is_lost(load: Process) {
+    load.signal(Signal::INT);
     let report = load.output();
     let report: Value = serde_json::from_str(&report).expect("one JSON document");
     assert!(report["received"].as_u64().is_some_and(|received| received > 1_000), "{report}");
@@ -53,7 +55,7 @@ fn to_and_fro_under_load(io: &str) {
     let more = ["--workers", "2", "--rebalance-above", "off", "--io", io, "--metrics", &local(metrics)];
     let _node = css.start_node_with("n1", &more);
     css.wait_for_nodes(1);
-    let load = load(&css, "2", "4");
+    let load = load(&css, "2");
     let places = places(&css);
     assert_eq!(places.len(), 2, "{places:?}");
     // One goes, the other is left alone; their workers are not the same at first.
@@ -85,7 +87,7 @@ fn a_move_that_makes_no_sense_is_refused_in_one_line() {
     let _control = css.start("embedded");
     let _node = css.start_node_with("n1", &["--workers", "2", "--metrics", "off"]);
     css.wait_for_nodes(1);
-    css.json(&["conf", "create", "--number", "8901"]);
+    let created = css.json(&["conf", "create", "--number", "8901"]);
     css.json(&["conf", "join", "8901", "alice", "--audio", "pcmu"]);
     css.fails(&["nodes", "move", "n1", "8902", "--worker", "1"], 1, "8902");
     css.fails(&["nodes", "move", "n2", "8901", "--worker", "1"], 1, "control knows no node 'n2'");
@@ -99,4 +101,7 @@ fn a_move_that_makes_no_sense_is_refused_in_one_line() {
     assert!(text(&said.stdout).contains("8901 moved from worker 0 to worker 1 of n1"), "{said:?}");
     let table = text(&css.run(&["nodes", "conferences", "n1"]).stdout);
     assert!(table.lines().nth(1).is_some_and(|line| line.ends_with("  1")), "{table}");
+    let id = created["id"].as_str().expect("an id");
+    css.json(&["conf", "end", id]);
+    css.fails(&["nodes", "move", "n1", id, "--worker", "0"], 1, "it is ended");
 }
