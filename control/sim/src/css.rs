@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// How often deadlines are looked at.
 pub(crate) const TICK_MS: u64 = 50;
+const CALM_TICK_MS: u64 = 200;
 const STORE_TIMEOUT_MS: u64 = 1_000;
 /// For what lies between control and a node that is asked about another one.
 const PROBE_MARGIN_MS: u64 = 200;
@@ -130,7 +131,9 @@ impl World {
         if self.css[index].start != start || self.css[index].life == Life::Down {
             return;
         }
-        self.after(TICK_MS, Happening::Tick { css: index, start });
+        // Less often when nothing goes wrong any more: it is most of a world's time.
+        let pause_ms = if self.load { TICK_MS } else { CALM_TICK_MS };
+        self.after(pause_ms, Happening::Tick { css: index, start });
         if self.css[index].life == Life::Up {
             self.css_event(index, Event::Tick);
         }

@@ -6,7 +6,6 @@ use motet_sim::{Plan, Points, run, run_all};
 const SEEDS: u64 = 1_000;
 
 #[test]
-#[ignore = "some seed of a thousand break a rule since control shares its store: to be mended; run with --ignored"]
 fn a_thousand_worlds_keep_all_rules() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (failed, counts) = run_all(1..=SEEDS, cores, Plan::draw);
