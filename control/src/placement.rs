@@ -6,7 +6,7 @@
 //! those who join later. A node that has not measured itself is never full, and compares as if each of its
 //! workers had a usual capacity. The same input gives the same answer.
 
-use crate::conference::{Conference, Node, Record};
+use crate::conference::{Node, Record};
 use crate::refusal::Refusal;
 use motet_proto::registry::NodeState;
 use std::collections::BTreeMap;
@@ -81,28 +81,25 @@ pub struct Placed {
     pub why: String,
 }
 
-/// What each node has promised. A conference that is being changed counts as it will be; one that waits to
-/// be restored counts where it last was, in case its node comes back.
-pub fn promised<'a>(conferences: impl Iterator<Item = &'a Conference>) -> BTreeMap<String, Promised> {
-    let mut nodes: BTreeMap<String, Promised> = BTreeMap::new();
-    for record in conferences.map(Conference::next_record) {
-        if !record.holds_places() {
-            continue;
-        }
-        match nodes.get_mut(&record.node_id) {
-            Some(node) => node.add(record),
-            None => nodes.entry(record.node_id.clone()).or_default().add(record),
-        }
-    }
-    nodes
-}
-
 impl Promised {
     /// One more conference.
     pub fn add(&mut self, record: &Record) {
         self.units += record.units();
         self.legs += u64::from(record.seats());
         self.conferences += 1;
+    }
+
+    pub(crate) fn plus(&mut self, other: Promised) {
+        self.units += other.units;
+        self.legs += other.legs;
+        self.conferences += other.conferences;
+    }
+
+    /// What was added before is gone.
+    pub(crate) fn minus(&mut self, other: Promised) {
+        self.units -= other.units;
+        self.legs -= other.legs;
+        self.conferences -= other.conferences;
     }
 }
 

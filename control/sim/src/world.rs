@@ -227,6 +227,9 @@ impl World {
             Happening::FaultOver(index) => self.fault_over(index),
             Happening::Restart(who) => self.restart(who),
             Happening::Monitor => {
+                for css in &self.css {
+                    css.state.conferences.check();
+                }
                 self.monitor();
                 self.after(MONITOR_MS, Happening::Monitor);
             }

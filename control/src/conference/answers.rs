@@ -58,7 +58,7 @@ impl Step<'_> {
                 conference.record = Record { version, ..operation.next };
                 conference.repair = conference.record.phase == Phase::Running;
                 self.confirmed(moid, operation.work);
-                self.wait_for_restore(moid);
+                self.wait_for_restore();
                 self.next_request(moid);
             }
             Work::Confirm { request } => {

@@ -37,24 +37,24 @@ impl State {
     /// Counts everything.
     pub fn census(&self) -> Census {
         let mut census = Census {
-            conferences: PHASES.map(|phase| (phase.name(), 0)).into(),
+            conferences: PHASES.map(|phase| (phase.name(), self.conferences.in_phase(phase))).into(),
             nodes: NODE_STATES.map(|state| (name(state), 0)).into(),
             store_fault: self.store_fault.clone(),
-            participants: 0,
-            maintained: self.conferences.keys().filter(|id| self.maintains(id)).count(),
+            participants: self.conferences.participants(),
+            maintained: self.maintained(),
             peers: self.living().count(),
         };
-        for conference in self.conferences.values() {
-            let record = &conference.record;
-            *census.conferences.entry(record.phase.name()).or_default() += 1;
-            if record.phase != Phase::Ended {
-                census.participants += record.participants.len();
-            }
-        }
         for (id, node) in &self.nodes {
             *census.nodes.entry(name(self.shown_state(id, node))).or_default() += 1;
         }
         census
+    }
+
+    /// Conferences that this control process maintains.
+    fn maintained(&self) -> usize {
+        let maintainers = self.conferences.maintainers().into_iter();
+        let ours = maintainers.filter(|(css, _)| !self.options.shared || *css == self.options.css);
+        ours.map(|(_, count)| count).sum()
     }
 }
 

@@ -51,8 +51,7 @@ impl Step<'_> {
         if request_id.is_empty() {
             return Ok(None);
         }
-        let mut conferences = self.state.conferences.values();
-        match conferences.find(|known| known.record.request_id == request_id) {
+        match self.state.conferences.made_by(request_id) {
             None => Ok(None),
             Some(known) if known.record.phase == Phase::Creating => {
                 Err(Refusal::plain(Code::Aborted, "the same request is being carried out; ask again"))
@@ -66,13 +65,13 @@ impl Step<'_> {
         if create.template.is_empty() {
             return Ok((create, Access::default()));
         }
-        let templates = self.state.conferences.values().map(|known| &known.record);
-        let mut templates: Vec<&Record> = templates
-            .filter(|known| known.phase == Phase::Booked && known.schedule.kind == Kind::Templet)
-            .filter(|known| known.id == create.template || known.name == create.template)
-            .collect();
+        let named = self.state.conferences.templates(&create.template).into_iter();
+        let with_id = self.state.conferences.get(&create.template).into_iter().filter(|known| {
+            known.record.phase == Phase::Booked && known.record.schedule.kind == Kind::Templet
+        });
         // An id is the better name.
-        templates.sort_by_key(|known| known.id != create.template);
+        let named = named.filter(|known| known.record.id != create.template);
+        let templates: Vec<&Record> = with_id.chain(named).map(|known| &known.record).collect();
         let template = match templates.as_slice() {
             [] => {
                 let why = format!("no template has the id or name '{}'", create.template);

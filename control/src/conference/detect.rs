@@ -154,7 +154,7 @@ impl Step<'_> {
             next_ms: now,
         });
         node.state = NodeState::Suspect;
-        node.listing = None;
+        (node.listing, node.told) = (None, None);
         self.emit(Kind::NodeSuspect, About { node: id, ..About::default() }, message);
         self.ask_around(id);
     }

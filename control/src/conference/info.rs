@@ -104,8 +104,8 @@ impl State {
     pub(super) fn info(&self, conference: &Conference) -> wire::ConferenceInfo {
         let mut info = conference.info();
         if let Some(booked) = &mut info.booked {
-            let from = self.conferences.range(format!("{}.", info.id)..format!("{}/", info.id));
-            let running = from.map(|(_, known)| &known.record).find(|known| known.holds_places());
+            let from = self.conferences.range(format!("{}.", info.id), format!("{}/", info.id));
+            let running = from.map(|known| &known.record).find(|known| known.holds_places());
             booked.running = running.map(|known| known.id.clone()).unwrap_or_default();
         }
         info
@@ -117,10 +117,7 @@ impl State {
         if let Some(conference) = self.conferences.get(id_or_number) {
             return Some(conference);
         }
-        let same =
-            |conference: &&Conference| conference.record.number == id_or_number && !id_or_number.is_empty();
-        let matching = self.conferences.values().filter(same);
-        matching.max_by_key(|c| {
+        self.conferences.with_number(id_or_number).into_iter().max_by_key(|c| {
             let rank = match c.record.phase {
                 Phase::Ended => 0,
                 Phase::Booked => 1,
@@ -145,7 +142,7 @@ impl State {
 
     /// Nodes, by id.
     pub fn list_nodes(&self, steady_ms: u64) -> Vec<RegisteredNode> {
-        let promised = placement::promised(self.conferences.values());
+        let promised = self.conferences.promised();
         let show = |(id, node): (&String, &super::model::Node)| RegisteredNode {
             address: node.address.clone(),
             node: Some(node.description.clone()),

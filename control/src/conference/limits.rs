@@ -15,6 +15,8 @@ use tonic::Code;
 
 /// How often places are renewed; the store gives one away after five times that.
 const RENEW_MS: u64 = 60_000;
+/// Conferences that one step looks at for it.
+const RENEWED_MAX: usize = 256;
 
 /// Size of a conference, by the participants expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -52,11 +54,6 @@ impl Record {
     pub fn holds_places(&self) -> bool {
         !matches!(self.phase, Phase::Ended | Phase::Booked)
     }
-
-    /// Whether it holds this place.
-    pub fn holds(&self, domain: &str, class: Class) -> bool {
-        self.holds_places() && self.claims.iter().any(|claim| claim.domain == domain && claim.class == class)
-    }
 }
 
 impl Step<'_> {
@@ -80,13 +77,22 @@ impl Step<'_> {
 
     /// Tells the store which conferences still hold their places.
     pub(super) fn tick_places(&mut self) {
-        if self.state.store_fault.is_some() || self.now.steady_ms < self.state.places_renew_ms {
+        let now_ms = self.now.steady_ms;
+        if self.state.store_fault.is_some() || now_ms < self.state.places_renew_ms {
             return;
         }
-        self.state.places_renew_ms = self.now.steady_ms + RENEW_MS;
-        let ours = self.state.conferences.iter().filter(|(id, _)| self.state.maintains(id));
-        let conferences = ours.map(|(_, conference)| &conference.record);
-        let held = conferences.filter(|record| record.holds_places() && !record.claims.is_empty());
+        let after = self.state.places_renewed.take().unwrap_or_default();
+        let some: Vec<&Record> =
+            self.state.conferences.after(&after).take(RENEWED_MAX).map(|known| &known.record).collect();
+        if some.len() < RENEWED_MAX {
+            self.state.places_renew_ms = now_ms + RENEW_MS;
+        } else {
+            // The others follow with the next steps.
+            self.state.places_renewed = some.last().map(|record| record.id.clone());
+        }
+        let held = some.into_iter().filter(|record| {
+            record.holds_places() && !record.claims.is_empty() && self.state.maintains(&record.id)
+        });
         let held: Vec<_> = held.map(|record| (record.id.clone(), record.claims.clone())).collect();
         if !held.is_empty() {
             self.effects.push(Effect::PlacesRenew(held));
@@ -94,8 +100,7 @@ impl Step<'_> {
     }
 
     fn held(&self, domain: &str, class: Class) -> u32 {
-        let conferences = self.state.conferences.values();
-        conferences.filter(|conference| conference.next_record().holds(domain, class)).count() as u32
+        self.state.conferences.holding(domain, class)
     }
 
     /// How much of a domain's limits is in use.

@@ -9,7 +9,23 @@ use crate::nodes::NodeFailure;
 use motet_proto::conference::ConferenceEventKind as Kind;
 use motet_proto::node::{Leg, ListConferencesResponse};
 use motet_proto::registry::NodeState;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Copies that one step compares.
+const COPIES_MAX: usize = 512;
+
+/// What a node said that it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Told {
+    /// Step at which it was asked.
+    token: Token,
+    /// What was not compared yet.
+    copies: VecDeque<RunningCopy>,
+    /// Ids of all.
+    listed: BTreeSet<String>,
+    /// The last conference of which it was looked whether it is among them.
+    looked: String,
+}
 
 impl Step<'_> {
     /// A node said what it runs, or did not.
@@ -33,6 +49,31 @@ impl Step<'_> {
                 return;
             }
         };
+        let listed = list.conferences.iter().map(|copy| copy.id.clone()).collect();
+        node.told = Some(Told { token, copies: list.conferences.into(), listed, looked: String::new() });
+        self.compare_list(id);
+    }
+
+    /// Compares some of what a node said that it runs; the rest follows with the next steps.
+    fn compare_list(&mut self, id: &str) {
+        for _ in 0..COPIES_MAX {
+            let Some(told) = self.state.nodes.get_mut(id).and_then(|node| node.told.as_mut()) else { return };
+            let token = told.token;
+            let Some(copy) = told.copies.pop_front() else { return self.list_compared(id) };
+            let known = self.state.conferences.get(&copy.id);
+            if !known.is_some_and(|known| self.ours(&copy.id) && known.is_what_runs(id, &copy)) {
+                self.copy_found(id, token, copy);
+            }
+        }
+    }
+
+    /// All that the node runs was compared: what it did not mention does not run there.
+    fn list_compared(&mut self, id: &str) {
+        if !self.missed(id) {
+            return;
+        }
+        let Some(node) = self.state.nodes.get_mut(id) else { return };
+        node.told = None;
         if node.state == NodeState::Joining {
             node.state = if node.description.draining { NodeState::Draining } else { NodeState::Ready };
             let address = node.address.clone();
@@ -41,14 +82,19 @@ impl Step<'_> {
             self.look_for_restores();
             self.kick(id);
         }
-        let mut listed = BTreeSet::new();
-        for copy in list.conferences {
-            listed.insert(copy.id.clone());
-            self.copy_found(id, token, copy);
+        let unheard = self.state.conferences.unheard_on(id).into_iter();
+        for id in unheard.map(|conference| conference.record.id.clone()).collect::<Vec<_>>() {
+            if let Some(conference) = self.conference(&id) {
+                conference.heard = true;
+            }
         }
-        self.missed(id, token, &listed);
-        for conference in self.state.conferences.values_mut() {
-            conference.heard |= conference.record.node_id == id;
+    }
+
+    /// Lists that were too long for one step.
+    pub(super) fn tick_lists(&mut self) {
+        let long = self.state.nodes.iter().filter(|(_, node)| node.told.is_some());
+        for id in long.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.compare_list(&id);
         }
     }
 
@@ -180,24 +226,34 @@ impl Step<'_> {
     }
 
     /// Conferences that the node should run and did not mention: they wait to be restored, nothing is
-    /// deleted.
-    fn missed(&mut self, node: &str, token: Token, listed: &BTreeSet<String>) {
-        let missed: Vec<String> = self
-            .state
-            .conferences
-            .values()
-            .filter(|conference| {
-                conference.record.node_id == node
-                    && matches!(conference.record.phase, Phase::Running | Phase::Restoring)
-                    && conference.operation.is_none()
-                    && conference.confirmed < token
-                    && !listed.contains(&conference.record.id)
-            })
-            .map(|conference| conference.record.id.clone())
-            .collect();
-        for id in missed {
+    /// deleted. True: all were looked at.
+    fn missed(&mut self, node: &str) -> bool {
+        let Some(told) = self.state.nodes.get(node).and_then(|node| node.told.as_ref()) else { return false };
+        let placed = self.state.conferences.placed_on(node, &told.looked, COPIES_MAX);
+        let looked = placed.last().filter(|_| placed.len() == COPIES_MAX).map(|last| last.record.id.clone());
+        let missed = placed.into_iter().filter(|conference| {
+            conference.operation.is_none()
+                && conference.confirmed < told.token
+                && !told.listed.contains(&conference.record.id)
+        });
+        for id in missed.map(|conference| conference.record.id.clone()).collect::<Vec<_>>() {
             self.pending_restore(&id, &format!("node {node} was started again and no longer runs it"));
         }
+        let Some(looked) = looked else { return true };
+        if let Some(told) = self.state.nodes.get_mut(node).and_then(|node| node.told.as_mut()) {
+            told.looked = looked;
+        }
+        false
+    }
+}
+
+impl Conference {
+    /// Whether the node runs exactly what is known here.
+    fn is_what_runs(&self, node: &str, copy: &RunningCopy) -> bool {
+        let record = &self.record;
+        record.phase == Phase::Running
+            && (record.node_id.as_str(), record.epoch, record.revision) == (node, copy.epoch, copy.revision)
+            && self.allocation == copy.allocation
     }
 }
 

@@ -9,7 +9,8 @@
 //! memory, which follows the store.
 
 use super::effect::Effect;
-use super::model::{Conference, Options, Phase, RequestId, State, Token, Work};
+use super::model::{Phase, RequestId, State, Token, Work};
+use super::options::Options;
 use super::requests::{Request, Response};
 use super::step::{About, Step};
 use crate::peers::PeerFailure;
@@ -21,6 +22,8 @@ use tonic::Code;
 
 /// Claims that may be on their way together.
 const CLAIMS_MAX: usize = 64;
+/// Conferences of one maintainer that is gone that one step looks at.
+const ORPHANS_MAX: usize = 256;
 /// How long a request waits for a maintainer that does not answer to be counted out.
 const PARKED_MS: u64 = 6_000;
 
@@ -38,6 +41,8 @@ pub(super) struct Peers {
     renewing: bool,
     /// Maintainers whose lease is gone, and since when that is known.
     gone: BTreeMap<String, u64>,
+    /// The last of their conferences that was looked at; the next step goes on after it.
+    orphan_looked: Option<String>,
     /// Requests that were passed on, and those whose maintainer does not answer.
     passed_on: BTreeMap<RequestId, PassedOn>,
     /// Requests that another control process has passed on to this one.
@@ -224,7 +229,7 @@ impl Step<'_> {
     pub(super) fn take_up(&mut self, moid: &str) {
         let phase = self.state.conferences.get(moid).map(|conference| conference.record.phase);
         if phase == Some(Phase::PendingRestore) && self.ours(moid) {
-            self.wait_for_restore(moid);
+            self.wait_for_restore();
         }
     }
 
@@ -342,30 +347,23 @@ impl Step<'_> {
         let lease_ms = self.state.options.css_lease_ms;
         let css = self.state.options.css.clone();
         let peers = &self.state.peers;
-        let orphan = |conference: &&Conference| {
-            let maintainer = &conference.record.maintainer;
-            *maintainer != css && !peers.living.contains_key(maintainer)
-        };
-        let orphans: Vec<(String, String)> = self
-            .state
-            .conferences
-            .values()
-            .filter(orphan)
-            .map(|conference| (conference.record.id.clone(), conference.record.maintainer.clone()))
-            .collect();
-        let gone: BTreeMap<String, u64> = orphans
-            .iter()
-            .map(|(_, css)| (css.clone(), peers.gone.get(css).copied().unwrap_or(now_ms)))
-            .collect();
-        let claiming =
-            |conference: &&Conference| conference.operation.as_ref().is_some_and(|o| o.work == Work::Claim);
-        let mut free = CLAIMS_MAX.saturating_sub(self.state.conferences.values().filter(claiming).count());
-        for (id, maintainer) in orphans {
-            let first = first_for(self.state.peers.living.keys(), &id);
-            let late = now_ms >= gone[&maintainer] + lease_ms;
-            if free > 0 && (late || first == Some(css.as_str())) {
-                free -= 1;
-                self.claim(&id);
+        let maintainers = self.state.conferences.maintainers().into_iter().map(|(maintainer, _)| maintainer);
+        let gone = maintainers.filter(|other| *other != css && !peers.living.contains_key(other));
+        let gone: BTreeMap<String, u64> =
+            gone.map(|other| (other.clone(), peers.gone.get(&other).copied().unwrap_or(now_ms))).collect();
+        let mut free = CLAIMS_MAX.saturating_sub(self.state.conferences.claiming());
+        for (maintainer, since_ms) in &gone {
+            let looked = self.state.peers.orphan_looked.take().unwrap_or_default();
+            let orphans = self.state.conferences.maintained_by(maintainer, &looked, ORPHANS_MAX);
+            let orphans: Vec<String> = orphans.iter().map(|orphan| orphan.record.id.clone()).collect();
+            self.state.peers.orphan_looked = orphans.last().cloned();
+            for id in orphans {
+                let first = first_for(self.state.peers.living.keys(), &id);
+                let late = now_ms >= since_ms + lease_ms;
+                if free > 0 && (late || first == Some(css.as_str())) {
+                    free -= 1;
+                    self.claim(&id);
+                }
             }
         }
         self.state.peers.gone = gone;

@@ -12,10 +12,12 @@
 //!   agreed; a node that no longer mentions it makes it pending-restore.
 
 mod access;
+mod agenda;
 mod answers;
 mod audio;
 mod census;
 mod clock;
+mod conferences;
 mod create;
 mod detect;
 mod domains;
@@ -23,6 +25,7 @@ mod drain;
 mod effect;
 mod event;
 mod history;
+mod index;
 mod info;
 mod limits;
 mod lists;
@@ -33,6 +36,7 @@ mod nodes;
 mod numbers;
 mod operations;
 mod operator;
+mod options;
 mod repeat;
 mod requests;
 mod restore;
@@ -43,10 +47,12 @@ mod step;
 mod storing;
 #[cfg(test)]
 mod tests;
+mod visit;
 
 pub use access::{Access, Password, Role};
 pub use audio::{Audio, Mix, PairGain, ParticipantAudio};
 pub use census::Census;
+pub use conferences::Conferences;
 pub use detect::Detection;
 pub use domains::{Domain, DomainAnswer, DomainOrder, Domains, Feature, Level, feature_name};
 pub use effect::Effect;
@@ -55,9 +61,10 @@ pub use history::{Entry, History, Segment};
 pub use limits::{Claim, Class};
 pub use media::{Codec, Medium, check_media};
 pub use model::{
-    Conference, MediaEvent, Node, NodeAnnouncement, Now, Options, Participant, Phase, Record, RequestId,
-    RunningCopy, State, Token,
+    Conference, MediaEvent, Node, NodeAnnouncement, Now, Participant, Phase, Record, RequestId, RunningCopy,
+    State, Token,
 };
+pub use options::Options;
 pub use repeat::Applied;
 pub use requests::{PromptAnswer, PromptOrder, Request, Response};
 pub use restore::Restoration;

@@ -3,19 +3,22 @@
 use super::access::{Access, Role, Wrong};
 use super::audio::{Audio, AudioChange, PairGain, ParticipantAudio};
 use super::clock::Clock;
-use super::detect::{Detection, Doubt, Hold, MassLoss};
+use super::conferences::Conferences;
+use super::detect::{Doubt, Hold, MassLoss};
 use super::domains::Domains;
 use super::history::History;
 use super::limits::Claim;
+use super::lists::Told;
 use super::maintain::Peers;
 use super::media::Medium;
+use super::options::Options;
 use super::repeat::{Answers, Applied};
 use super::requests::Request;
-use super::restore::{Restoration, Restore, Restores};
+use super::restore::{Restore, Restores};
 use super::room::Placing;
 use super::schedule::{Schedule, Watch};
 use super::storing::Stored;
-use crate::placement::{FILL_PERCENT, units};
+use crate::placement::units;
 use motet_proto::conference::ConferenceEventKind;
 use motet_proto::node as wire;
 use motet_proto::registry::NodeState;
@@ -64,6 +67,9 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// How many there are.
+    pub(super) const COUNT: usize = 6;
+
     /// As in the store.
     pub fn name(self) -> &'static str {
         match self {
@@ -315,6 +321,10 @@ pub struct Node {
     pub(super) hold: Option<Hold>,
     /// When it was lost; 0: it was not.
     pub(super) lost_ms: u64,
+    /// Why, for people.
+    pub(super) lost_why: String,
+    /// What it said that it runs, as far as that was not looked at yet.
+    pub(super) told: Option<Told>,
     /// Did not answer a command; others are preferred until then.
     pub(super) avoid_until_ms: u64,
 }
@@ -338,75 +348,6 @@ pub type RunningCopy = wire::RunningConference;
 /// An event of a node's `Watch` stream.
 pub type MediaEvent = wire::Event;
 
-/// Everything that control was told to hold to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Options {
-    /// A node is lost when it has not announced for so long.
-    pub lease_ms: u64,
-    /// How often a node shall announce.
-    pub announce_ms: u64,
-    /// How often a ready node is asked what it runs.
-    pub list_ms: u64,
-    /// How long an ended conference is remembered.
-    pub tombstone_ms: i64,
-    /// `confex.platformmoid`.
-    pub platform: String,
-    /// Numbers to choose from when none is asked for, both inclusive.
-    pub numbers: (u64, u64),
-    /// Percent of a node's measured capacity that new conferences may fill.
-    pub fill_percent_max: u32,
-    /// The end of a conference is told so long before, unless it was created otherwise.
-    pub notice_ms: u64,
-    /// Conferences with more participants expected are large ones; see [`Class`](super::Class).
-    pub small: u32,
-    /// How the store is called in messages.
-    pub store: String,
-    /// Preferred machine rooms of user domains, by MOID.
-    pub rooms: BTreeMap<String, String>,
-    /// When a node counts as lost.
-    pub detection: Detection,
-    /// How conferences of lost nodes are restored.
-    pub restoration: Restoration,
-    /// Other control processes may use the store.
-    pub shared: bool,
-    /// Id of this control process: [`Record::maintainer`].
-    pub css: String,
-    /// Where others reach its services, such as `http://192.0.2.1:7400`.
-    pub css_address: String,
-    /// A control process that has not renewed its lease for so long is dead; others maintain what it did.
-    pub css_lease_ms: u64,
-    /// How often the lease is renewed.
-    pub css_renew_ms: u64,
-    /// How often what others have written is asked for.
-    pub follow_ms: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            lease_ms: 1_000,
-            announce_ms: 250,
-            list_ms: 5_000,
-            tombstone_ms: 600_000,
-            platform: "platform".into(),
-            numbers: (800_000, 899_999),
-            fill_percent_max: FILL_PERCENT,
-            notice_ms: 600_000,
-            small: 8,
-            store: "embedded".into(),
-            rooms: BTreeMap::new(),
-            detection: Detection::default(),
-            restoration: Restoration::default(),
-            shared: false,
-            css: "css".into(),
-            css_address: "http://127.0.0.1:7400".into(),
-            css_lease_ms: 3_000,
-            css_renew_ms: 1_000,
-            follow_ms: 200,
-        }
-    }
-}
-
 /// A conference that could not be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Abandoned {
@@ -422,7 +363,7 @@ pub struct State {
     /// What it was told to hold to.
     pub options: Options,
     /// Conferences by id, tombstones included.
-    pub conferences: BTreeMap<String, Conference>,
+    pub conferences: Conferences,
     /// Nodes by id.
     pub nodes: BTreeMap<String, Node>,
     /// Why the store cannot be used; none when it can.
@@ -442,6 +383,12 @@ pub struct State {
     pub(super) places_renew_ms: u64,
     /// The machine's clock.
     pub(super) clock: Clock,
+    /// By how much it was ahead of the one that never jumps when times were worked out.
+    pub(super) agenda_clock_ms: Option<i64>,
+    /// Conference on a lost node that was looked at last, if there are more than one step looks at.
+    pub(super) swept: String,
+    /// Conference whose places were renewed last, while they are being renewed.
+    pub(super) places_renewed: Option<String>,
     /// Requests that may come again.
     pub(super) answers: Answers,
     /// Wrong passwords of late, by conference or room.
@@ -465,7 +412,7 @@ impl State {
     pub fn new(options: Options) -> State {
         State {
             options,
-            conferences: BTreeMap::new(),
+            conferences: Conferences::default(),
             nodes: BTreeMap::new(),
             store_fault: Some("its records have not been read yet".into()),
             loaded: false,
@@ -476,6 +423,9 @@ impl State {
             domains_load_ms: 0,
             places_renew_ms: 0,
             clock: Clock::default(),
+            agenda_clock_ms: None,
+            swept: String::new(),
+            places_renewed: None,
             answers: Answers::default(),
             wrong: BTreeMap::new(),
             abandoned: BTreeMap::new(),

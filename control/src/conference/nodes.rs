@@ -1,8 +1,8 @@
 //! Nodes that come, go and come back, and what they report.
 
-use super::detect::Hold;
+use super::detect::{Hold, node_of};
 use super::effect::Effect;
-use super::model::{MediaEvent, Node, NodeAnnouncement, Phase, RequestId};
+use super::model::{Conference, MediaEvent, Node, NodeAnnouncement, Phase, RequestId};
 use super::requests::Response;
 use super::step::{About, RETRY_MS, Step};
 use crate::refusal::Refusal;
@@ -13,6 +13,8 @@ use motet_proto::registry::{AnnounceResponse, HeldConference, NodeState};
 
 /// After a start of control, nodes have so long to announce themselves before their conferences move.
 const START_PATIENCE_MS: u64 = 5_000;
+/// Conferences of a lost node that one step takes care of.
+const LOST_AT_ONCE_MAX: usize = 256;
 
 impl Step<'_> {
     /// Whether another node runs what this one held under an epoch.
@@ -70,6 +72,8 @@ impl Step<'_> {
             doubt: None,
             hold: None,
             lost_ms: 0,
+            lost_why: String::new(),
+            told: None,
             avoid_until_ms: 0,
         };
         self.state.nodes.insert(id.clone(), node);
@@ -132,6 +136,7 @@ impl Step<'_> {
                 self.ask_list(&id);
             }
         }
+        self.tick_lists();
         self.tick_doubts();
         self.sweep_orphans();
     }
@@ -149,19 +154,21 @@ impl Step<'_> {
         let why = |node: &str| match self.state.nodes.get(node) {
             None if patient => None,
             None => Some(format!("node {node} has not announced itself since control started")),
-            Some(known) if known.state == NodeState::Lost => Some(format!("node {node} is lost")),
+            Some(known) if known.state == NodeState::Lost => Some(known.lost_why.clone()),
             Some(_) => None,
         };
-        let placed = self.state.conferences.values().filter(|conference| {
-            conference.operation.is_none()
-                && matches!(conference.record.phase, Phase::Running | Phase::Restoring)
-        });
-        let orphans = placed.filter_map(|conference| {
-            let record = &conference.record;
-            Some((record.id.clone(), why(&record.node_id)?))
-        });
-        for (id, why) in orphans.collect::<Vec<_>>() {
-            self.pending_restore(&id, &why);
+        let orphaned = self.state.conferences.nodes().into_iter();
+        let orphaned: Vec<(String, String)> =
+            orphaned.filter_map(|node| why(&node).map(|why| (node, why))).collect();
+        for (node, why) in orphaned {
+            let placed = self.state.conferences.placed_on(&node, &self.state.swept, LOST_AT_ONCE_MAX);
+            let last = placed.last().filter(|_| placed.len() == LOST_AT_ONCE_MAX);
+            let last = last.map(|conference| conference.record.id.clone());
+            let idle = placed.into_iter().filter(|conference| conference.operation.is_none());
+            for id in idle.map(|conference| conference.record.id.clone()).collect::<Vec<_>>() {
+                self.pending_restore(&id, &why);
+            }
+            self.state.swept = last.unwrap_or_default();
         }
     }
 
@@ -180,7 +187,7 @@ impl Step<'_> {
             return;
         }
         node.state = NodeState::Lost;
-        (node.listing, node.hold, node.lost_ms) = (None, hold, now);
+        (node.listing, node.told, node.hold, node.lost_ms) = (None, None, hold, now);
         self.effects.push(Effect::NodeUnwatch { node: id.to_owned() });
         let about = About { node: id, ..About::default() };
         match hold {
@@ -190,21 +197,17 @@ impl Step<'_> {
                 self.emit(Kind::NodeLost, about, message);
             }
         }
-        let carried: Vec<String> = self
-            .state
-            .conferences
-            .values()
-            .filter(|conference| conference.record.node_id == id)
-            .filter(|conference| matches!(conference.record.phase, Phase::Running | Phase::Restoring))
-            .map(|conference| conference.record.id.clone())
-            .collect();
+        let reason = match hold {
+            None => format!("node {id} {why}"),
+            Some(hold) => format!("node {id} {why}; {}", hold.reason()),
+        };
+        // The others follow with the next steps; see `sweep_orphans`.
+        let placed = self.state.conferences.placed_on(id, "", LOST_AT_ONCE_MAX).into_iter();
+        let carried: Vec<String> = placed.map(|conference| conference.record.id.clone()).collect();
         for conference in carried {
-            let reason = match hold {
-                None => format!("node {id} {why}"),
-                Some(hold) => format!("node {id} {why}; {}", hold.reason()),
-            };
             self.pending_restore(&conference, &reason);
         }
+        node_of(self, id).lost_why = reason;
         self.fail_operations(id, why);
         self.kick(id);
     }
@@ -212,7 +215,7 @@ impl Step<'_> {
     /// An event of a node about a conference that it carries.
     pub(super) fn media(&mut self, event: &MediaEvent) {
         let node = event.node_id.as_str();
-        let Some(conference) = self.conference(&event.conference) else { return };
+        let Some(conference) = self.state.conferences.get(&event.conference) else { return };
         if conference.record.node_id != node || conference.record.epoch != event.epoch {
             return;
         }
@@ -289,11 +292,13 @@ impl Step<'_> {
     }
 
     fn set_alive(&mut self, conference: &str, who: &str, alive: bool) {
-        let Some(conference) = self.conference(conference) else { return };
+        let there = |known: &Conference| known.record.participants.contains_key(who);
+        let there = self.state.conferences.get(conference).is_some_and(there);
+        let Some(known) = self.state.conferences.alive_mut(conference) else { return };
         if !alive {
-            conference.alive.remove(who);
-        } else if conference.record.participants.contains_key(who) {
-            conference.alive.insert(who.to_owned());
+            known.remove(who);
+        } else if there {
+            known.insert(who.to_owned());
         }
     }
 }
@@ -313,6 +318,8 @@ impl Node {
             doubt: None,
             hold: None,
             lost_ms: 0,
+            lost_why: String::new(),
+            told: None,
             avoid_until_ms: 0,
         }
     }

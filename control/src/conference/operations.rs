@@ -103,7 +103,7 @@ impl Step<'_> {
         }
         let waits = |conference: &&mut Conference| conference.record.phase == Phase::PendingRestore;
         if self.conference(moid).filter(waits).is_some() {
-            self.wait_for_restore(moid);
+            self.wait_for_restore();
         }
         let dirty = self.conference(moid).is_some_and(|conference| conference.dirty);
         if dirty {

@@ -4,7 +4,6 @@ use super::detect::node_of;
 use super::model::{Conference, Phase, RequestId};
 use super::requests::Response;
 use super::step::{About, Step};
-use crate::placement;
 use crate::refusal::Refusal;
 use motet_proto::conference::ConferenceEventKind as Kind;
 use motet_proto::registry::{self, GiveUpNodeResponse, NodeState, PlannedMove, WhatIfLostResponse};
@@ -37,10 +36,12 @@ impl Step<'_> {
             }
         }
         self.look_for_restores();
-        let to_move = |conference: &&Conference| {
-            conference.record.phase == Phase::PendingRestore && given_up.contains(&conference.record.node_id)
-        };
-        let conferences = self.state.conferences.values().filter(to_move).count() as u32;
+        let carried = given_up.iter().flat_map(|node| {
+            let on_node = self.state.conferences.on_node(node).into_iter();
+            on_node.filter(move |conference| conference.record.node_id == *node)
+        });
+        let to_move = |conference: &&Conference| conference.record.phase == Phase::PendingRestore;
+        let conferences = carried.filter(to_move).count() as u32;
         self.reply(request, Ok(Response::GivenUp(GiveUpNodeResponse { conferences })));
     }
 
@@ -93,10 +94,11 @@ impl Step<'_> {
             let record = conference.next_record();
             record.node_id == id && record.holds_places()
         };
-        let mut carried: Vec<&Conference> = self.state.conferences.values().filter(carried).collect();
+        let mut carried: Vec<&Conference> =
+            self.state.conferences.on_node(id).into_iter().filter(carried).collect();
         // As restores go: those with participants first.
         carried.sort_by_key(|conference| (conference.record.participants.is_empty(), &conference.record.id));
-        let mut promised = placement::promised(self.state.conferences.values());
+        let mut promised = self.state.conferences.promised();
         let mut moves = Vec::new();
         for record in carried.into_iter().map(Conference::next_record) {
             let without = BTreeMap::from([(id.to_owned(), "is the one that is lost".to_owned())]);

@@ -5,11 +5,13 @@
 //! addresses by events, in order. What cannot be placed waits, is tried again with growing pauses, and at once
 //! when a node becomes ready.
 
+use super::conferences::Waiting;
+use super::index::Id;
 use super::model::{Conference, Node, Now, Operation, Phase, Record, RequestId, Work};
 use super::requests::Request;
 use super::step::{About, RETRY_MS, Step};
 use crate::nodes::NodeFailure;
-use crate::placement::{self, Placed, reachable};
+use crate::placement::{Placed, reachable};
 use crate::refusal::Refusal;
 use motet_proto::conference::{ConferenceEvent, ConferenceEventKind as Kind};
 use motet_proto::registry::NodeState;
@@ -48,8 +50,10 @@ impl Default for Restoration {
 pub(super) struct Restore {
     /// Why it is to move, for people.
     pub(super) cause: String,
-    since_ms: u64,
+    pub(super) since_ms: u64,
     due_ms: u64,
+    /// [`Restores::round`] when that was said.
+    round: u64,
     attempts: u32,
     /// Highest epoch that may have left for the store or a node.
     epoch_max: u64,
@@ -69,15 +73,22 @@ impl Restore {
     }
 }
 
-/// All that wait.
+/// Restores, and what waits for them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Restores {
-    /// Conferences that may have to be restored; some may run again by now.
-    waiting: BTreeSet<String>,
     /// Conferences that may be under way.
     under_way: BTreeSet<String>,
     /// Nothing is due before.
     look_ms: u64,
+    /// Raised when something may have become possible for those that could not be placed.
+    round: u64,
+    /// The last that was looked at, when there were too many for one step; what is due of those before; and
+    /// whether to begin anew after the last of all.
+    looked: Option<Waiting>,
+    next_ms: u64,
+    again: bool,
+    /// Conferences that joins wait for, and until when; some may have gone on by now.
+    joins: VecDeque<(u64, String)>,
 }
 
 impl Step<'_> {
@@ -105,82 +116,89 @@ impl Step<'_> {
         let about = About { conference: id, node: &node, ..About::default() };
         self.emit(Kind::PendingRestore, about, format!("conference {number} waits to be restored: {reason}"));
         self.flush(id);
-        self.wait_for_restore(id);
+        self.wait_for_restore();
     }
 
     /// It is to be restored as soon as possible.
-    pub(super) fn wait_for_restore(&mut self, id: &str) {
-        self.state.restores.waiting.insert(id.to_owned());
-        self.state.restores.look_ms = 0;
+    pub(super) fn wait_for_restore(&mut self) {
+        let restores = &mut self.state.restores;
+        restores.look_ms = 0;
+        restores.again = restores.looked.is_some();
     }
 
     /// Something may have become possible: a node is ready, one is no longer held, room was given back.
     pub(super) fn look_for_restores(&mut self) {
-        for id in &self.state.restores.waiting {
-            if let Some(conference) = self.state.conferences.get_mut(id) {
-                conference.restore.due_ms = 0;
-            }
-        }
-        self.state.restores.look_ms = 0;
+        self.state.restores.round += 1;
+        self.wait_for_restore();
     }
 
-    /// Begins the restores that are due, those with participants first, then those that wait longest.
+    /// Begins the restores that are due, those with participants first, then those that wait longest. Looks at
+    /// a bounded number; the others follow with the next steps.
     pub(super) fn restore_due(&mut self) {
         let now = self.now.steady_ms;
-        if self.state.restores.waiting.is_empty()
-            || now < self.state.restores.look_ms
-            || self.state.store_fault.is_some()
-        {
+        if now < self.state.restores.look_ms || self.state.store_fault.is_some() {
             return;
         }
-        let mut restores = std::mem::take(&mut self.state.restores);
-        restores.under_way.retain(|id| self.state.conferences.get(id).is_some_and(under_way));
-        let pending = |conference: &Conference| conference.record.phase == Phase::PendingRestore;
-        restores
-            .waiting
-            .retain(|id| self.state.maintains(id) && self.state.conferences.get(id).is_some_and(pending));
-        let mut due = Vec::new();
+        let after = self.state.restores.looked.take();
+        let waiting = self.state.conferences.waiting(after.as_ref(), LOOKED_AT_MAX);
+        let last = waiting.last().filter(|_| waiting.len() == LOOKED_AT_MAX).cloned();
         let patience_ms = self.patience_until_ms();
-        let mut next_ms = if now < patience_ms { patience_ms } else { u64::MAX };
-        for id in &restores.waiting {
-            let conference = &self.state.conferences[id];
-            // What is being done, or who holds the node, makes control look again.
-            if conference.operation.is_some() || conference.ending.is_some() || self.stays(&conference.record)
-            {
+        let mut next_ms = if after.is_some() { self.state.restores.next_ms } else { u64::MAX };
+        if now < patience_ms && !waiting.is_empty() {
+            next_ms = next_ms.min(patience_ms);
+        }
+        self.state.restores.under_way.retain(|id| self.state.conferences.get(id).is_some_and(under_way));
+        let mut due = Vec::new();
+        for (_, _, id) in waiting {
+            let conference = &self.state.conferences[&*id];
+            // Who holds the node makes control look again.
+            if !self.ours(&id) || self.stays(&conference.record) {
                 continue;
             }
             let restore = &conference.restore;
-            if restore.due_ms > now {
+            if restore.due_ms > now && restore.round == self.state.restores.round {
                 next_ms = next_ms.min(restore.due_ms);
             } else {
-                due.push((conference.record.participants.is_empty(), restore.since_ms, id.clone()));
+                due.push(id);
             }
         }
-        due.sort();
-        restores.look_ms = next_ms;
-        let mut promised = placement::promised(self.state.conferences.values());
-        for (_, _, id) in due {
-            if restores.under_way.len() >= self.state.options.restoration.in_flight_max {
-                // The next one that is done makes control look again.
+        let restores = &mut self.state.restores;
+        let go_on = last.is_some() || std::mem::take(&mut restores.again);
+        (restores.looked, restores.next_ms) = (last, next_ms);
+        restores.look_ms = if go_on { now } else { next_ms };
+        self.restore_these(&due);
+    }
+
+    /// Begins these restores, in order, as far as there may be more under way.
+    fn restore_these(&mut self, due: &[Id]) {
+        let now = self.now.steady_ms;
+        if due.is_empty() {
+            return;
+        }
+        let mut promised = self.state.conferences.promised();
+        for id in due {
+            if self.state.restores.under_way.len() >= self.state.options.restoration.in_flight_max {
+                // The next one that is done makes control look again, from the first on.
+                let restores = &mut self.state.restores;
+                (restores.looked, restores.look_ms) = (None, restores.next_ms);
                 break;
             }
-            let conference = &self.state.conferences[&id];
+            let conference = &self.state.conferences[&**id];
             let back = if self.goes_back(conference) { conference.record.node_id.as_str() } else { "" };
             match self.place_again(&conference.record, &promised, conference.restore.failed(now), back) {
                 Ok(placed) => {
                     promised.entry(placed.node.clone()).or_default().add(&conference.record);
-                    restores.under_way.insert(id.clone());
-                    self.restore_to(&id, placed);
+                    self.state.restores.under_way.insert(id.to_string());
+                    self.restore_to(id, placed);
                 }
                 Err(refusal) => {
-                    let due_ms = self.not_placed(&id, &refusal);
+                    let due_ms = self.not_placed(id, &refusal);
+                    let restores = &mut self.state.restores;
                     restores.look_ms = restores.look_ms.min(due_ms);
+                    restores.next_ms = restores.next_ms.min(due_ms);
                 }
             }
         }
-        // Steps within may have added some.
-        restores.waiting.append(&mut self.state.restores.waiting);
-        self.state.restores = restores;
     }
 
     /// Whether what is known of its node forbids to move it.
@@ -209,8 +227,10 @@ impl Step<'_> {
     /// No node takes it: when to try again.
     fn not_placed(&mut self, id: &str, refusal: &Refusal) -> u64 {
         let (now, restoration) = (self.now.steady_ms, self.state.options.restoration);
+        let round = self.state.restores.round;
         let Some(conference) = self.conference(id) else { return u64::MAX };
         let restore = &mut conference.restore;
+        restore.round = round;
         let pause_ms = restoration.retry_ms << restore.attempts.min(10);
         restore.due_ms = now + pause_ms.min(restoration.retry_ms_max);
         restore.attempts += 1;
@@ -280,7 +300,7 @@ impl Step<'_> {
         let Restore { epoch_max, back_ms, .. } = conference.restore;
         conference.restore = Restore { epoch_max, back_ms, ..Restore::default() };
         conference.queue.extend(joins.into_iter().map(|(id, join, _)| (id, join)));
-        self.state.restores.look_ms = 0;
+        self.wait_for_restore();
     }
 
     /// Tells participants where to send from now on, those that `moved` says.
@@ -322,15 +342,14 @@ impl Step<'_> {
         if let Some(node) = self.state.nodes.get_mut(&node) {
             node.avoid_until_ms = now + restoration.exclude_ms;
         }
-        self.wait_for_restore(moid);
+        self.wait_for_restore();
     }
 
     /// What was asked of a lost node will not be answered.
     pub(super) fn fail_operations(&mut self, node: &str, why: &str) {
-        let waiting = self.state.conferences.values().filter_map(|conference| {
+        let waiting = self.state.conferences.told_to(node).into_iter().filter_map(|conference| {
             let operation = conference.operation.as_ref()?;
-            let there = operation.at_node && operation.next.node_id == node;
-            there.then(|| (conference.record.id.clone(), operation.token))
+            Some((conference.record.id.clone(), operation.token))
         });
         for (id, token) in waiting.collect::<Vec<_>>() {
             self.node_put_done(token, &id, Err(NodeFailure::Unreachable(format!("node {node} {why}"))));
@@ -339,9 +358,7 @@ impl Step<'_> {
 
     /// What waited for word about a node goes on.
     pub(super) fn kick(&mut self, node: &str) {
-        let waiting = self.state.conferences.values();
-        let waiting =
-            waiting.filter(|conference| conference.record.node_id == node && !conference.queue.is_empty());
+        let waiting = self.state.conferences.queued_on(node).into_iter();
         for id in waiting.map(|conference| conference.record.id.clone()).collect::<Vec<_>>() {
             self.next_request(&id);
         }
@@ -351,8 +368,9 @@ impl Step<'_> {
     pub(super) fn tick_joins(&mut self) {
         let now = self.now.steady_ms;
         let mut late = Vec::new();
-        for id in &self.state.restores.waiting {
-            let Some(conference) = self.state.conferences.get_mut(id) else { continue };
+        while self.state.restores.joins.front().is_some_and(|(until_ms, _)| *until_ms <= now) {
+            let Some((_, id)) = self.state.restores.joins.pop_front() else { break };
+            let Some(conference) = self.state.conferences.get_mut(&id) else { continue };
             let joins = &mut conference.restore.joins;
             while joins.front().is_some_and(|(_, _, until_ms)| *until_ms <= now) {
                 late.extend(joins.pop_front().map(|(request, _, _)| (request, id.clone())));
@@ -385,6 +403,7 @@ impl Step<'_> {
             return Err(self.ask_again(moid));
         }
         conference.restore.joins.push_back((request, join, until_ms));
+        self.state.restores.joins.push_back((until_ms, moid.to_owned()));
         Ok(())
     }
 
@@ -422,10 +441,11 @@ impl Step<'_> {
     /// A restore could not be written.
     pub(super) fn restore_later(&mut self, moid: &str) {
         let due_ms = self.now.steady_ms + RETRY_MS;
+        let round = self.state.restores.round;
         if let Some(conference) = self.conference(moid) {
-            conference.restore.due_ms = due_ms;
+            (conference.restore.due_ms, conference.restore.round) = (due_ms, round);
         }
-        self.wait_for_restore(moid);
+        self.wait_for_restore();
     }
 }
 
@@ -445,6 +465,8 @@ fn under_way(conference: &Conference) -> bool {
     operation.is_some_and(|operation| matches!(operation.work, Work::Restore { .. }))
 }
 
+/// Waiting conferences that one step looks at.
+const LOOKED_AT_MAX: usize = 512;
 /// Pause before a conference may go back to the same node once more.
 const BACK_AGAIN_MS: u64 = 60_000;
 /// Joins of one conference that may wait for its restore.

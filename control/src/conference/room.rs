@@ -57,7 +57,7 @@ impl Step<'_> {
     /// A node for a new conference.
     pub(super) fn place(&self, record: &Record, tried: &BTreeMap<String, String>) -> Result<Placed, Refusal> {
         let wanted = Wanted::of(record, self.state.options.fill_percent_max, self.now.steady_ms);
-        let promised = placement::promised(self.state.conferences.values());
+        let promised = self.state.conferences.promised();
         placement::place(&self.state.nodes, &promised, &wanted, &self.left_out(tried.clone()))
     }
 
@@ -83,8 +83,7 @@ impl Step<'_> {
         let units = next.units().saturating_sub(before.units());
         let node = self.state.nodes.get(&before.node_id);
         let Some(node) = node.filter(|_| units > 0) else { return Ok(()) };
-        let promised = placement::promised(self.state.conferences.values());
-        let promised = promised.get(&before.node_id).copied().unwrap_or_default();
+        let promised = self.state.conferences.promised_to(&before.node_id);
         placement::check_growth(&before.node_id, node, promised, units)
     }
 }

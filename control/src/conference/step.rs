@@ -3,12 +3,11 @@
 use super::domains::Domain;
 use super::effect::Effect;
 use super::event::Event;
-use super::model::{Conference, Now, Phase, Record, RequestId, State, Token};
+use super::model::{Conference, Now, Record, RequestId, State, Token};
 use super::requests::{Request, Response};
 use super::restore::Restore;
 use super::schedule::Watch;
 use super::storing::Stored;
-use crate::placement::reachable;
 use crate::refusal::Refusal;
 use motet_proto::conference::{ConferenceEvent, ConferenceEventKind};
 use motet_proto::domains::ListResponse;
@@ -19,9 +18,6 @@ use tonic::Code;
 
 /// How long to wait before the store or a node is tried again.
 pub(super) const RETRY_MS: u64 = 1_000;
-
-/// How long what happened may wait for the next write of its conference.
-const NOTES_MS: u64 = 1_000;
 
 /// Takes an event; gives what to do, in order.
 pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
@@ -199,44 +195,7 @@ impl Step<'_> {
         self.state.wrong.retain(|_, wrong| wrong.until_ms > now_ms);
         self.tick_joins();
         self.state.abandoned.retain(|_, abandoned| abandoned.until_ms > now_ms);
-        let tombstone_ms = self.state.options.tombstone_ms.unsigned_abs();
-        let ids: Vec<String> = self.state.conferences.keys().cloned().collect();
-        for id in ids {
-            if !self.ours(&id) {
-                continue;
-            }
-            let Some(conference) = self.conference(&id) else { continue };
-            let idle = conference.operation.is_none();
-            let ended = conference.record.phase == Phase::Ended;
-            // The wall clock may jump, and a node that is lost may still run it.
-            let since = if ended { *conference.ended_ms.get_or_insert(now_ms) } else { now_ms };
-            let node = conference.record.node_id.clone();
-            let lost = self.state.nodes.get(&node).is_some_and(|node| !reachable(node));
-            if ended && idle && !lost && now_ms >= since + tombstone_ms {
-                self.state.conferences.remove(&id);
-                self.effects.push(Effect::StoreRemove { conference: id });
-                continue;
-            }
-            if idle && self.state.store_fault.is_none() {
-                self.end_again(&id);
-            }
-            let Some(conference) = self.conference(&id) else { continue };
-            let idle = conference.operation.is_none();
-            if idle && conference.repair && now_ms >= conference.repair_at_ms {
-                self.repair(&id);
-            }
-            match self.conference(&id).map(|conference| conference.record.phase) {
-                Some(Phase::Booked) => self.tick_booking(&id),
-                Some(Phase::Ended) | None => {}
-                Some(_) => self.tick_expiry(&id),
-            }
-            let unwritten = |conference: &mut Conference| {
-                conference.dirty || conference.noted_ms.is_some_and(|noted_ms| now_ms >= noted_ms + NOTES_MS)
-            };
-            if self.conference(&id).is_some_and(unwritten) {
-                self.flush(&id);
-            }
-        }
+        self.tick_conferences();
     }
 }
 

@@ -19,6 +19,7 @@ mod booking;
 mod draining;
 mod histories;
 mod losing;
+mod many;
 mod operating;
 mod restoring;
 mod room;
@@ -46,6 +47,11 @@ struct World {
     dead: BTreeSet<String>,
     /// Nodes that control does not reach, and other nodes do.
     cut: BTreeSet<String>,
+    /// The indexes are checked after each event.
+    checked: bool,
+    /// Conferences that control looked at: the most in one step, and all together.
+    looked_max: u64,
+    looked: u64,
 }
 
 impl World {
@@ -68,6 +74,9 @@ impl World {
             boots: BTreeMap::new(),
             dead: BTreeSet::new(),
             cut: BTreeSet::new(),
+            checked: true,
+            looked_max: 0,
+            looked: 0,
         }
     }
 
@@ -80,6 +89,11 @@ impl World {
                 Effect::Emit(event) => self.events.push((event.kind(), event.message)),
                 other => self.pending.push(other),
             }
+        }
+        let looked = self.state.conferences.looked();
+        (self.looked_max, self.looked) = (self.looked_max.max(looked), self.looked + looked);
+        if self.checked {
+            self.state.conferences.check();
         }
     }
 

@@ -20,7 +20,7 @@ const MISSED_TOLD: usize = 10;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::conference) struct Watch {
     /// Nobody has been there since then.
-    pub(super) empty_since_ms: Option<u64>,
+    pub(in crate::conference) empty_since_ms: Option<u64>,
     /// When a reserved conference that could not begin is tried again.
     retry_at_ms: u64,
     /// Why it could not; empty: it did not fail.
@@ -44,8 +44,8 @@ impl Step<'_> {
     /// The living conference of a booking.
     pub(in crate::conference) fn conference_of(&self, booking: &str) -> Option<&Conference> {
         // Their ids begin with that of the booking.
-        let from = self.state.conferences.range(format!("{booking}.")..format!("{booking}/"));
-        from.map(|(_, conference)| conference).find(|conference| {
+        let mut of = self.state.conferences.range(format!("{booking}."), format!("{booking}/"));
+        of.find(|conference| {
             conference.record.schedule.booking == booking && conference.record.phase != Phase::Ended
         })
     }
