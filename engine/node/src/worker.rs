@@ -20,10 +20,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
+mod gathering;
 mod handover;
 mod moving;
 mod trunks;
 
+use gathering::Gathering;
 pub(crate) use handover::{Handles, Step};
 use trunks::{Arrivals, pack, slice};
 
@@ -31,8 +33,6 @@ use trunks::{Arrivals, pack, slice};
 const JOBS_PER_TURN: usize = 64;
 /// Sockets connected to another peer between two batches at most; each takes some 20 µs.
 const PEERS_PER_TURN: usize = 8;
-/// How long packets are gathered when nobody waits for them.
-const GATHER: Duration = Duration::from_micros(500);
 /// Jobs that may wait for a worker.
 const JOBS_WAITING_MAX: usize = 1024;
 
@@ -270,6 +270,7 @@ struct Loop {
     closing: Vec<SocketId>,
     closing_trunks: Vec<PortId>,
     desk: Desk,
+    gathering: Gathering,
     arrivals: Arrivals,
     /// Runs of the current batch that sockets brought; those of trunks follow.
     received: u32,
@@ -314,6 +315,7 @@ impl Loop {
             closing: Vec::new(),
             closing_trunks: Vec::new(),
             desk: Desk::new(options.index, options.exchange),
+            gathering: Gathering::default(),
             arrivals: Arrivals::default(),
             received: 0,
             events: options.events,
@@ -344,6 +346,7 @@ impl Loop {
             };
             now = self.clock.now();
             self.desk.begin(now);
+            self.gathering.on_turn(now, turn.received);
             self.close_sockets();
             self.bring_in();
             let carries = self.carry(now, turn);
@@ -400,7 +403,8 @@ impl Loop {
         }
         self.desk.flush();
         // A mixing thread comes for its packets every few milliseconds: single ones need no turn each.
-        self.io.gather(if any && !urgent { GATHER } else { Duration::ZERO });
+        let none_waits = any && !urgent;
+        self.io.gather(if none_waits { self.gathering.time() } else { Duration::ZERO });
     }
 
     /// Connects the sockets of legs that media goes to. What is too much for one turn is told again.
