@@ -17,6 +17,7 @@ pub mod pesq;
 pub mod process;
 pub mod relay;
 pub mod rtpengine;
+pub mod snr;
 pub mod table;
 
 pub use figures::Figure;

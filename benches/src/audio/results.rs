@@ -76,8 +76,11 @@ impl Results {
         }
         add("missing", self.sum(|turn| turn.report.missing) as f64, "packets", Some(0.0));
         add("packets_per_second_each", self.middle(|turn| turn.report.packets_per_second_each), "1/s", None);
-        if let Some(quality) = self.quality() {
+        if let Some(quality) = self.middle_of(|turn| turn.quality) {
             add("quality", quality, "MOS-LQO", None);
+        }
+        if let Some(ratio) = self.middle_of(|turn| turn.snr_db) {
+            add("segmental_snr", ratio, "dB", None);
         }
         if self.row.speech {
             return figures;
@@ -99,8 +102,8 @@ impl Results {
         figures
     }
 
-    fn quality(&self) -> Option<f64> {
-        let scores: Vec<f64> = self.turns.iter().filter_map(|turn| turn.quality).collect();
+    fn middle_of(&self, value: fn(&Turn) -> Option<f64>) -> Option<f64> {
+        let scores: Vec<f64> = self.turns.iter().filter_map(value).collect();
         (!scores.is_empty()).then(|| median(&scores))
     }
 
@@ -116,7 +119,7 @@ impl Results {
     }
 }
 
-const HEADER: [&str; 12] = [
+const HEADER: [&str; 13] = [
     "mixer",
     "core % each",
     "/ janus",
@@ -127,7 +130,8 @@ const HEADER: [&str; 12] = [
     "mouth to ear ms",
     "p99",
     "gap ms",
-    "quality",
+    "PESQ",
+    "SNR dB",
     "goals",
 ];
 
@@ -186,6 +190,7 @@ fn table_line(result: &Results, row: &[Results]) -> Vec<String> {
         number("mouth_to_ear_p99", 1),
         number("gap_max", 1),
         number("quality", 2),
+        number("segmental_snr", 1),
         goals.join(", "),
     ]
 }

@@ -5,7 +5,7 @@ use motet_rtpgen::audio::report::Report;
 
 fn turn(core_busy: f64, missing: u64) -> Turn {
     let report = Report { missing, voices_expected: 4, voices_heard: 3, ..Report::default() };
-    Turn { core_busy, late_ticks: Some(1), quality: None, report }
+    Turn { core_busy, late_ticks: Some(1), quality: None, snr_db: None, report }
 }
 
 fn value(figures: &[Figure], metric: &str) -> Option<(f64, Option<f64>)> {

@@ -56,6 +56,8 @@ pub struct Turn {
     pub late_ticks: Option<u64>,
     /// Quality of the speech, 1 to 5; none: not measured.
     pub quality: Option<f64>,
+    /// Segmental signal-to-noise ratio of recorded speech, in dB.
+    pub snr_db: Option<f64>,
     /// What was heard.
     pub report: Report,
 }
@@ -110,14 +112,18 @@ fn measure(row: &Row, mixer: &mut dyn Mixer, settings: &Settings, round: u32) ->
     });
     mixer.finish().context("cannot be taken down")?;
     let report = report?;
-    let quality = match (&settings.speech, row.speech) {
-        (Some(speech), true) => crate::pesq::score(speech, &folder(row, settings, mixer.name(), round))?,
-        _ => None,
+    let (quality, snr_db) = match (&settings.speech, row.speech) {
+        (Some(speech), true) => {
+            let mixes = folder(row, settings, mixer.name(), round);
+            (crate::pesq::score(speech, &mixes)?, crate::snr::score(speech, &mixes)?)
+        }
+        _ => (None, None),
     };
     Ok(Turn {
         core_busy: (to.1? - from.1?) as f64 / (to.0 - from.0).as_nanos() as f64,
         late_ticks: late.1?.zip(late.0?).map(|(after, before)| after - before),
         quality,
+        snr_db,
         report,
     })
 }

@@ -164,7 +164,7 @@ fn start_mixers(options: &Options) -> anyhow::Result<(Mixers, Vec<String>)> {
         }
     }
     if !pesq::installed() {
-        notes.push("quality of speech: not measured: PESQ is not installed (scripts/pesq.sh)".to_owned());
+        notes.push("PESQ of speech: not measured: it is not installed (scripts/pesq.sh)".to_owned());
     }
     ensure!(!mixers.is_empty(), "--mixer: no mixer has this in its name, or none can be had");
     Ok((mixers, notes))
