@@ -40,7 +40,11 @@ use serde::{Deserialize, Serialize};
 ///
 /// 2: timelines that add given numbers to their source's (`shifted`); specifications with a seed and wanted
 /// ports.
-pub(crate) const VERSIONS: &[u32] = &[1, 2];
+///
+/// 3: mixes.
+pub(crate) const VERSIONS: &[u32] = &[1, 2, 3];
+/// Since this version of the form a conference that is mixed can be handed over.
+pub(crate) const MIXES_SINCE: u32 = 3;
 
 /// The first word of a successor. It must be readable for every version to come: fields are only added, and
 /// those that are not known are ignored.

@@ -22,6 +22,7 @@ mod mix;
 mod relocate;
 mod trunks;
 
+pub(crate) use mix::LossWatch;
 pub use mix::{HeldMix, HeldOutput, HeldSource, MixForm, MixStep, MixTrunk, OutputForm, SourceForm};
 pub use relocate::{Relocation, only_worker, relocate};
 pub(crate) use trunks::OTHER_END;

@@ -17,17 +17,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 macro_rules! form {
-    ($($(#[$doc:meta])* struct $name:ident { $($field:ident: $kind:ty,)* })*) => {
+    ($($(#[$doc:meta])* struct $name:ident { $($(#[$of:meta])* $field:ident: $kind:ty,)* })*) => {
         $(
             $(#[$doc])*
             #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
             #[serde(deny_unknown_fields)]
             pub(crate) struct $name {
-                $(pub(crate) $field: $kind,)*
+                $($(#[$of])* pub(crate) $field: $kind,)*
             }
         )*
     };
 }
+
+mod mix;
+
+pub(crate) use mix::MixForm;
 
 form! {
     /// A node. `ntp_origin` is the wall clock at the origin of the monotonic one, the same for all workers.
@@ -58,6 +62,8 @@ form! {
         streams: Vec<(String, String, StreamId)>,
         routes: Vec<RouteForm>,
         refused: Vec<(KeyForm, String)>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mix: Option<MixForm>,
     }
 
     /// A leg.
@@ -135,7 +141,7 @@ impl NodeForm {
 
 impl ConferenceForm {
     pub(crate) fn new(spec: &wire::ConferenceSpec, (epoch, revision): (u64, u64), held: &Holdings) -> Self {
-        // A node with trunks, to other workers or to a mixing thread, is not taken over.
+        // A node with trunks to other workers is not taken over.
         let Holdings { legs, streams, routes, trunks: _, refused, mix: _ } = held;
         ConferenceForm {
             spec: spec.encode_to_vec(),
@@ -148,6 +154,7 @@ impl ConferenceForm {
                 .collect(),
             routes: routes.iter().map(|(key, held)| RouteForm::new(key, held)).collect(),
             refused: refused.iter().map(|(key, why)| (key.into(), why.clone())).collect(),
+            mix: None,
         }
     }
 

@@ -88,7 +88,7 @@ impl Gifts {
         };
         tracing::info!(successor = %hello.software, pid = peer.pid.as_raw_nonzero(), version, "is to be taken over");
         let mut state = self.shared.state.blocking_lock();
-        if let Err(why) = state.check_movable() {
+        if let Err(why) = state.check_movable(version) {
             return Err(refuse(&mut to, why));
         }
         let done = self.give_all(&mut to, &state, version, peer.pid);

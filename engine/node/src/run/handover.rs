@@ -62,16 +62,19 @@ pub(super) async fn ask(options: &NodeOptions) -> Result<(Inheritance, Taking)> 
 
 /// Takes everything, and carries. Gives the number of the last event, too.
 pub(super) async fn take(mut state: State, form: NodeForm, mut taking: Taking) -> Result<(State, u64)> {
-    let taken = tokio::task::spawn_blocking(move || {
-        if let Err(why) = state.inherit(form) {
-            taking.give_up(&why);
-            return Err(why);
-        }
-        let sequence = taking.carry(&state)?;
-        Ok((state, sequence))
-    });
-    let taken = taken.await.context("the take-over failed")?;
-    taken.map_err(|why| anyhow::anyhow!("cannot take over, the running node goes on: {why}"))
+    let failed = || "the take-over failed";
+    let refused = |why: String| anyhow::anyhow!("cannot take over, the running node goes on: {why}");
+    let inherited = tokio::task::spawn_blocking(move || (state.inherit(form), state));
+    let (mut inherited, state) = inherited.await.with_context(failed)?;
+    if inherited.is_ok() {
+        inherited = state.begin_inherited_mixes().await;
+    }
+    if let Err(why) = inherited {
+        taking.give_up(&why);
+        return Err(refused(why));
+    }
+    let carried = tokio::task::spawn_blocking(move || taking.carry(&state).map(|sequence| (state, sequence)));
+    carried.await.with_context(failed)?.map_err(refused)
 }
 
 /// A listener of another process, for this one's runtime.

@@ -2,29 +2,53 @@
 
 use super::kept::KeptSpec;
 use super::{Conference, State, sockets};
-use crate::handover::form::{ConferenceForm, NodeForm, PoolForm, message};
+use crate::handover::MIXES_SINCE;
+use crate::handover::form::{ConferenceForm, MixForm, NodeForm, PoolForm, message};
 use crate::ids::IdPool;
 use crate::model::{Id, RouteKey, Spec};
-use crate::plan::Holdings;
+use crate::plan::{Holdings, TrunkEnd};
 use crate::resources::WorkerIds;
+use crate::worker::Apply;
 use motet_net::SocketId;
 use motet_proto::node as wire;
 use motet_rtp::Ntp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 impl State {
-    /// Why another process cannot take all this over now; none: it can.
-    pub(crate) fn check_movable(&self) -> Result<(), String> {
+    /// Why another process cannot take all this over now by this version of the form; none: it can.
+    pub(crate) fn check_movable(&self, version: u32) -> Result<(), String> {
         for Conference { spec, held, .. } in self.conferences.values() {
             let why = match (&held.mix, held.trunks.is_empty()) {
-                (Some(_), _) => "is mixed, and what is between workers and mixing threads",
-                (None, false) => "is spread over workers, and what is between them",
-                (None, true) => continue,
+                (_, false) => "is spread over workers, and what is between them cannot be handed over yet",
+                (Some(_), true) if version < MIXES_SINCE => {
+                    "is mixed, and the new process is of a version that cannot take a mix over"
+                }
+                (_, true) => continue,
             };
-            return Err(format!(
-                "conference '{}' {why} cannot be handed over yet; drain the node instead (docs/upgrade.md)",
-                spec.id
-            ));
+            let id = &spec.id;
+            return Err(format!("conference '{id}' {why}; drain the node instead (docs/upgrade.md)"));
+        }
+        Ok(())
+    }
+
+    /// Joins paused workers and mixing threads as they were in the process before, and begins its mixes.
+    pub(crate) async fn begin_inherited_mixes(&self) -> Result<(), String> {
+        let mixes = || {
+            let conferences = self.conferences.values();
+            conferences.filter_map(|running| Some((&running.spec.id, running.held.mix.as_ref()?)))
+        };
+        let mut ends: BTreeMap<usize, Apply> = BTreeMap::new();
+        for (_, mix) in mixes() {
+            for (worker, trunk) in &mix.trunks {
+                let end = TrunkEnd { port: trunk.near, worker: mix.station, peer: trunk.far };
+                ends.entry(*worker).or_default().open_trunks.push(end);
+            }
+        }
+        self.apply(ends).await.map_err(|error| error.to_string())?;
+        for (id, mix) in mixes() {
+            let told = self.tell_mixer(mix.station, id, Some(Arc::clone(&mix.form))).await;
+            told.map_err(|error| format!("conference '{id}': {error}"))?;
         }
         Ok(())
     }
@@ -33,8 +57,9 @@ impl State {
     pub(crate) fn form(&self, node_id: &str, boot_id: &str, ntp_origin: Ntp) -> NodeForm {
         let pools = self.pools.iter().map(|pool| PoolForm { ip: pool.ip(), free: pool.free().collect() });
         let conferences = self.conferences.values().map(|conference| {
-            let Conference { wire, spec: _, epoch, revision, held } = conference;
-            ConferenceForm::new(&wire.spec(), (*epoch, *revision), held)
+            let Conference { wire, spec, epoch, revision, held } = conference;
+            let mix = held.mix.as_ref().map(|mix| MixForm::new(spec, mix, self.workers.len()));
+            ConferenceForm { mix, ..ConferenceForm::new(&wire.spec(), (*epoch, *revision), held) }
         });
         let ended = self.ended_order.iter().filter_map(|id| {
             let (epoch, revision) = self.ended.get(id)?;
@@ -87,7 +112,7 @@ impl State {
             let held: Vec<u16> = ports.map(|ports| ports.base).collect();
             self.pools[*to].go_on_for(&held, &from.free);
         }
-        self.ids = (0..self.workers.len()).map(|worker| self.ids_in_use(worker)).collect();
+        self.ids = (0..self.ids.len()).map(|station| self.ids_in_use(station)).collect();
         if form.draining {
             // Whoever gave it a deadline gives the new process another one.
             self.ending.begin(None);
@@ -107,17 +132,23 @@ impl State {
         theirs.iter().map(find).collect()
     }
 
-    fn inherit_conference(&mut self, form: ConferenceForm, pool_of: &[usize]) -> Result<(), String> {
+    fn inherit_conference(&mut self, mut form: ConferenceForm, pool_of: &[usize]) -> Result<(), String> {
         let wire: wire::ConferenceSpec = message("the specification of a conference", &form.spec)?;
         let named = |why: String| format!("conference '{}': {why}", wire.id);
         let spec = Spec::from_wire(&wire, self.pools[0].ip().is_ipv6());
-        let spec = spec.map_err(|error| named(error.to_string()))?;
-        let (epoch, revision) = (form.epoch, form.revision);
-        let held = form.holdings(pool_of).map_err(named)?;
+        let mut spec = spec.map_err(|error| named(error.to_string()))?;
+        let (epoch, revision, mix) = (form.epoch, form.revision, form.mix.take());
+        spec.loudest = mix.iter().flat_map(|mix| &mix.loudest).map(Id::from).collect();
+        let mut held = form.holdings(pool_of).map_err(named)?;
         if let Some(leg) = held.legs.values().find(|leg| leg.worker >= self.workers.len()) {
             return Err(named(format!("runs on worker {}, which does not exist", leg.worker)));
         }
         check_holdings(&spec, &held).map_err(|why| named(why.to_owned()))?;
+        let stations = (self.workers.len(), self.mixing.threads());
+        held.mix = mix.map(|mix| mix.held(&spec, &held, stations)).transpose().map_err(named)?;
+        if spec.audio.listening().is_some() != held.mix.is_some() {
+            return Err(named("is mixed by its specification only".to_owned()));
+        }
         let conference = Conference { wire: KeptSpec::new(&wire), spec, epoch, revision, held };
         self.remember_names(&conference);
         self.account(&Holdings::default(), &conference.held);
@@ -125,18 +156,34 @@ impl State {
         Ok(())
     }
 
-    fn ids_in_use(&self, worker: usize) -> WorkerIds {
+    /// Numbers of a worker, or of a mixing thread, which has ports only.
+    fn ids_in_use(&self, station: usize) -> WorkerIds {
         let (mut legs, mut streams) = (BTreeSet::new(), BTreeSet::new());
         let (mut routes, mut ports) = (BTreeSet::new(), BTreeSet::new());
         for held in self.conferences.values().map(|conference| &conference.held) {
-            let is_here = |leg: &Id| held.legs[leg].worker == worker;
-            let legs_here = || held.legs.values().filter(|leg| leg.worker == worker);
+            let is_here = |leg: &Id| held.legs[leg].worker == station;
+            let legs_here = || held.legs.values().filter(|leg| leg.worker == station);
             legs.extend(legs_here().map(|leg| leg.id.0));
             ports.extend(legs_here().flat_map(|leg| &leg.ports).flat_map(sockets).map(|socket| socket.0));
             let streams_here = held.streams.iter().filter(|((leg, _), _)| is_here(leg));
             streams.extend(streams_here.map(|(_, id)| id.0));
             let routes_here = held.routes.iter().filter(|(key, _)| is_here(&key.to_leg));
             routes.extend(routes_here.map(|(_, route)| route.id.0));
+            let Some(mix) = &held.mix else { continue };
+            if mix.station == station {
+                ports.extend(mix.trunks.values().map(|trunk| trunk.far.0));
+            }
+            if let Some(trunk) = mix.trunks.get(&station) {
+                legs.insert(trunk.leg.0);
+                ports.insert(trunk.near.0);
+            }
+            for (_, source) in mix.sources.iter().filter(|(leg, _)| is_here(leg)) {
+                routes.insert(source.route.0);
+            }
+            for (_, output) in mix.outputs.iter().filter(|(leg, _)| is_here(leg)) {
+                streams.insert(output.stream.0);
+                routes.insert(output.route.0);
+            }
         }
         WorkerIds {
             shared: Vec::new(),

@@ -90,11 +90,16 @@ impl Loop {
         let ports = snapshot.part.legs.iter().flat_map(|leg| &leg.transports);
         let ports = ports.flat_map(|transport| [Some(transport.rtp), transport.rtcp]).flatten();
         for PortId(port) in ports {
-            if !self.io.has_socket(SocketId(port)) {
+            if !self.io.has_socket(SocketId(port)) && self.desk.end(PortId(port)).is_none() {
                 return Err(format!("the socket of port {port} did not come"));
             }
         }
         self.relay = relay;
+        // What was mixed until now the process before has sent itself.
+        self.desk.look();
+        while let Some(parcel) = self.desk.take() {
+            self.desk.give_back(parcel);
+        }
         Ok(())
     }
 
