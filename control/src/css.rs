@@ -88,6 +88,10 @@ pub struct CssOptions {
     #[arg(long, value_name = "MS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(50..=5_000))]
     pub probe_ms: u64,
 
+    /// A conference that could not be restored for so long ends, such as 24h; at least a minute
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = pending)]
+    pub pending_max: Duration,
+
     /// MOID of the platform that this process belongs to (confex.platformmoid)
     #[arg(long, value_name = "MOID", default_value = "platform")]
     pub platform: String,
@@ -133,6 +137,11 @@ impl Default for CssOptions {
 fn notice(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if time <= Duration::from_secs(86_400) { Ok(time) } else { Err("must be at most a day".to_owned()) }
+}
+
+fn pending(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time >= Duration::from_secs(60) { Ok(time) } else { Err("must be at least a minute".to_owned()) }
 }
 
 fn domain_room(text: &str) -> Result<(String, String), String> {
@@ -230,7 +239,8 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
     let (metrics, announce_ms) = (options.metrics, options.announce_ms);
     let core = core_options(options, address, &*store)?;
     let peers = Box::new(GrpcPeers::new(&core.css));
-    let control = Control::start(core, store, Box::<GrpcNodes>::default(), peers);
+    let nodes = Box::<GrpcNodes>::default();
+    let control = Control::start_reserving(core, store, nodes, peers, zookeeper.clone());
     tracing::info!(%address, store = %name, "control starts");
     let mut tasks = JoinSet::new();
     if let Some(zookeeper) = zookeeper {
@@ -289,6 +299,7 @@ fn core_options(options: CssOptions, address: SocketAddr, store: &dyn Store) -> 
     Ok(Options {
         lease_ms: options.lease_ms,
         announce_ms: options.announce_ms,
+        pending_ms_max: options.pending_max.as_millis() as u64,
         platform: options.platform,
         numbers: options.numbers,
         fill_percent_max: options.fill,

@@ -89,6 +89,7 @@ pub mod peers;
 pub mod placement;
 pub mod refusal;
 mod registry;
+mod reserve;
 pub mod runtime;
 mod service;
 pub mod store;

@@ -8,10 +8,12 @@ use crate::metrics::Meter;
 use crate::nodes::{NodeFailure, Nodes};
 use crate::peers::Peers;
 use crate::refusal::Refusal;
+use crate::reserve::Reserver;
 use crate::store::{Peer, Store, StoreCounts};
 use crate::store_edge::StoreEdge;
 use motet_proto::conference::ConferenceEvent;
 use motet_proto::node::{NodeDescription, ProbeRequest};
+use motet_registry::ZooKeeperOptions;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -66,6 +68,17 @@ impl Control {
         nodes: Box<dyn Nodes>,
         peers: Box<dyn Peers>,
     ) -> Control {
+        Control::start_reserving(options, store, nodes, peers, None)
+    }
+
+    /// The same, where what a new conference is given is promised in ZooKeeper's ReserveQueue first.
+    pub fn start_reserving(
+        options: Options,
+        store: Box<dyn Store>,
+        nodes: Box<dyn Nodes>,
+        peers: Box<dyn Peers>,
+        zookeeper: Option<ZooKeeperOptions>,
+    ) -> Control {
         let (messages, waiting) = mpsc::channel(REQUESTS_WAITING_MAX);
         let (events, _) = broadcast::channel(WATCHER_BACKLOG);
         let meter = Arc::new(Meter::default());
@@ -77,8 +90,10 @@ impl Control {
             store: Arc::clone(&store),
         };
         let me = Peer { id: options.css.clone(), address: options.css_address.clone() };
-        let edge =
-            StoreEdge::start(Arc::clone(&store), me, options.css_lease_ms, answer_to(messages.clone()));
+        let reserver =
+            zookeeper.map(|zookeeper| Reserver::new(zookeeper, &options.css, options.fill_percent_max));
+        let answers = answer_to(messages.clone());
+        let edge = StoreEdge::start(Arc::clone(&store), me, options.css_lease_ms, reserver, answers);
         let options = Options { shared: store.shared(), ..options };
         let runtime = Runtime {
             state: State::new(options),
@@ -249,6 +264,7 @@ impl Runtime {
             | Effect::StorePut { .. }
             | Effect::StoreRemove { .. }
             | Effect::PlacesRenew(_)
+            | Effect::Notes(_)
             | Effect::Domains(_) => self.store.carry_out(effect),
             Effect::Forward { id, address, request } => {
                 let (peers, messages) = (Arc::clone(&self.peers), self.messages.clone());

@@ -4,7 +4,8 @@
 //! of them. Reading the whole store waits for all that was asked for before and holds up what comes after,
 //! so that its answer is of one moment.
 
-use crate::conference::{DomainAnswer, DomainOrder, Effect, Event, Phase, Record};
+use crate::conference::{DomainAnswer, DomainOrder, Effect, Event, NoteAnswer, NoteOrder, Phase, Record};
+use crate::reserve::Reserver;
 use crate::store::{Base, Changes, Cursor, Peer, Store, StoreError, places};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -33,10 +34,18 @@ impl StoreEdge {
         store: Arc<dyn Store>,
         me: Peer,
         lease_ms: u64,
+        reserver: Option<Arc<Reserver>>,
         answers: mpsc::UnboundedSender<Event>,
     ) -> StoreEdge {
         let (asked, waiting) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared { store, me, lease_ms, reader: Mutex::default() });
+        let shared = Arc::new(Shared {
+            store,
+            me,
+            lease_ms,
+            reserver,
+            reader: Mutex::default(),
+            notes: Mutex::default(),
+        });
         let worker = Worker {
             shared,
             answers,
@@ -66,7 +75,11 @@ struct Shared {
     store: Arc<dyn Store>,
     me: Peer,
     lease_ms: u64,
+    /// Where new conferences are promised their nodes.
+    reserver: Option<Arc<Reserver>>,
     reader: Mutex<Reader>,
+    /// Held while one is written, so that the last that was asked for is the one that stays.
+    notes: Mutex<()>,
 }
 
 /// How far the store was read, and what was passed on.
@@ -135,7 +148,11 @@ impl Worker {
 
     fn take(&mut self, effect: Effect) {
         let conference = match &effect {
-            Effect::LeaseRenew | Effect::StoreFollow { .. } | Effect::Domains(_) | Effect::PlacesRenew(_) => {
+            Effect::LeaseRenew
+            | Effect::StoreFollow { .. }
+            | Effect::Domains(_)
+            | Effect::Notes(_)
+            | Effect::PlacesRenew(_) => {
                 return self.aside(effect);
             }
             _ if self.loading != Loading::No => return self.held.push_back(effect),
@@ -166,6 +183,7 @@ impl Worker {
             let event = match effect {
                 Effect::StoreFollow { token } => Event::StoreChanged { token, result: shared.follow().await },
                 Effect::Domains(order) => Event::Domains(shared.domains(order).await),
+                Effect::Notes(order) => Event::Notes(shared.notes(order).await),
                 Effect::PlacesRenew(held) => {
                     if let Err(error) = places::renew(&*shared.store, &held).await {
                         tracing::warn!(%error, "places in the limits of domains were not renewed; that is tried again");
@@ -244,6 +262,7 @@ impl Shared {
                 Some(Event::StoreGot { conference, result })
             }
             Effect::StoreRemove { conference } => {
+                self.not_reserved(&conference);
                 if let Err(error) = self.store.remove(&conference).await {
                     tracing::warn!(%conference, %error, "the store did not forget a conference; it will be seen when all are read");
                 }
@@ -260,12 +279,43 @@ impl Shared {
         if new {
             places::take(store, record).await?;
         }
-        let result = store.put(record, base).await;
+        let result = match self.reserved(record).await {
+            Ok(()) => store.put(record, base).await,
+            Err(refused) => Err(refused),
+        };
+        if record.phase != Phase::Creating || result.is_err() {
+            self.not_reserved(&record.id);
+        }
         let unknown = matches!(result, Err(StoreError::Unavailable(_)));
         if (new && result.is_err() && !unknown) || (record.phase == Phase::Ended && result.is_ok()) {
             places::give_back(store, record).await;
         }
         result
+    }
+
+    /// Has the node of a conference that is being created promised to it.
+    async fn reserved(&self, record: &Record) -> Result<(), StoreError> {
+        match &self.reserver {
+            Some(reserver) if record.phase == Phase::Creating => reserver.take(record).await,
+            _ => Ok(()),
+        }
+    }
+
+    fn not_reserved(&self, conference: &str) {
+        if let Some(reserver) = &self.reserver {
+            reserver.give_back(conference);
+        }
+    }
+
+    async fn notes(&self, order: NoteOrder) -> NoteAnswer {
+        let _one_by_one = self.notes.lock().await;
+        match order {
+            NoteOrder::Load => NoteAnswer::Loaded(self.store.notes().await),
+            NoteOrder::Put(request, note) => {
+                let result = self.store.put_note(&note).await;
+                NoteAnswer::Put(request, note, result)
+            }
+        }
     }
 
     async fn domains(&self, order: DomainOrder) -> DomainAnswer {

@@ -210,6 +210,8 @@ impl World {
                     self.nodes[node].watchers.remove(&index);
                 }
             }
+            // No operator says anything about nodes here.
+            Effect::Notes(_) => {}
             Effect::Reply(request, answer) => self.css_replies(index, request, *answer),
             Effect::Emit(event) => {
                 let who = Who::Css(index);

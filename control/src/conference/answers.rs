@@ -75,7 +75,8 @@ impl Step<'_> {
                     Work::Restore { from, .. } => Some(from.clone()),
                     _ => None,
                 };
-                let operation = Operation { at_node: true, ..operation };
+                let since_ms = self.now.steady_ms;
+                let operation = Operation { at_node: true, since_ms, ..operation };
                 self.conference(moid).expect("the caller found it").operation = Some(operation);
                 if let Some(from) = from {
                     let (node, number) = (next.node_id.as_str(), &next.number);
@@ -103,33 +104,11 @@ impl Step<'_> {
     }
 
     fn not_stored(&mut self, moid: &str, operation: Operation, error: StoreError) {
-        let store = self.state.options.store.clone();
+        if let StoreError::Promised(why) = error {
+            return self.not_promised(moid, operation, why);
+        }
         let number = operation.next.number.clone();
-        let refusal = match error {
-            StoreError::Unavailable(why) => Refusal::plain(
-                Code::Unavailable,
-                format!("the store {store} cannot be used: {why}; nothing was changed, media goes on"),
-            ),
-            StoreError::Conflict => {
-                Refusal::plain(Code::Aborted, "another control process changed the conference; ask again")
-            }
-            StoreError::NoPlace(claim) => no_place(&claim.domain, claim.class, claim.max.unwrap_or_default()),
-            // A record is not a place; the edge says which claim found none.
-            StoreError::Full { occupied } => {
-                Refusal::plain(Code::ResourceExhausted, format!("{occupied} conferences are there already"))
-            }
-            StoreError::NumberTaken => {
-                let why = format!("{number} belongs to another conference that has not ended");
-                Refusal::at(Code::AlreadyExists, "number", why)
-            }
-            StoreError::RequestTaken { .. } => Refusal::plain(
-                Code::Aborted,
-                "another control process carries out the same request; ask again",
-            ),
-            error => {
-                Refusal::plain(Code::FailedPrecondition, format!("the store {store} refused it: {error}"))
-            }
-        };
+        let refusal = self.store_refusal(error, &number);
         match operation.work {
             Work::Create { request, tried, number_chosen } => {
                 let retry = (number_chosen && refusal.code == Code::AlreadyExists)
@@ -170,6 +149,56 @@ impl Step<'_> {
                 self.next_request(moid);
             }
             Work::Claim => self.not_claimed(moid, &refusal),
+        }
+    }
+
+    /// What who asked is told when the store did not take what is about a conference with this number.
+    fn store_refusal(&self, error: StoreError, number: &str) -> Refusal {
+        let store = &self.state.options.store;
+        match error {
+            StoreError::Unavailable(why) => Refusal::plain(
+                Code::Unavailable,
+                format!("the store {store} cannot be used: {why}; nothing was changed, media goes on"),
+            ),
+            StoreError::Conflict => {
+                Refusal::plain(Code::Aborted, "another control process changed the conference; ask again")
+            }
+            StoreError::NoPlace(claim) => no_place(&claim.domain, claim.class, claim.max.unwrap_or_default()),
+            // A record is not a place; the edge says which claim found none.
+            StoreError::Full { occupied } => {
+                Refusal::plain(Code::ResourceExhausted, format!("{occupied} conferences are there already"))
+            }
+            StoreError::NumberTaken => {
+                let why = format!("{number} belongs to another conference that has not ended");
+                Refusal::at(Code::AlreadyExists, "number", why)
+            }
+            StoreError::NotInTurn(waited) => {
+                let why = format!("others reserve in ZooKeeper, and the turn did not come within {waited:?}");
+                Refusal::plain(Code::Unavailable, why).retry_in(RETRY_MS)
+            }
+            StoreError::RequestTaken { .. } => Refusal::plain(
+                Code::Aborted,
+                "another control process carries out the same request; ask again",
+            ),
+            error => {
+                Refusal::plain(Code::FailedPrecondition, format!("the store {store} refused it: {error}"))
+            }
+        }
+    }
+
+    /// The node that was chosen for a new conference is promised to others: another one is chosen.
+    fn not_promised(&mut self, moid: &str, operation: Operation, why: String) {
+        let Work::Create { request, mut tried, number_chosen } = operation.work else {
+            unreachable!("only what is being created is reserved")
+        };
+        tried.insert(operation.next.node_id.clone(), why);
+        match self.place(&operation.next, &tried) {
+            Ok(placed) => {
+                let mut next = operation.next;
+                next.assign(placed, self.now.unix_ms);
+                self.start(moid, next, Work::Create { request, tried, number_chosen });
+            }
+            Err(refusal) => self.forget(moid, request, refusal),
         }
     }
 
@@ -389,10 +418,10 @@ impl Step<'_> {
         if !ready || conference.record.phase != Phase::Running || !self.ours(moid) {
             return;
         }
-        let (next, token) = (conference.record.clone(), self.token());
+        let (next, token, since_ms) = (conference.record.clone(), self.token(), self.now.steady_ms);
         let conference = self.conference(moid).expect("looked at a moment ago");
         conference.operation =
-            Some(Operation { token, next: next.clone(), work: Work::Repair, at_node: true });
+            Some(Operation { token, next: next.clone(), work: Work::Repair, at_node: true, since_ms });
         self.put_on_node(moid, token, &next);
     }
 }

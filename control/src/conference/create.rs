@@ -229,7 +229,9 @@ impl Step<'_> {
         if let Some(abandoned) = self.state.abandoned.remove(&moid) {
             record.epoch = abandoned.epoch + 1;
         }
-        self.state.conferences.insert(moid.clone(), Conference::new(record.clone()));
+        let begun_ms = self.now.steady_ms;
+        let conference = Conference { begun_ms, ..Conference::new(record.clone()) };
+        self.state.conferences.insert(moid.clone(), conference);
         self.start(&moid, record, Work::Create { request, tried, number_chosen });
         Ok(())
     }

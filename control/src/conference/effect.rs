@@ -3,6 +3,7 @@
 use super::domains::DomainOrder;
 use super::limits::Claim;
 use super::model::{Record, RequestId, Token};
+use super::notes::NoteOrder;
 use super::requests::{PromptOrder, Request, Response};
 use crate::refusal::Refusal;
 use crate::store::Base;
@@ -16,6 +17,8 @@ pub enum Effect {
     PlacesRenew(Vec<(String, Vec<Claim>)>),
     /// Read or write domains.
     Domains(DomainOrder),
+    /// Read or write what operators have said about nodes.
+    Notes(NoteOrder),
     /// Read the whole store.
     StoreLoad,
     /// Read one record, from where it is decided.

@@ -2,6 +2,7 @@
 
 use super::domains::DomainAnswer;
 use super::model::{MediaEvent, NodeAnnouncement, Record, RequestId, Token};
+use super::notes::NoteAnswer;
 use super::requests::{PromptAnswer, Request, Response};
 use crate::nodes::NodeFailure;
 use crate::peers::PeerFailure;
@@ -14,6 +15,8 @@ use motet_proto::node as wire;
 pub enum Event {
     /// Answer to [`Effect::Domains`](super::Effect::Domains).
     Domains(DomainAnswer),
+    /// Answer to [`Effect::Notes`](super::Effect::Notes).
+    Notes(NoteAnswer),
     /// An application asks for something.
     Request(RequestId, Request),
     /// The same, passed on by another control process: it is done here or refused, and not passed on again.

@@ -13,6 +13,7 @@ impl Conference {
     pub fn info(&self) -> wire::ConferenceInfo {
         let record = &self.record;
         let state = match record.phase {
+            phase if self.is_ending() && phase != Phase::Ended => wire::ConferenceState::Ending,
             Phase::Creating => wire::ConferenceState::Creating,
             Phase::Running => wire::ConferenceState::Running,
             Phase::PendingRestore => wire::ConferenceState::PendingRestore,
@@ -153,8 +154,8 @@ impl State {
                 promised.get(id.as_str()).copied().unwrap_or_default(),
             )
             .1,
-            reason: match self.cordons.get(id) {
-                Some(why) if node.doubt.is_none() && node.hold.is_none() => why.clone(),
+            reason: match self.notes.cordon(id) {
+                Some(why) if node.doubt.is_none() && node.hold.is_none() => why.to_owned(),
                 _ => node.reason(),
             },
         };
@@ -163,7 +164,7 @@ impl State {
 
     /// A node's state as operators see it.
     pub(super) fn shown_state(&self, id: &str, node: &super::model::Node) -> NodeState {
-        let cordoned = node.state == NodeState::Ready && self.cordons.contains_key(id);
+        let cordoned = node.state == NodeState::Ready && self.notes.cordon(id).is_some();
         if cordoned { NodeState::Cordoned } else { node.state }
     }
 }

@@ -19,6 +19,7 @@ mod census;
 mod clock;
 mod conferences;
 mod create;
+mod deadlines;
 mod detect;
 mod domains;
 mod drain;
@@ -33,6 +34,7 @@ mod maintain;
 mod media;
 mod model;
 mod nodes;
+mod notes;
 mod numbers;
 mod operations;
 mod operator;
@@ -64,6 +66,7 @@ pub use model::{
     Conference, MediaEvent, Node, NodeAnnouncement, Now, Participant, Phase, Record, RequestId, RunningCopy,
     State, Token,
 };
+pub use notes::{NodeNote, NoteAnswer, NoteOrder};
 pub use options::Options;
 pub use repeat::Applied;
 pub use requests::{PromptAnswer, PromptOrder, Request, Response};

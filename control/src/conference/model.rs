@@ -11,6 +11,7 @@ use super::limits::Claim;
 use super::lists::Told;
 use super::maintain::Peers;
 use super::media::Medium;
+use super::notes::Notes;
 use super::options::Options;
 use super::repeat::{Answers, Applied};
 use super::requests::Request;
@@ -218,6 +219,8 @@ pub struct Conference {
     pub(super) heard: bool,
     /// It is to end, and why: the store has not answered that it has ended.
     pub(super) ending: Option<String>,
+    /// When it was asked for.
+    pub(super) begun_ms: u64,
     /// When it was first seen to have ended.
     pub(super) ended_ms: Option<u64>,
     pub(super) operation: Option<Operation>,
@@ -233,6 +236,8 @@ pub(super) struct Operation {
     pub(super) work: Work,
     /// The store has taken it, and the node is being told.
     pub(super) at_node: bool,
+    /// Since when the store or the node has been asked.
+    pub(super) since_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -401,8 +406,8 @@ pub struct State {
     pub(super) mass_loss: Option<MassLoss>,
     /// Conferences that wait to be restored.
     pub(super) restores: Restores,
-    /// Nodes that nothing new goes to, and why.
-    pub(super) cordons: BTreeMap<String, String>,
+    /// What operators have said about nodes.
+    pub(super) notes: Notes,
     /// The other control processes on the same store.
     pub(super) peers: Peers,
 }
@@ -432,7 +437,7 @@ impl State {
             started_ms: None,
             mass_loss: None,
             restores: Restores::default(),
-            cordons: BTreeMap::new(),
+            notes: Notes::default(),
             peers: Peers::default(),
         }
     }

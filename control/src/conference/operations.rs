@@ -247,7 +247,7 @@ impl Step<'_> {
 
     /// Begins an operation by writing what it leads to.
     pub(super) fn start(&mut self, moid: &str, mut next: Record, work: Work) {
-        let token = self.token();
+        let (token, since_ms) = (self.token(), self.now.steady_ms);
         if let Some(request) = work.request() {
             self.note_applied(request, &mut next);
         }
@@ -257,7 +257,7 @@ impl Step<'_> {
             next.version = conference.next_version();
         }
         conference.record.version = next.version;
-        conference.operation = Some(Operation { token, next: next.clone(), work, at_node: false });
+        conference.operation = Some(Operation { token, next: next.clone(), work, at_node: false, since_ms });
         self.store_put(token, next);
     }
 }

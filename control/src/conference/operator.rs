@@ -3,10 +3,9 @@
 use super::detect::node_of;
 use super::model::{Conference, Phase, RequestId};
 use super::requests::Response;
-use super::step::{About, Step};
+use super::step::Step;
 use crate::refusal::Refusal;
-use motet_proto::conference::ConferenceEventKind as Kind;
-use motet_proto::registry::{self, GiveUpNodeResponse, NodeState, PlannedMove, WhatIfLostResponse};
+use motet_proto::registry::{GiveUpNodeResponse, NodeState, PlannedMove, WhatIfLostResponse};
 use std::collections::BTreeMap;
 use tonic::Code;
 
@@ -17,22 +16,21 @@ impl Step<'_> {
             let held = self.state.nodes.iter().filter(|(_, node)| node.hold.is_some());
             held.map(|(id, _)| id.clone()).collect()
         } else {
-            let Some(node) = self.state.nodes.get(id) else {
+            if !self.state.nodes.contains_key(id) {
                 let why = format!("no node has announced itself as '{id}'");
                 return self.reply(request, Err(Refusal::at(Code::NotFound, "node_id", why)));
-            };
-            if node.doubt.is_none() && node.hold.is_none() && node.state != NodeState::Lost {
+            }
+            if !self.may_be_given_up(id) {
                 let why = format!("node {id} answers; drain it instead");
                 return self.reply(request, Err(Refusal::at(Code::FailedPrecondition, "node_id", why)));
             }
             vec![id.to_owned()]
         };
         for id in &given_up {
-            self.lose_node(id, "was given up by an operator", None);
-            let node = node_of(self, id);
-            (node.doubt, node.hold) = (None, None);
-            if let Some(mass) = &mut self.state.mass_loss {
-                mass.lost.remove(id);
+            self.give_up_node(id, "was given up by an operator");
+            if self.state.options.shared {
+                let boot_id = node_of(self, id).description.boot_id.clone();
+                self.note_given_up(id, &boot_id);
             }
         }
         self.look_for_restores();
@@ -45,43 +43,20 @@ impl Step<'_> {
         self.reply(request, Ok(Response::GivenUp(GiveUpNodeResponse { conferences })));
     }
 
-    /// Nothing new goes to a node, whatever it says itself, or (`None`) something may again. The node need not
-    /// be known yet: a machine may be cordoned before it is started again.
-    pub(super) fn cordon(&mut self, request: RequestId, node: String, why: Option<String>) {
-        if node.is_empty() || node.len() > 128 || why.as_ref().is_some_and(|why| why.len() > 256) {
-            let why = "must be 1 to 128 bytes, and the reason at most 256";
-            return self.reply(request, Err(Refusal::invalid("node_id", why)));
-        }
-        let about = About { node: &node, ..About::default() };
-        let cordoned = why.is_some();
-        match why {
-            Some(why) => {
-                let message = if why.is_empty() {
-                    format!("node {node} is cordoned: nothing new goes there")
-                } else {
-                    format!("node {node} is cordoned ({why}): nothing new goes there")
-                };
-                if self.state.cordons.insert(node.clone(), why.clone()) != Some(why) {
-                    self.emit(Kind::NodeCordoned, about, message);
-                }
-            }
-            None => {
-                if self.state.cordons.remove(&node).is_some() {
-                    self.emit(Kind::NodeReady, about, format!("node {node} is cordoned no longer"));
-                    self.look_for_restores();
-                }
-            }
-        }
-        self.reply(request, Ok(Response::Cordoned(registry::CordonNodeResponse { cordoned })));
+    /// Whether something speaks against the life of a node.
+    pub(super) fn may_be_given_up(&self, id: &str) -> bool {
+        let known = self.state.nodes.get(id);
+        known.is_some_and(|node| node.doubt.is_some() || node.hold.is_some() || node.state == NodeState::Lost)
     }
 
-    /// Nodes that take nothing: those that were tried, and those that are cordoned.
-    pub(super) fn left_out(&self, mut tried: BTreeMap<String, String>) -> BTreeMap<String, String> {
-        for (node, why) in &self.state.cordons {
-            let why = if why.is_empty() { "is cordoned".to_owned() } else { format!("is cordoned: {why}") };
-            tried.entry(node.clone()).or_insert(why);
+    /// The node will not come back.
+    pub(super) fn give_up_node(&mut self, id: &str, why: &str) {
+        self.lose_node(id, why, None);
+        let node = node_of(self, id);
+        (node.doubt, node.hold) = (None, None);
+        if let Some(mass) = &mut self.state.mass_loss {
+            mass.lost.remove(id);
         }
-        tried
     }
 
     /// What would move where if this node were lost now, and what would not fit.

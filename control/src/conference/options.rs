@@ -18,6 +18,8 @@ pub struct Options {
     pub tombstone_ms: i64,
     /// `confex.platformmoid`.
     pub platform: String,
+    /// A conference that could not be restored for so long ends.
+    pub pending_ms_max: u64,
     /// Numbers to choose from when none is asked for, both inclusive.
     pub numbers: (u64, u64),
     /// Percent of a node's measured capacity that new conferences may fill.
@@ -56,6 +58,7 @@ impl Default for Options {
             list_ms: 5_000,
             tombstone_ms: 600_000,
             platform: "platform".into(),
+            pending_ms_max: 86_400_000,
             numbers: (800_000, 899_999),
             fill_percent_max: FILL_PERCENT,
             notice_ms: 600_000,

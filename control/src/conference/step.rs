@@ -27,6 +27,7 @@ pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
     match event {
         Event::Request(id, request) => step.request(id, request),
         Event::Domains(answer) => step.domains_done(answer),
+        Event::Notes(answer) => step.notes_done(answer),
         Event::Forwarded(id, request) => {
             step.state.peers.hops.insert(id);
             step.request(id, request);
@@ -190,6 +191,7 @@ impl Step<'_> {
         self.tick_peers();
         self.tick_nodes();
         self.tick_domains();
+        self.tick_notes();
         self.tick_places();
         self.state.answers.expire(now_ms);
         self.state.wrong.retain(|_, wrong| wrong.until_ms > now_ms);
@@ -229,6 +231,7 @@ impl Conference {
             noted_ms: None,
             heard: true,
             ending: None,
+            begun_ms: 0,
             ended_ms: None,
             operation: None,
             queue: VecDeque::new(),

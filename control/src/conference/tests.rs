@@ -20,11 +20,13 @@ mod draining;
 mod histories;
 mod losing;
 mod many;
+mod notes;
 mod operating;
 mod restoring;
 mod room;
 mod settling;
 mod sound;
+mod waits;
 
 /// What a node runs of a conference: epoch, revision, metadata.
 type Copy = (u64, u64, Vec<u8>);
@@ -41,6 +43,7 @@ struct World {
     /// What each node runs: epoch, revision, metadata, by conference.
     nodes: BTreeMap<String, BTreeMap<String, Copy>>,
     stored: BTreeMap<String, Record>,
+    notes: BTreeMap<String, NodeNote>,
     /// Start of each node.
     boots: BTreeMap<String, String>,
     /// Nodes that answer nobody.
@@ -71,6 +74,7 @@ impl World {
             events: Vec::new(),
             nodes: BTreeMap::new(),
             stored: BTreeMap::new(),
+            notes: BTreeMap::new(),
             boots: BTreeMap::new(),
             dead: BTreeSet::new(),
             cut: BTreeSet::new(),
@@ -132,6 +136,7 @@ impl World {
                 self.event(Event::StoreLoaded(self.stored.values().cloned().collect()))
             }
             Effect::StoreLoad => self.event(Event::StoreLoadFailed("away".into())),
+            Effect::Notes(order) => self.answer_note(order, well),
             Effect::StoreRemove { conference } => {
                 self.stored.remove(&conference);
             }
@@ -172,6 +177,26 @@ impl World {
             _ => {}
         }
         true
+    }
+
+    fn answer_note(&mut self, order: NoteOrder, well: bool) {
+        let away = || StoreError::Unavailable("away".into());
+        match order {
+            NoteOrder::Load => {
+                let loaded = self.notes.values().cloned().collect();
+                let result = if well { Ok(loaded) } else { Err(away()) };
+                self.event(Event::Notes(NoteAnswer::Loaded(result)));
+            }
+            NoteOrder::Put(request, note) => {
+                if well && note.is_empty() {
+                    self.notes.remove(&note.node);
+                } else if well {
+                    self.notes.insert(note.node.clone(), note.clone());
+                }
+                let result = if well { Ok(()) } else { Err(away()) };
+                self.event(Event::Notes(NoteAnswer::Put(request, note, result)));
+            }
+        }
     }
 
     fn reached(&self, node: &str) -> bool {

@@ -42,6 +42,7 @@ impl Step<'_> {
         if !self.ours(id) {
             return;
         }
+        self.end_waits(id);
         let (now_ms, tombstone_ms) = (self.now.steady_ms, self.state.options.tombstone_ms.unsigned_abs());
         let Some(conference) = self.conference(id) else { return };
         let idle = conference.operation.is_none();
@@ -101,6 +102,9 @@ impl Step<'_> {
         }
         if conference.repair {
             at(conference.repair_at_ms);
+        }
+        if let Some(deadline_ms) = conference.deadline_ms(&self.state.options) {
+            at(deadline_ms);
         }
         for unix_ms in conference.times() {
             // Times that are worked out long before are worked out again on the way.

@@ -5,13 +5,13 @@
 //! (fsync(2)) is shared. A write is in the file or is not: redb copies on write and swaps the root last. A
 //! lock on the file keeps a second process out.
 //!
-//! One table, `rows`: `format`; `record/MOID`, `domain/MOID` (JSON); `occupant/DOMAIN/CLASS/MOID`
+//! One table, `rows`: `format`; `record/MOID`, `domain/MOID`, `note/NODE` (JSON); `occupant/DOMAIN/CLASS/MOID`
 //! (milliseconds since 1970 in decimal, with the domain's slashes as `%2F`).
 
 use super::embedded::unix_ms;
 use super::tables::Row;
 use super::{Base, Changes, Cursor, Peer, Place, Store, StoreError, Tables};
-use crate::conference::{Domain, Record};
+use crate::conference::{Domain, NodeNote, Record};
 use anyhow::{Context, Result, anyhow, bail};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 use std::io::ErrorKind;
@@ -183,6 +183,7 @@ fn take(tables: &mut Tables, key: &str, value: &[u8]) -> Result<()> {
     match kind {
         "record" => tables.insert(serde_json::from_slice::<Record>(value)?),
         "domain" => tables.insert_domain(serde_json::from_slice::<Domain>(value)?),
+        "note" => tables.insert_note(serde_json::from_slice::<NodeNote>(value)?),
         "occupant" => {
             let [domain, class, conference] =
                 rest.splitn(3, '/').collect::<Vec<_>>().try_into().map_err(|_| anyhow!("a short key"))?;
@@ -198,6 +199,7 @@ fn key(row: &Row) -> String {
     match row {
         Row::Record(id) => format!("record/{id}"),
         Row::Domain(id) => format!("domain/{id}"),
+        Row::Note(node) => format!("note/{node}"),
         Row::Occupant(place, id) => {
             format!("occupant/{}/{}/{id}", place.domain.replace('/', "%2F"), place.class)
         }
@@ -212,6 +214,9 @@ fn value(tables: &Tables, row: &Row) -> Option<Vec<u8>> {
         }
         Row::Domain(id) => {
             tables.domain(id).map(|row| serde_json::to_vec(row).expect("a domain is plain data"))
+        }
+        Row::Note(node) => {
+            tables.note(node).map(|row| serde_json::to_vec(row).expect("a note is plain data"))
         }
         Row::Occupant(place, id) => tables.occupant(place, id).map(|until| until.to_string().into_bytes()),
     }
@@ -316,6 +321,19 @@ impl Store for DiskStore {
     async fn put_domain(&self, domain: &Domain) -> Result<(), StoreError> {
         let domain = domain.clone();
         self.on_tables(move |tables| tables.put_domain(&domain)).await
+    }
+
+    async fn notes(&self) -> Result<Vec<NodeNote>, StoreError> {
+        self.on_tables(|tables| Ok(tables.notes())).await
+    }
+
+    async fn put_note(&self, note: &NodeNote) -> Result<(), StoreError> {
+        let note = note.clone();
+        self.on_tables(move |tables| {
+            tables.put_note(&note);
+            Ok(())
+        })
+        .await
     }
 
     async fn remove_domain(&self, domain: &str) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! The store of a single process: memory. After a restart the nodes tell what runs.
 
 use super::{Base, Changes, Cursor, Peer, Place, Store, StoreError, Tables};
-use crate::conference::{Domain, Record};
+use crate::conference::{Domain, NodeNote, Record};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -79,6 +79,15 @@ impl Store for EmbeddedStore {
 
     async fn remove_domain(&self, domain: &str) -> Result<(), StoreError> {
         self.tables().remove_domain(domain);
+        Ok(())
+    }
+
+    async fn notes(&self) -> Result<Vec<NodeNote>, StoreError> {
+        Ok(self.tables().notes())
+    }
+
+    async fn put_note(&self, note: &NodeNote) -> Result<(), StoreError> {
+        self.tables().put_note(note);
         Ok(())
     }
 

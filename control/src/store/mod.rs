@@ -21,9 +21,10 @@ pub use disk::DiskStore;
 pub use embedded::EmbeddedStore;
 pub use tables::Tables;
 
-use crate::conference::{Claim, Domain, Record};
+use crate::conference::{Claim, Domain, NodeNote, Record};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Why something was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +54,12 @@ pub enum StoreError {
     /// Something that control did not write, or cannot read, is in the way. It was left as it is.
     #[error("{0}")]
     Foreign(String),
+    /// The node was promised to others; see `--zookeeper`.
+    #[error("{0}")]
+    Promised(String),
+    /// Others were before, and for longer than a creation waits.
+    #[error("the turn in ZooKeeper's ApplyQueue did not come within {0:?}")]
+    NotInTurn(Duration),
     /// No answer; it may or may not have been done.
     #[error("{0}")]
     Unavailable(String),
@@ -192,6 +199,12 @@ pub trait Store: Send + Sync {
 
     /// Forgets a domain; forgetting what is not there succeeds.
     async fn remove_domain(&self, moid: &str) -> Result<(), StoreError>;
+
+    /// What operators have said about nodes, by node id. What cannot be read is left out.
+    async fn notes(&self) -> Result<Vec<NodeNote>, StoreError>;
+
+    /// Writes a note in the place of the one about the same node; an empty one removes it. The last one wins.
+    async fn put_note(&self, note: &NodeNote) -> Result<(), StoreError>;
 
     /// How it is called in messages, without passwords.
     fn name(&self) -> String;

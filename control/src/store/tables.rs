@@ -1,7 +1,7 @@
 //! The rules of a store, as plain data: what the embedded stores are made of, and a reference for others.
 
 use super::{Base, Changes, Cursor, Peer, Place, StoreError};
-use crate::conference::{Domain, Phase, Record};
+use crate::conference::{Domain, NodeNote, Phase, Record};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Removals that the feed remembers; who is further behind reads everything.
@@ -29,6 +29,7 @@ pub struct Tables {
     /// Until when, by conference.
     occupied: BTreeMap<Place, BTreeMap<String, u64>>,
     domains: BTreeMap<String, Domain>,
+    notes: BTreeMap<String, NodeNote>,
     touched: BTreeSet<Row>,
 }
 
@@ -41,6 +42,8 @@ pub(super) enum Row {
     Occupant(Place, String),
     /// A domain.
     Domain(String),
+    /// What operators have said about a node.
+    Note(String),
 }
 
 impl Tables {
@@ -234,6 +237,29 @@ impl Tables {
         if self.domains.remove(domain).is_some() {
             self.touched.insert(Row::Domain(domain.to_owned()));
         }
+    }
+
+    /// See [`super::Store::notes`].
+    pub fn notes(&self) -> Vec<NodeNote> {
+        self.notes.values().cloned().collect()
+    }
+
+    /// See [`super::Store::put_note`].
+    pub fn put_note(&mut self, note: &NodeNote) {
+        self.touched.insert(Row::Note(note.node.clone()));
+        if note.is_empty() {
+            self.notes.remove(&note.node);
+        } else {
+            self.insert_note(note.clone());
+        }
+    }
+
+    pub(super) fn insert_note(&mut self, note: NodeNote) {
+        self.notes.insert(note.node.clone(), note);
+    }
+
+    pub(super) fn note(&self, node: &str) -> Option<&NodeNote> {
+        self.notes.get(node)
     }
 
     /// What has changed since the last call.

@@ -1,7 +1,7 @@
 //! What every store must do.
 
 use crate::world::record;
-use motet_control::conference::{Domain, Feature, Level, Phase, Record, Schedule};
+use motet_control::conference::{Domain, Feature, Level, NodeNote, Phase, Record, Schedule};
 use motet_control::store::{Base, Cursor, EmbeddedStore, Peer, Place, Store, StoreError};
 use std::collections::BTreeSet;
 
@@ -20,6 +20,7 @@ pub async fn all(store: &dyn Store) {
     leases(store).await;
     places(store).await;
     domains(store).await;
+    notes(store).await;
 }
 
 fn base(epoch: u64, version: u64) -> Option<Base> {
@@ -255,4 +256,20 @@ async fn domains(store: &dyn Store) {
     assert_eq!(store.remove_domain("m1").await, Ok(()), "forgetting twice is harmless");
     assert_eq!(store.remove_domain("m2").await, Ok(()));
     assert_eq!(store.domains().await, Ok(vec![]));
+}
+
+async fn notes(store: &dyn Store) {
+    assert_eq!(store.notes().await, Ok(vec![]));
+    let cordoned = NodeNote { node: "n1".into(), cordon: Some("Lüfter".into()), ..NodeNote::default() };
+    let given_up = NodeNote { given_up: "b1".into(), given_up_unix_ms: 7, ..cordoned.clone() };
+    let other = NodeNote { node: "n/2".into(), cordon: Some(String::new()), ..NodeNote::default() };
+    for note in [&cordoned, &given_up, &other] {
+        assert_eq!(store.put_note(note).await, Ok(()));
+    }
+    assert_eq!(store.notes().await, Ok(vec![other, given_up]), "by node id, and the last word about each");
+    for node in ["n1", "n1", "n/2"] {
+        let nothing = NodeNote { node: node.into(), ..NodeNote::default() };
+        assert_eq!(store.put_note(&nothing).await, Ok(()), "nothing to say, which may be said twice");
+    }
+    assert_eq!(store.notes().await, Ok(vec![]));
 }

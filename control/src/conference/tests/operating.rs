@@ -27,6 +27,7 @@ fn history(world: &mut World, conference: &str) -> wire::HistoryResponse {
 fn a_cordoned_node_takes_nothing_from_the_next_decision_on() {
     let mut world = nodes(2);
     cordon(&mut world, "n2", "smells of smoke");
+    world.settle();
     let refused = cordon(&mut world, "", "");
     assert_eq!(world.refusal(refused).field, "node_id");
     for id in ["x1", "x2", "x3"] {

@@ -43,6 +43,9 @@ pub(super) fn request(id: &str) -> String {
     format!("request/{{{id}}}")
 }
 
+/// What operators have said about nodes: a hash, JSON by node id.
+pub(super) const NOTES: &str = "nodes";
+
 pub(super) fn domain(moid: &str) -> String {
     format!("domain/{moid}/info")
 }

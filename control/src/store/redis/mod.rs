@@ -20,10 +20,10 @@ mod values;
 mod write;
 
 use super::{Base, Changes, Cursor, Peer, Place, RedisOptions, Store, StoreCounts, StoreError};
-use crate::conference::{Domain, Phase, Record};
+use crate::conference::{Domain, NodeNote, Phase, Record};
 use layout::{
-    CHANGES, CSS, Lua, OCCUPANTS, OCCUPY, PUT_DOMAIN, REMOVE, REMOVED, REMOVED_MAX, RENEW, SEQUENCE, TELL,
-    TELL_REMOVED, conf, confex, domain_of, occupied, word,
+    CHANGES, CSS, Lua, NOTES, OCCUPANTS, OCCUPY, PUT_DOMAIN, REMOVE, REMOVED, REMOVED_MAX, RENEW, SEQUENCE,
+    TELL, TELL_REMOVED, conf, confex, domain_of, occupied, word,
 };
 use redis::Value;
 use server::Server;
@@ -284,6 +284,43 @@ impl Store for RedisStore {
         let key = layout::domain(moid);
         let server = self.servers.of(&key).await.map_err(|error| store_error(&key, &error))?;
         server.ask::<u64>(&command("DEL", &key)).await.map(drop).map_err(|error| store_error(&key, &error))
+    }
+
+    async fn notes(&self) -> Result<Vec<NodeNote>, StoreError> {
+        let server = self.servers.of(NOTES).await.map_err(|error| store_error(NOTES, &error))?;
+        let rows: BTreeMap<String, Vec<u8>> =
+            server.ask(&command("HGETALL", NOTES)).await.map_err(|error| store_error(NOTES, &error))?;
+        let read = rows.into_iter().filter_map(|(node, value)| {
+            let key = format!("{NOTES}/{node}");
+            match serde_json::from_slice::<NodeNote>(&value) {
+                Ok(note) if note.node == node => {
+                    self.foreign.gone(&key);
+                    Some(note)
+                }
+                Ok(_) => {
+                    self.foreign.found(&key, "it is about another node");
+                    None
+                }
+                Err(error) => {
+                    self.foreign.found(&key, &error.to_string());
+                    None
+                }
+            }
+        });
+        Ok(read.collect())
+    }
+
+    async fn put_note(&self, note: &NodeNote) -> Result<(), StoreError> {
+        let server = self.servers.of(NOTES).await.map_err(|error| store_error(NOTES, &error))?;
+        let value = serde_json::to_vec(note).expect("a note is plain data");
+        let mut put = if note.is_empty() { command("HDEL", NOTES) } else { command("HSET", NOTES) };
+        put.arg(&note.node);
+        if !note.is_empty() {
+            put.arg(value);
+        }
+        server.ask::<u64>(&put).await.map_err(|error| store_error(NOTES, &error))?;
+        self.confirm(vec![server]).await;
+        Ok(())
     }
 
     fn name(&self) -> String {

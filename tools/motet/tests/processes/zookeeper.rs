@@ -1,10 +1,12 @@
 //! Nodes that control finds in ZooKeeper (Debian's package `zookeeper`).
 
 use crate::world::{Call, Css, Process, eventually, free_port, media_ports, text};
+use motet_registry::{Applicant, Wanted, ZooKeeperOptions};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 const JAR: &str = "/usr/share/java/zookeeper.jar";
 
@@ -28,8 +30,12 @@ fn zookeeper(folder: &Path, port: u16) -> Option<Process> {
 }
 
 fn node(id: &str, servers: &str) -> Process {
+    node_with(id, servers, &[])
+}
+
+fn node_with(id: &str, servers: &str, more: &[&str]) -> Process {
     let ports = media_ports();
-    Process::motet(&[
+    let mut arguments = vec![
         "node",
         "--node-id",
         id,
@@ -41,7 +47,9 @@ fn node(id: &str, servers: &str) -> Process {
         "off",
         "--zookeeper",
         servers,
-    ])
+    ];
+    arguments.extend(more);
+    Process::motet(&arguments)
 }
 
 fn state_of(css: &Css, node: &str) -> Option<String> {
@@ -81,6 +89,49 @@ fn nodes_in_zookeeper_carry_conferences_with_and_without_it() {
     // One is killed, and its session outlives it.
     n1.kill();
     eventually("n1 is lost", || (state_of(&css, "n1")? == "lost").then_some(()));
+}
+
+#[test]
+fn what_is_promised_to_others_is_not_given_to_a_new_conference() {
+    let (css, folder, port) = (Css::new(), tempfile::tempdir().expect("a folder"), free_port());
+    let servers = format!("127.0.0.1:{port}");
+    let Some(_server) = zookeeper(folder.path(), port) else { return };
+    let _css = css.start_with("embedded", &["--zookeeper", &servers]);
+    let state = folder.path().join("state");
+    let state = state.to_str().expect("a name");
+    // It measures itself, so that it can be full.
+    let calibrate = ["--calibrate-tries", "1", "--calibrate-loss", "100", "--calibrate-delay-ms", "60000"];
+    let mut more = vec!["--state-dir", state, "--calibrate", "auto"];
+    more.extend(calibrate);
+    let _node = node_with("n1", &servers, &more);
+    css.wait_for_nodes(1);
+    let units = css.json(&["nodes"])[0]["units"].as_u64().expect("it was measured");
+
+    // Another platform is promised all of it.
+    let options = ZooKeeperOptions::new(&servers, "Mpu", None, Duration::from_secs(4)).expect("an address");
+    let other = Applicant::new(options, "another platform");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let now =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis() as i64;
+    let wanted = Wanted { conference: "theirs".into(), units, time_to_live: Duration::from_secs(600) };
+    let reserved = runtime.block_on(other.reserve(&wanted, now, Duration::from_secs(30), |_| Some(0)));
+    let reserved = reserved.expect("n1 is there");
+    css.fails(&["conf", "create", "--number", "801"], 1, "n1: ");
+    let refused = css.run(&["conf", "create", "--number", "801"]);
+    assert!(text(&refused.stderr).contains("promised in ZooKeeper"), "{}", text(&refused.stderr));
+
+    runtime.block_on(other.release(&reserved)).expect("ZooKeeper is there");
+    css.json(&["conf", "create", "--number", "801"]);
+    // What runs needs no promise: all of it can be promised again.
+    eventually("nothing is promised", || {
+        let mut promised = None;
+        let looked = runtime.block_on(other.reserve(&wanted, now, Duration::from_secs(30), |candidates| {
+            promised = candidates.first().map(|candidate| candidate.promised);
+            None
+        }));
+        assert!(looked.is_err(), "none was chosen");
+        (promised == Some(0)).then_some(())
+    });
 }
 
 #[test]
