@@ -113,6 +113,15 @@ pub struct CssOptions {
     #[arg(long = "domain-room", value_name = "MOID=ROOM", value_parser = domain_room)]
     pub domain_rooms: Vec<(String, String)>,
 
+    /// Rooms that take the place of a machine room in which no node fits, in turn; may be given several times
+    #[arg(long = "backup-room", value_name = "ROOM=ROOM[,ROOM...]", value_parser = backup_rooms)]
+    pub backup_rooms: Vec<(String, Vec<String>)>,
+
+    /// A reserved conference begins when somebody joins, at most so long before its time, such as 10m; at most
+    /// a day
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = notice)]
+    pub open_early: Duration,
+
     /// Numbers to choose from for conferences without one, as FIRST-LAST
     #[arg(long, value_name = "FIRST-LAST", default_value = "800000-899999", value_parser = numbers)]
     pub numbers: (u64, u64),
@@ -149,6 +158,15 @@ fn domain_room(text: &str) -> Result<(String, String), String> {
         Some((domain, room)) if !domain.is_empty() && !room.is_empty() => Ok((domain.into(), room.into())),
         _ => Err("must be the MOID of a user domain and a machine room, such as d1=room-a".into()),
     }
+}
+
+fn backup_rooms(text: &str) -> Result<(String, Vec<String>), String> {
+    let (room, backups) = text.split_once('=').unwrap_or_default();
+    let backups: Vec<String> = backups.split(',').map(str::to_owned).collect();
+    if room.is_empty() || backups.iter().any(|backup| backup.is_empty() || backup == room) {
+        return Err("must be a machine room and others, such as room-a=room-b,room-c".into());
+    }
+    Ok((room.to_owned(), backups))
 }
 
 fn numbers(text: &str) -> Result<(u64, u64), String> {
@@ -307,6 +325,8 @@ fn core_options(options: CssOptions, address: SocketAddr, store: &dyn Store) -> 
         small: options.small,
         store: store.name(),
         rooms: options.domain_rooms.into_iter().collect(),
+        backup_rooms: options.backup_rooms.into_iter().collect(),
+        early_ms: options.open_early.as_millis() as u64,
         detection: Detection {
             grace_ms: options.grace_ms,
             grace_certain_ms: options.grace_ms / 5,

@@ -45,6 +45,8 @@ pub struct Wanted {
     pub node: String,
     /// Machine room that is preferred; empty: none is.
     pub room: String,
+    /// Rooms that take its place when it has no node that fits, the first before the second.
+    pub backup_rooms: Vec<String>,
     /// Labels that the node must have.
     pub labels: BTreeMap<String, String>,
     /// It is mixed.
@@ -63,10 +65,22 @@ impl Wanted {
             fill_percent_max,
             node: String::new(),
             room: record.placing.room.clone(),
+            backup_rooms: Vec::new(),
             labels: record.placing.labels.clone(),
             mixes: record.audio.is_mixed(),
             now_ms,
         }
+    }
+}
+
+impl Wanted {
+    /// How far from what is preferred a room is: 0 is it, then its backup rooms in turn, then all others.
+    fn distance(&self, room: &str) -> usize {
+        if self.room.is_empty() || self.room == room {
+            return 0;
+        }
+        let backup = self.backup_rooms.iter().position(|backup| backup == room);
+        backup.unwrap_or(self.backup_rooms.len()) + 1
     }
 }
 
@@ -103,12 +117,13 @@ impl Promised {
     }
 }
 
-/// The lower, the better: did not answer lately, is not the preferred one, is in another room, share in use, conferences, tie.
-type Rank = (bool, bool, bool, u64, u64, u64);
+/// The lower, the better: did not answer lately, is not the preferred one, distance of its room, share in use,
+/// conferences, tie.
+type Rank = (bool, bool, usize, u64, u64, u64);
 
 /// The node for a conference. Those that cannot take it are left out first: what was tried and failed, what is
 /// not ready, lacks a label or threads that mix, or is full. Of the others, one that answered its last command
-/// comes first, then the preferred one, then one in the preferred room, then the one with the lowest share of its capacity in use
+/// comes first, then the preferred one, then one in the preferred room, then one in each of its backup rooms in turn, then the one with the lowest share of its capacity in use
 /// afterwards, then with the fewest conferences; of those that are alike, each conference id takes one of its own.
 /// A refusal says why for each candidate.
 pub fn place(
@@ -128,12 +143,12 @@ pub fn place(
             continue;
         }
         fitting += 1;
-        let elsewhere = !wanted.room.is_empty() && node.description.room != wanted.room;
+        let distance = wanted.distance(&node.description.room);
         let share = load.share_after(wanted);
         let rank = (
             node.avoided(wanted.now_ms),
             !wanted.node.is_empty() && *id != wanted.node,
-            elsewhere,
+            distance,
             share,
             load.promised.conferences,
             tie(&wanted.conference, id),
@@ -143,10 +158,10 @@ pub fn place(
         }
     }
     match best {
-        Some(((_, _, elsewhere, share, ..), id, node)) => {
+        Some(((_, _, distance, share, ..), id, node)) => {
             let mut why =
                 format!("{:.1} % of it in use afterwards, of {fitting} that fit", share as f64 / 1e4);
-            if elsewhere {
+            if distance > 0 {
                 why.push_str(&format!("; none in room {} does", wanted.room));
             }
             Ok(Placed { node: id.clone(), room: node.description.room.clone(), why })

@@ -30,7 +30,7 @@ impl Step<'_> {
             Ok(moid)
                 if matches!(request, Request::Add { .. })
                     && self.ours(&moid)
-                    && self.state.conferences[&moid].record.is_room() =>
+                    && self.opens_by_joining(&moid) =>
             {
                 self.open_room(&moid, id, request);
             }

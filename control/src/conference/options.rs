@@ -32,6 +32,10 @@ pub struct Options {
     pub store: String,
     /// Preferred machine rooms of user domains, by MOID.
     pub rooms: BTreeMap<String, String>,
+    /// Rooms that take the place of a room without a node that fits, in turn.
+    pub backup_rooms: BTreeMap<String, Vec<String>>,
+    /// A reserved conference begins when somebody joins, at most so long before its time.
+    pub early_ms: u64,
     /// When a node counts as lost.
     pub detection: Detection,
     /// How conferences of lost nodes are restored.
@@ -65,6 +69,8 @@ impl Default for Options {
             small: 8,
             store: "embedded".into(),
             rooms: BTreeMap::new(),
+            backup_rooms: BTreeMap::new(),
+            early_ms: 0,
             detection: Detection::default(),
             restoration: Restoration::default(),
             shared: false,

@@ -57,6 +57,7 @@ impl Step<'_> {
     /// A node for a new conference.
     pub(super) fn place(&self, record: &Record, tried: &BTreeMap<String, String>) -> Result<Placed, Refusal> {
         let wanted = Wanted::of(record, self.state.options.fill_percent_max, self.now.steady_ms);
+        let wanted = self.with_backup_rooms(wanted);
         let promised = self.state.conferences.promised();
         placement::place(&self.state.nodes, &promised, &wanted, &self.left_out(tried.clone()))
     }
@@ -75,7 +76,13 @@ impl Step<'_> {
         if !record.room.is_empty() {
             wanted.room.clone_from(&record.room);
         }
+        let wanted = self.with_backup_rooms(wanted);
         placement::place(&self.state.nodes, promised, &wanted, &self.left_out(tried))
+    }
+
+    fn with_backup_rooms(&self, wanted: Wanted) -> Wanted {
+        let backup_rooms = self.state.options.backup_rooms.get(&wanted.room).cloned().unwrap_or_default();
+        Wanted { backup_rooms, ..wanted }
     }
 
     /// Whether the node has room for what the conference grows by.

@@ -57,6 +57,23 @@ fn many_creates_between_two_reports_spread_evenly() {
 }
 
 #[test]
+fn backup_rooms_come_in_their_order_and_before_all_others() {
+    let in_room = |room: &str, state| {
+        let description = NodeDescription { room: room.to_owned(), ..NodeDescription::default() };
+        Node::for_test(state, description)
+    };
+    let mut there: BTreeMap<String, Node> =
+        ["a", "b", "c", "d"].map(|room| (room.to_owned(), in_room(room, NodeState::Ready))).into();
+    let backup_rooms = vec!["c".to_owned(), "b".to_owned()];
+    let wanted = Wanted { room: "a".into(), backup_rooms, ..wanted("x") };
+    for expected in ["a", "c", "b", "d"] {
+        let placed = place(&there, &BTreeMap::new(), &wanted, &BTreeMap::new()).expect("one is ready");
+        assert_eq!(placed.node, expected);
+        there.insert(expected.into(), in_room(expected, NodeState::Lost));
+    }
+}
+
+#[test]
 fn those_that_are_alike_are_not_always_taken_in_the_same_order() {
     let nodes = nodes(&[("a", ready(0)), ("b", ready(0)), ("c", ready(0))]);
     let none = BTreeMap::new();

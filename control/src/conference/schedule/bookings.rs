@@ -83,6 +83,17 @@ impl Step<'_> {
         }
     }
 
+    /// Whether a conference begins when somebody joins: of a virtual room, or of a reservation that may be opened
+    /// by now.
+    pub(in crate::conference) fn opens_by_joining(&self, moid: &str) -> bool {
+        let record = &self.state.conferences[moid].record;
+        let early_ms = i64::try_from(self.state.options.early_ms).unwrap_or(i64::MAX);
+        let starts = record.schedule.starts_unix_ms;
+        let reserved = record.phase == Phase::Booked && record.schedule.kind == What::Reserve;
+        let soon = starts > self.now.unix_ms && starts.saturating_sub(early_ms) <= self.now.unix_ms;
+        record.is_room() || reserved && soon
+    }
+
     /// Somebody joins a virtual room that nobody is in: the conference begins, and then takes the join.
     pub(in crate::conference) fn open_room(&mut self, moid: &str, id: RequestId, request: Request) {
         let opened = self.open(moid, &request);
@@ -100,9 +111,19 @@ impl Step<'_> {
             self.check_entry(moid, &add.participant, &add.role, &add.password)?;
         }
         let booking = self.found(moid)?.record.clone();
-        let ended = |n: u32| self.state.conferences.contains_key(&format!("{moid}.{n}"));
-        let n = (booking.schedule.made + 1..).find(|n| !ended(*n)).unwrap_or(u32::MAX);
-        let record = self.conference_from(&booking, format!("{moid}.{n}"));
+        let known = |id: &String| self.state.conferences.contains_key(id);
+        let record = if booking.schedule.kind == What::Reserve {
+            let id = format!("{moid}.{}", booking.schedule.starts_unix_ms / 1000);
+            if known(&id) {
+                // It was opened early, and has ended.
+                return Err(self.only_booked(&booking));
+            }
+            self.admit(self.conference_from(&booking, id), &[])?
+        } else {
+            let mut ids = (booking.schedule.made + 1..).map(|n| format!("{moid}.{n}"));
+            let id = ids.find(|id| !known(id)).unwrap_or_else(|| format!("{moid}.{}", u32::MAX));
+            self.conference_from(&booking, id)
+        };
         let id = record.id.clone();
         self.begin(RequestId::NOBODY, record, false)?;
         Ok(id)

@@ -112,6 +112,36 @@ fn a_reservation_takes_place_each_time_and_ends() {
 }
 
 #[test]
+fn a_reserved_conference_is_opened_early_by_who_joins() {
+    let mut world = world();
+    world.state.options.early_ms = (10 * MINUTE) as u64;
+    let asked = reserve(&world, "FREQ=DAILY;COUNT=2");
+    let start = asked.start_unix_ms;
+    create(&mut world, "r", asked);
+    live(&mut world, HOUR - 11 * MINUTE);
+    let early = world.join("800", "alice");
+    assert_eq!(world.refusal(early).code, Code::FailedPrecondition, "too early");
+    live(&mut world, 6 * MINUTE);
+    let joined = world.join("800", "alice");
+    world.settle();
+    assert!(world.replies[&joined].is_ok(), "{:?}", world.replies[&joined]);
+    let id = format!("r.{}", start / 1000);
+    assert_eq!(made(&world, "r"), [(id.clone(), Phase::Running)]);
+    let bob = world.join("800", "bob");
+    world.settle();
+    assert!(world.replies[&bob].is_ok());
+    // Its time comes: it goes on, ends when it was to end, and the next one is due.
+    live(&mut world, 10 * MINUTE);
+    assert_eq!(made(&world, "r"), [(id.clone(), Phase::Running)]);
+    let record = &world.state.conferences[&id].record;
+    assert_eq!((record.participants.len(), record.schedule.ends_unix_ms), (2, start + 30 * MINUTE));
+    live(&mut world, 26 * MINUTE);
+    assert_eq!(world.phase(&id), Phase::Ended);
+    let schedule = &world.state.conferences["r"].record.schedule;
+    assert_eq!((schedule.made, schedule.missed, schedule.starts_unix_ms), (1, 0, start + 24 * HOUR));
+}
+
+#[test]
 fn a_restart_neither_repeats_nor_forgets() {
     let mut world = world();
     let asked = reserve(&world, "FREQ=DAILY;COUNT=5");
