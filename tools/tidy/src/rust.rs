@@ -9,6 +9,7 @@ use crate::{EXCEPTIONS, FILE_LINES_MAX, FUNCTION_LINES_MAX, Finding};
 const PURE: &[&str] = &[
     "engine/rtp/src",
     "engine/relay/src",
+    "engine/recorder/src",
     "codecs/src",
     "control/src/conference",
     "control/src/conference.rs",
