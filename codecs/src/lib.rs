@@ -8,8 +8,13 @@ pub mod audio;
 #[allow(unsafe_code)]
 mod ffi;
 pub mod testing;
+pub mod video;
 
 pub use audio::{
     AudioCodec, AudioCodecName, AudioDecoder, AudioEncoder, AudioError, AudioFormat, CodecError,
     EncoderSettings,
+};
+pub use video::{
+    Decoded, Encoded, Picture, VideoCodec, VideoCodecName, VideoDecoder, VideoEncoder, VideoEncoderSettings,
+    VideoError,
 };

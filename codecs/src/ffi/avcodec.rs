@@ -52,7 +52,7 @@ impl From<Error> for AvError {
 }
 
 /// What is wrong is returned, so libavcodec shall not print it as well.
-fn silence() {
+pub(super) fn silence() {
     static SILENCED: Once = Once::new();
     SILENCED.call_once(|| ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Quiet));
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test uses a part of it.
 
 pub mod ogg;
+pub mod pictures;
 
 use std::f64::consts::TAU;
 use std::io::{Read as _, Write as _};
