@@ -1,9 +1,13 @@
-//! For tests and benchmarks: senders whose sound is a tone, by real encoders, and receivers that decode; and the body of
-//! the fuzz target `mixer`.
+//! For tests and benchmarks: senders whose sound is a tone or whose picture is a test card, by real encoders, and
+//! receivers that decode; and the bodies of the fuzz targets `mixer` and `layout`.
 
+mod cards;
 mod fuzz;
+mod layout;
 
+pub use cards::{CardReceiver, CardSender};
 pub use fuzz::fuzz_mixer;
+pub use layout::fuzz_layout;
 
 use motet_codecs::audio::{AudioCodec, AudioDecoder, AudioEncoder, CodecError, EncoderSettings};
 use motet_rtp::ext::{Extension, Form, write_elements};

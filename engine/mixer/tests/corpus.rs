@@ -1,11 +1,11 @@
 //! Replays the committed fuzz corpus of the mixer, and the same with bytes changed: a short, repeatable stand-in for the
 //! fuzzer.
 
-use motet_mixer::testing::fuzz_mixer;
+use motet_mixer::testing::{fuzz_layout, fuzz_mixer};
 use std::path::Path;
 
-fn seeds() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/mixer");
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     let entries = std::fs::read_dir(&folder).expect("the corpus is committed");
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("the folder can be listed").path()).collect();
     paths.sort();
@@ -14,7 +14,7 @@ fn seeds() -> Vec<Vec<u8>> {
 
 #[test]
 fn the_corpus_and_what_is_like_it_harm_nobody() {
-    let seeds = seeds();
+    let seeds = seeds("mixer");
     assert!(seeds.len() >= 5, "only {} seeds", seeds.len());
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for seed in &seeds {
@@ -30,5 +30,15 @@ fn the_corpus_and_what_is_like_it_harm_nobody() {
             }
             fuzz_mixer(&changed);
         }
+    }
+}
+
+#[test]
+fn layouts_that_were_found() {
+    let seeds = seeds("layout");
+    assert!(seeds.len() >= 5, "only {} seeds", seeds.len());
+    for seed in &seeds {
+        fuzz_layout(seed);
+        (0..seed.len()).for_each(|bytes| fuzz_layout(&seed[..bytes]));
     }
 }

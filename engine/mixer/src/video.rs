@@ -1,0 +1,38 @@
+//! Pictures: many sources composed to one canvas, encoded once for all who get the same.
+//!
+//! [`VideoMixer`] is one conference's. Packets of sources go in; each access unit is decoded once, if the source is
+//! seen at all, and scaled once for each size in which it is seen ([`Scaler`]). A canvas is a size, a rate, a layout
+//! ([`Layout`]) and who is left out; outputs that ask for equal canvases share the composing, and outputs that ask for
+//! equal encoding besides share the encoder. What a tick makes is in a [`VideoOutbox`].
+//!
+//! Pure as the rest of the crate: packets, commands and the time in. Codecs allocate as they like.
+
+mod canvas;
+mod command;
+mod error;
+mod feed;
+mod layout;
+mod mixer;
+mod outbox;
+mod place;
+mod scale;
+mod source;
+
+pub use command::{Fit, OutputConfig, SourceConfig, VideoCommand};
+pub use error::{VideoMixError, VideoStats};
+pub use layout::{CELLS_MAX, Layout, LayoutError, Part, PixelRect};
+pub use mixer::VideoMixer;
+pub use outbox::{VideoOutbox, VideoPacket};
+pub use scale::Scaler;
+
+pub use crate::audio::{OutputId, SourceId};
+
+/// Sources of a conference at most.
+pub const SOURCES_MAX: usize = 256;
+/// Outputs of a conference at most.
+pub const OUTPUTS_MAX: usize = 4096;
+/// Different canvases of a conference at most.
+pub const CANVASES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests;

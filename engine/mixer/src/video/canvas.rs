@@ -1,0 +1,196 @@
+//! A canvas: who is seen where, drawn over and over.
+
+use super::layout::Cell;
+use super::place::place;
+use super::source::Source;
+use super::{Fit, Layout, OutputConfig, PixelRect, SourceId, VideoStats};
+use motet_codecs::video::{Frame, FramePool, PictureSize, PlaneMut};
+use motet_rtp::Time;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Between and behind pictures: dark grey.
+const BACKGROUND: [u8; 3] = [32, 128, 128];
+/// Around the speaker: green.
+const BORDER: [u8; 3] = [150, 44, 21];
+
+/// What makes canvases one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct CanvasKey {
+    pub(super) size: PictureSize,
+    pub(super) frames_per_s: u32,
+    pub(super) layout: Layout,
+    pub(super) fit: Fit,
+    pub(super) without: Option<SourceId>,
+}
+
+impl CanvasKey {
+    pub(super) fn of(output: &OutputConfig) -> CanvasKey {
+        CanvasKey {
+            size: output.size,
+            frames_per_s: output.frames_per_s,
+            layout: output.layout.clone(),
+            fit: output.fit,
+            without: output.without,
+        }
+    }
+}
+
+/// One cell as it is to be seen, or is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    rect: PixelRect,
+    source: Option<SourceId>,
+    version: u64,
+    border: bool,
+}
+
+pub(super) struct Canvas {
+    pub(super) key: CanvasKey,
+    /// When the next picture is due.
+    pub(super) due: Time,
+    placed: Vec<Option<SourceId>>,
+    cells: Vec<Cell>,
+    shown: Vec<Shown>,
+    drawn: Vec<Shown>,
+    frame: Frame,
+}
+
+impl Canvas {
+    pub(super) fn new(key: CanvasKey, now: Time, pool: &FramePool) -> Canvas {
+        let mut frame = pool.take(key.size);
+        frame.fill(BACKGROUND);
+        let (placed, cells) = (Vec::new(), Vec::new());
+        Canvas { key, due: now, placed, cells, shown: Vec::new(), drawn: Vec::new(), frame }
+    }
+
+    pub(super) fn interval(&self, divisor: u32) -> Duration {
+        Duration::from_secs(1) * divisor / self.key.frames_per_s
+    }
+
+    /// What it shows.
+    pub(super) fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
+    /// Decides who is seen where.
+    pub(super) fn arrange(&mut self, sources: &BTreeMap<SourceId, Source>, speakers: [Option<SourceId>; 2]) {
+        let people: Vec<SourceId> =
+            sources.keys().copied().filter(|id| Some(*id) != self.key.without).collect();
+        let cells = self.key.layout.cells(people.len());
+        if cells != self.cells {
+            self.placed.resize(cells.len(), None);
+            self.cells = cells;
+        }
+        self.placed = place(&self.cells, &people, speakers, &self.placed);
+    }
+
+    /// Those who are seen.
+    pub(super) fn seen(&self) -> impl Iterator<Item = SourceId> {
+        self.placed.iter().copied().flatten()
+    }
+
+    /// What is to be seen now.
+    pub(super) fn look(&mut self, sources: &BTreeMap<SourceId, Source>, speaker: Option<SourceId>) {
+        let size = self.key.size;
+        self.shown.clear();
+        self.shown.extend(self.cells.iter().zip(&self.placed).map(|(cell, source)| Shown {
+            rect: cell.pixels(size),
+            source: *source,
+            version: source.map_or(0, |id| sources[&id].version),
+            // Where only one is seen, everybody knows who it is.
+            border: source.is_some() && *source == speaker && self.cells.len() > 1,
+        }));
+    }
+
+    /// Whether another canvas is to show the same.
+    pub(super) fn is_as(&self, other: &Canvas) -> bool {
+        self.key.size == other.key.size && self.key.fit == other.key.fit && self.shown == other.shown
+    }
+
+    /// Draws what has changed.
+    pub(super) fn draw(
+        &mut self,
+        sources: &mut BTreeMap<SourceId, Source>,
+        look: u64,
+        pool: &FramePool,
+        stats: &mut VideoStats,
+    ) {
+        let rects = |shown: &[Shown]| shown.iter().map(|shown| shown.rect).collect::<Vec<_>>();
+        let mut all = rects(&self.shown) != rects(&self.drawn);
+        if all {
+            self.frame.fill(BACKGROUND);
+        }
+        for (index, shown) in self.shown.iter().enumerate() {
+            if !all && self.drawn[index] == *shown {
+                continue;
+            }
+            // What lies over it is drawn again, too.
+            all |= self.shown[index + 1..].iter().any(|above| overlap(above.rect, shown.rect));
+            // A narrow cell of a small canvas has no pixels.
+            if shown.rect.size().pixels() == 0 {
+                continue;
+            }
+            let cell = (shown.rect.size(), self.key.fit);
+            let source = shown.source.and_then(|id| sources.get_mut(&id));
+            let tile = source.and_then(|source| source.tile(cell, look, pool, stats));
+            draw_cell(&mut self.frame, shown.rect, tile);
+            if shown.border && tile.is_some() {
+                draw_border(&mut self.frame, shown.rect);
+            }
+        }
+        self.drawn.clone_from(&self.shown);
+    }
+}
+
+fn overlap(one: PixelRect, other: PixelRect) -> bool {
+    one.left < other.left + other.width
+        && other.left < one.left + one.width
+        && one.top < other.top + other.height
+        && other.top < one.top + one.height
+}
+
+/// A picture in the middle of its cell, with bars around it where it does not fill it.
+fn draw_cell(frame: &mut Frame, cell: PixelRect, tile: Option<&Frame>) {
+    let filled = tile.is_some_and(|tile| tile.size() == cell.size());
+    if !filled {
+        fill(frame, cell, BACKGROUND);
+    }
+    let Some(tile) = tile else { return };
+    let (width, height) = (tile.size().width, tile.size().height);
+    let left = cell.left + (((cell.width - width) / 2) & !1);
+    let top = cell.top + (((cell.height - height) / 2) & !1);
+    let rect = PixelRect { left, top, width, height };
+    for (index, plane) in tile.picture().planes().iter().enumerate() {
+        for (to, from) in area(frame.plane_mut(index), index, rect).zip(plane.lines()) {
+            to.copy_from_slice(from);
+        }
+    }
+}
+
+fn draw_border(frame: &mut Frame, cell: PixelRect) {
+    let thick = ((cell.height / 60) & !1).clamp(2, 8).min(cell.width).min(cell.height);
+    let (right, bottom) = (cell.left + cell.width - thick, cell.top + cell.height - thick);
+    for rect in [
+        PixelRect { height: thick, ..cell },
+        PixelRect { top: bottom, height: thick, ..cell },
+        PixelRect { width: thick, ..cell },
+        PixelRect { left: right, width: thick, ..cell },
+    ] {
+        fill(frame, rect, BORDER);
+    }
+}
+
+fn fill(frame: &mut Frame, rect: PixelRect, colour: [u8; 3]) {
+    for (index, value) in colour.into_iter().enumerate() {
+        area(frame.plane_mut(index), index, rect).for_each(|line| line.fill(value));
+    }
+}
+
+/// The lines of a rectangle in plane `index`.
+fn area(plane: PlaneMut<'_>, index: usize, rect: PixelRect) -> impl Iterator<Item = &mut [u8]> {
+    let shift = u32::from(index > 0);
+    let [left, top, width, height] =
+        [rect.left, rect.top, rect.width, rect.height].map(|side| (side >> shift) as usize);
+    plane.area((left, top), (width, height))
+}

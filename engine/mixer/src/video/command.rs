@@ -1,0 +1,82 @@
+//! What a mixer is told.
+
+use super::{Layout, OutputId, SourceId};
+use motet_codecs::video::{H264Library, PictureSize, VideoCodec};
+
+/// A source: packets under an SSRC.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceConfig {
+    /// Its number.
+    pub id: SourceId,
+    /// SSRC of its packets.
+    pub ssrc: u32,
+    /// Payload types and what they carry.
+    pub codecs: Vec<(u8, VideoCodec)>,
+}
+
+/// An output: a canvas, encoded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputConfig {
+    /// Its number.
+    pub id: OutputId,
+    /// SSRC of its packets.
+    pub ssrc: u32,
+    /// Payload type of its packets.
+    pub payload_type: u8,
+    /// What it is encoded as; `packetization-mode` is in its parameters.
+    pub codec: VideoCodec,
+    /// Which library encodes H.264.
+    pub h264: H264Library,
+    /// Bits a second, 10,000 to 100,000,000.
+    pub bitrate_bps: u32,
+    /// Pictures a second, 1 to 60.
+    pub frames_per_s: u32,
+    /// The canvas: both sides even, 64 to 4096.
+    pub size: PictureSize,
+    /// How it is divided.
+    pub layout: Layout,
+    /// How pictures of another shape get into cells.
+    pub fit: Fit,
+    /// Who is not seen: the receiver itself.
+    pub without: Option<SourceId>,
+    /// Sequence number of its first packet.
+    pub sequence: u16,
+    /// What is added to timestamps of the mixer's clock.
+    pub timestamp: u32,
+}
+
+/// How a picture gets into a cell of another shape.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fit {
+    /// All of it is seen, between bars.
+    #[default]
+    Letterbox,
+    /// The cell is full, and two sides are cut off.
+    Crop,
+}
+
+/// A change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum VideoCommand {
+    /// Somebody is to be seen.
+    AddSource(SourceConfig),
+    /// And is no longer.
+    RemoveSource(SourceId),
+    /// Somebody is to see.
+    AddOutput(OutputConfig),
+    /// And is no longer.
+    RemoveOutput(OutputId),
+    /// Another layout for an output.
+    SetLayout {
+        /// Whose.
+        id: OutputId,
+        /// Which.
+        layout: Layout,
+    },
+    /// Somebody speaks; none: nobody who is here.
+    SetSpeaker(Option<SourceId>),
+    /// An output's receiver needs a key frame. One comes at once, but at most every half second.
+    RequestKeyFrame(OutputId),
+    /// Only each so many pictures are made (1: all of them; 0 counts as 1), since there is too much to do.
+    SetDivisor(u32),
+}

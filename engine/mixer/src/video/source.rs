@@ -1,0 +1,218 @@
+//! One source: its packets, its decoder, and its picture in every size in which it is seen.
+
+use super::{Fit, PixelRect, Scaler, SourceConfig, SourceId, VideoMixError, VideoStats};
+use motet_codecs::video::{
+    Frame, FramePool, PictureSize, VideoCodec, VideoCodecName, VideoDecoder, VideoError,
+};
+use motet_rtp::payload::{Depacketizer, PayloadFormat, PicturePacket, parameter_sets};
+use motet_rtp::{RtpView, Time};
+use std::time::Duration;
+
+/// How long a missing packet is waited for.
+const WAIT: Duration = Duration::from_millis(60);
+/// A sender is asked for a key frame so often at most.
+const ASK_INTERVAL: Duration = Duration::from_millis(500);
+/// A size that was not seen for so many looks is forgotten.
+const LOOKS_KEPT: u64 = 30;
+
+pub(super) struct Source {
+    pub(super) id: SourceId,
+    pub(super) ssrc: u32,
+    codecs: Vec<(u8, VideoCodec)>,
+    /// With the payload type that comes; none before the first packet.
+    receiving: Option<Receiving>,
+    /// Goes up with each picture; 0: there is none.
+    pub(super) version: u64,
+    /// Somebody sees it.
+    seen: bool,
+    /// Nothing can be decoded until a key frame comes.
+    cold: bool,
+    /// A key frame is to be asked for, and when it was last.
+    wants_key: bool,
+    asked: Option<Time>,
+    tiles: Vec<Tile>,
+}
+
+struct Receiving {
+    payload_type: u8,
+    depacketizer: Depacketizer,
+    decoder: Box<dyn VideoDecoder>,
+}
+
+/// The picture in one size.
+struct Tile {
+    cell: PictureSize,
+    fit: Fit,
+    version: u64,
+    looked_at: u64,
+    scaler: Option<Scaler>,
+    frame: Frame,
+}
+
+impl Source {
+    pub(super) fn new(config: SourceConfig) -> Result<Source, VideoMixError> {
+        if config.codecs.is_empty() {
+            return Err(VideoMixError::NoCodec);
+        }
+        for (_, codec) in &config.codecs {
+            drop(codec.decoder().map_err(VideoMixError::Codec)?);
+        }
+        let SourceConfig { id, ssrc, codecs } = config;
+        Ok(Source {
+            id,
+            ssrc,
+            codecs,
+            receiving: None,
+            version: 0,
+            seen: false,
+            cold: true,
+            wants_key: false,
+            asked: None,
+            tiles: Vec::new(),
+        })
+    }
+
+    /// Takes a packet in; false: nobody knows its payload type.
+    pub(super) fn handle_packet(&mut self, now: Time, packet: &RtpView<'_>, stats: &mut VideoStats) -> bool {
+        let payload_type = packet.payload_type();
+        if self.receiving.as_ref().is_none_or(|receiving| receiving.payload_type != payload_type) {
+            let known = self.codecs.iter().find(|(known, _)| *known == payload_type);
+            let Some(begun) = known.and_then(|(_, codec)| receiving(payload_type, codec)) else {
+                return false;
+            };
+            self.receiving = Some(begun);
+            self.cold = true;
+        }
+        let Some(receiving) = &mut self.receiving else { return false };
+        let packet = PicturePacket {
+            sequence: packet.sequence(),
+            timestamp: packet.timestamp(),
+            marker: packet.marker(),
+            payload: packet.payload(),
+        };
+        receiving.depacketizer.handle_packet(now, &packet);
+        self.decode(now, stats);
+        true
+    }
+
+    /// Decodes what is there.
+    pub(super) fn decode(&mut self, now: Time, stats: &mut VideoStats) {
+        let Some(Receiving { depacketizer, decoder, .. }) = &mut self.receiving else { return };
+        while let Some(unit) = depacketizer.poll_unit(now) {
+            if !self.seen {
+                stats.decodes_spared += 1;
+                self.cold = true;
+                continue;
+            }
+            if self.cold && !unit.key_frame {
+                stats.undecoded += 1;
+                self.wants_key = true;
+                continue;
+            }
+            self.cold = false;
+            self.wants_key = (self.wants_key && !unit.key_frame) || unit.missing > 0;
+            match decoder.decode(unit.bytes) {
+                Ok(Some(decoded)) => {
+                    stats.decoded += 1;
+                    stats.concealed += u64::from(decoded.concealed);
+                    self.wants_key |= decoded.concealed;
+                    self.version += 1;
+                }
+                Ok(None) => stats.decoded += 1,
+                Err(VideoError::BadUnit { .. }) => {
+                    stats.undecoded += 1;
+                    self.wants_key = true;
+                }
+                // Another key frame would be of the same kind.
+                Err(_) => stats.undecoded += 1,
+            }
+        }
+    }
+
+    /// Whether somebody sees it.
+    pub(super) fn set_seen(&mut self, seen: bool) {
+        self.wants_key |= seen && !self.seen && self.cold;
+        self.seen = seen;
+    }
+
+    /// Whether its sender is to be asked for a key frame now.
+    pub(super) fn poll_key_frame(&mut self, now: Time) -> bool {
+        let due = self.asked.is_none_or(|asked| now.since(asked) >= ASK_INTERVAL);
+        let asks = self.seen && self.wants_key && due;
+        if asks {
+            self.asked = Some(now);
+        }
+        asks
+    }
+
+    /// The picture for a cell; none: there is none yet. `look` goes up with each canvas.
+    pub(super) fn tile(
+        &mut self,
+        (cell, fit): (PictureSize, Fit),
+        look: u64,
+        pool: &FramePool,
+        stats: &mut VideoStats,
+    ) -> Option<&Frame> {
+        let picture = self.receiving.as_ref()?.decoder.picture()?;
+        let (crop, to) = fitted(picture.size(), cell, fit);
+        let known = self.tiles.iter().position(|tile| (tile.cell, tile.fit) == (cell, fit));
+        let index = known.unwrap_or_else(|| {
+            let frame = pool.take(to);
+            self.tiles.push(Tile { cell, fit, version: 0, looked_at: look, scaler: None, frame });
+            self.tiles.len() - 1
+        });
+        let tile = &mut self.tiles[index];
+        tile.looked_at = look;
+        if tile.version == self.version {
+            stats.scales_shared += 1;
+            return Some(&tile.frame);
+        }
+        if tile.frame.size() != to {
+            tile.frame = pool.take(to);
+        }
+        let scaler = tile.scaler.take().filter(|scaler| scaler.fits(picture.size(), crop, to));
+        let mut scaler = scaler.unwrap_or_else(|| Scaler::new(picture.size(), crop, to));
+        scaler.scale(&picture, &mut tile.frame);
+        (tile.scaler, tile.version) = (Some(scaler), self.version);
+        stats.scaled += 1;
+        Some(&tile.frame)
+    }
+
+    /// Forgets sizes that nobody has seen for a while.
+    pub(super) fn forget_tiles(&mut self, look: u64) {
+        self.tiles.retain(|tile| look - tile.looked_at <= LOOKS_KEPT);
+    }
+}
+
+fn receiving(payload_type: u8, codec: &VideoCodec) -> Option<Receiving> {
+    let format = match codec.name {
+        VideoCodecName::H264 => PayloadFormat::H264,
+        VideoCodecName::H265 => PayloadFormat::H265,
+        VideoCodecName::Vp8 => PayloadFormat::Vp8,
+        _ => return None,
+    };
+    let depacketizer = Depacketizer::new(format, WAIT, parameter_sets(format, &codec.fmtp));
+    Some(Receiving { payload_type, depacketizer, decoder: codec.decoder().ok()? })
+}
+
+/// Which part of a picture is seen in a cell, and in which size.
+fn fitted(picture: PictureSize, cell: PictureSize, fit: Fit) -> (PixelRect, PictureSize) {
+    let whole = PixelRect { left: 0, top: 0, width: picture.width, height: picture.height };
+    let [pw, ph, cw, ch] = [picture.width, picture.height, cell.width, cell.height].map(u64::from);
+    // Whether the picture is wider than the cell.
+    let wider = pw * ch > cw * ph;
+    // Even, and never nothing.
+    let side = |value: u64, max: u32| ((value as u32).next_multiple_of(2)).clamp(2, max.max(2));
+    match fit {
+        Fit::Letterbox if wider => (whole, PictureSize::new(cell.width, side(cw * ph / pw, cell.height))),
+        Fit::Letterbox => (whole, PictureSize::new(side(ch * pw / ph, cell.width), cell.height)),
+        Fit::Crop => {
+            let (width, height) =
+                if wider { ((cw * ph).div_ceil(ch), ph) } else { (pw, (pw * ch).div_ceil(cw)) };
+            let (width, height) = (width.clamp(1, pw) as u32, height.clamp(1, ph) as u32);
+            let middle = |whole: u32, part: u32| ((whole - part) / 2) & !1;
+            let (left, top) = (middle(picture.width, width), middle(picture.height, height));
+            (PixelRect { left, top, width, height }, cell)
+        }
+    }
+}

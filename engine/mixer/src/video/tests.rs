@@ -1,0 +1,7 @@
+//! Canvases by picture: test cards go in, cells of the decoded output are looked at.
+
+mod arrangement;
+mod cells;
+mod scaling;
+mod sharing;
+mod world;
