@@ -18,7 +18,7 @@ UPGRADES ?= 3
 CHAOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-upgrade test sim fmt fmt-check lint tidy doc fuzz bench chaos bench-relay bench-audio bench-criterion
+.PHONY: help setup demo demo-upgrade test sim fmt fmt-check lint tidy doc fuzz bench chaos bench-relay bench-audio bench-video bench-criterion
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -62,7 +62,7 @@ doc: ## build the documentation, warnings denied
 fuzz: ## run each fuzz target for FUZZ_SECONDS
 	scripts/fuzz.sh $(FUZZ_SECONDS)
 
-bench: bench-relay bench-audio bench-criterion ## all benchmarks; tables here, figures in target/bench/
+bench: bench-relay bench-audio bench-video bench-criterion ## all benchmarks; tables here, figures in target/bench/
 
 chaos: setup ## kill, stop and cut off real processes under media; table here and in benches/RESULTS.md
 	cargo build --release -p motet -p motet-chaos
@@ -82,6 +82,10 @@ bench-audio: ## CPU per participant of a mix, mouth to ear, gaps and quality, be
 	cargo build --release -p motet
 	cargo build --release -p motet-benches --bin bench_audio
 	target/release/bench_audio --out-markdown benches/RESULTS.md
+
+bench-video: setup ## CPU per composed picture, beside ffmpeg's, and how near they come to the pictures themselves
+	cargo build --release -p motet-benches --bin bench_video
+	target/release/bench_video --out-markdown benches/RESULTS.md
 
 bench-criterion: ## nanoseconds of parsing, rewriting and routing, and of mixing
 	cargo bench -p motet-benches --bench packet --bench mix

@@ -19,5 +19,6 @@ pub mod relay;
 pub mod rtpengine;
 pub mod snr;
 pub mod table;
+pub mod video;
 
 pub use figures::Figure;
