@@ -92,24 +92,39 @@ fn scale_plane<'a>(
             to.copy_from_slice(&line(number)[..to.len()]);
             continue;
         }
+        if columns.shape == Shape::Half && rows.shape == Shape::Half {
+            halve(line(2 * number), line(2 * number + 1), to);
+            continue;
+        }
         let (start, weights) = rows.at(number);
         sum_lines(sums, weights.iter().enumerate().map(|(tap, weight)| (line(start + tap), *weight)));
         columns.apply(sums, to);
     }
 }
 
-/// Each value of `lines` by its line's weight, summed up.
+/// Each value of `lines` by its line's weight, summed up: 255 by 256 at most. Operations that cannot overflow are
+/// written as such, so that checks for it do not keep compilers from vector code.
 fn sum_lines<'a>(sums: &mut [u16], mut lines: impl Iterator<Item = (&'a [u8], u16)>) {
     if let Some((line, weight)) = lines.next() {
         for (sum, value) in sums.iter_mut().zip(line) {
-            *sum = u16::from(*value) * weight;
+            *sum = u16::from(*value).wrapping_mul(weight);
         }
     }
     for (line, weight) in lines.filter(|(_, weight)| *weight > 0) {
         for (sum, value) in sums.iter_mut().zip(line) {
-            // 255 by 256 at most.
-            *sum = sum.wrapping_add(u16::from(*value) * weight);
+            *sum = sum.wrapping_add(u16::from(*value).wrapping_mul(weight));
         }
+    }
+}
+
+/// Means of two by two: `above` and `below` are twice as long as `to`.
+fn halve(above: &[u8], below: &[u8], to: &mut [u8]) {
+    let pairs = <[u8]>::as_chunks::<2>;
+    for ((to, above), below) in to.iter_mut().zip(pairs(above).0).zip(pairs(below).0) {
+        let (above, below) = (u16::from_le_bytes(*above), u16::from_le_bytes(*below));
+        let left = (above & 0xff).wrapping_add(below & 0xff);
+        let right = (above >> 8).wrapping_add(below >> 8);
+        *to = (left.wrapping_add(right).wrapping_add(2) >> 2) as u8;
     }
 }
 
@@ -152,13 +167,13 @@ impl Kernel {
         match self.shape {
             Shape::Same => {
                 for (to, sum) in to.iter_mut().zip(sums) {
-                    *to = ((u32::from(*sum) + 128) >> 8) as u8;
+                    *to = (sum.wrapping_add(128) >> 8) as u8;
                 }
             }
             Shape::Half => {
                 let (pairs, _) = sums.as_chunks::<2>();
                 for (to, [left, right]) in to.iter_mut().zip(pairs) {
-                    *to = ((u32::from(*left) + u32::from(*right) + 256) >> 9) as u8;
+                    *to = (u32::from(*left).wrapping_add(u32::from(*right)).wrapping_add(256) >> 9) as u8;
                 }
             }
             Shape::Any => match self.taps {
@@ -178,14 +193,19 @@ impl Kernel {
     fn apply_taps<const TAPS: usize>(&self, sums: &[u16], to: &mut [u8]) {
         let (weights, _) = self.weights.as_chunks::<TAPS>();
         for ((to, start), weights) in to.iter_mut().zip(&self.starts).zip(weights) {
-            *to = weighted(&sums[*start as usize..][..TAPS], weights);
+            // Kernels never lead beyond the old values; said like this, slices need no check of their own.
+            let start = (*start as usize).min(sums.len() - TAPS);
+            *to = weighted(&sums[start..start + TAPS], weights);
         }
     }
 }
 
 fn weighted(sums: &[u16], weights: &[u16]) -> u8 {
-    let products = sums.iter().zip(weights).map(|(sum, weight)| u32::from(*sum) * u32::from(*weight));
-    ((products.sum::<u32>() + (1 << 15)) >> 16) as u8
+    let mut all = 1_u32 << 15;
+    for (sum, weight) in sums.iter().zip(weights) {
+        all = all.wrapping_add(u32::from(*sum).wrapping_mul(u32::from(*weight)));
+    }
+    (all >> 16) as u8
 }
 
 /// What a new value covers of old ones: the first of them, and their weights.
