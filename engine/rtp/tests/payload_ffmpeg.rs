@@ -1,7 +1,7 @@
 //! Packets that ffmpeg makes, against the stream that it made them of.
 
 use motet_rtp::payload::{Depacketizer, PayloadFormat, PicturePacket, nal_units};
-use motet_rtp::{RtpView, Time};
+use motet_rtp::{PacketClass, RtpView, Time, classify};
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -22,14 +22,18 @@ fn ffmpeg(args: &[&str]) {
 /// Units that come of what ffmpeg sends of a file.
 fn received(format: PayloadFormat, file: &str) -> Vec<(Vec<u8>, bool)> {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
     // All of it fits the socket's buffer, so that nothing is lost however late it is read.
-    let to = format!("rtp://{}?pkt_size=500", socket.local_addr().expect("bound"));
+    let address = socket.local_addr().expect("bound");
+    // Its reports come here as well: the next port may be another program's.
+    let to = format!("rtp://{address}?pkt_size=500&rtcpport={}", address.port());
     ffmpeg(&["-i", file, "-c", "copy", "-f", "rtp", &to]);
     let mut depacketizer = Depacketizer::new(format, Duration::from_secs(1), Vec::new());
     let (mut room, mut units) = ([0; 2000], Vec::new());
     socket.set_nonblocking(true).expect("non-blocking");
     while let Ok(bytes) = socket.recv(&mut room) {
+        if classify(&room[..bytes]) != PacketClass::Rtp {
+            continue;
+        }
         let packet = RtpView::new(&room[..bytes]).expect("ffmpeg sends RTP");
         let packet = PicturePacket {
             sequence: packet.sequence(),
