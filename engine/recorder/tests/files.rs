@@ -329,6 +329,29 @@ fn who_comes_later_is_in_the_next_segment() {
 }
 
 #[test]
+fn b_pictures_are_shown_in_their_order() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (units, shown): (Vec<Vec<u8>>, Vec<u32>) = common::h264_with_b(folder.path(), 2).into_iter().unzip();
+    assert!(shown.windows(2).any(|pair| pair[1] < pair[0]), "there are B pictures");
+    let mut source = Source::pictures(0, H264);
+    let mut sent = source.send(&units);
+    for packet in &mut sent {
+        let What::Packet(bytes) = &mut packet.what else { continue };
+        let timestamp = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+        let unit = timestamp.wrapping_sub(source.timestamp) / source.ticks;
+        bytes[4..8].copy_from_slice(&source.timestamp.wrapping_add(shown[unit as usize]).to_be_bytes());
+    }
+    let mut recording = recording(RecordingConfig::default(), &[Codec::H264]);
+    let (made, _) = record(&mut recording, sent);
+    let probe = probe(&folder, &made[0]);
+    let times = probe.times(0);
+    assert_eq!(times.len(), shown.len());
+    for (found, sent) in times.iter().zip(&shown) {
+        near(found - times[0], (f64::from(*sent) - f64::from(shown[0])) / 90_000.0, 0.002);
+    }
+}
+
+#[test]
 fn sound_alone_and_silence_are_recorded() {
     let folder = tempfile::tempdir().expect("a folder");
     let aac = Codec::Aac { config: vec![0x11, 0x88] };

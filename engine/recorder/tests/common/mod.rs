@@ -118,6 +118,23 @@ pub fn l16(seconds: u32) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// As [`h264`], with two B pictures between others, and when each is shown, in ticks of 90 kHz.
+pub fn h264_with_b(folder: &Path, seconds: u32) -> Vec<(Vec<u8>, u32)> {
+    let file = folder.join("b.mp4");
+    let path = file.to_str().expect("a path");
+    let codec =
+        "-c:v libx264 -preset ultrafast -bf 2 -g 25 -pix_fmt yuv420p -x264-params b-adapt=0:scenecut=0";
+    let codec: Vec<&str> = codec.split_whitespace().collect();
+    let source = test_picture(seconds, "160x96");
+    run("ffmpeg", &[&["-f", "lavfi", "-i", source.as_str()][..], &codec, &[path]].concat());
+    let filter = "h264_mp4toannexb,h264_metadata=aud=insert";
+    let stream = run("ffmpeg", &["-i", path, "-c", "copy", "-bsf:v", filter, "-f", "h264", "-"]);
+    let shown = Probe::of(&file).times(0);
+    let units = split_units(&stream, &[0, 0, 0, 1, 9]);
+    assert_eq!(units.len(), shown.len());
+    units.into_iter().zip(shown.iter().map(|seconds| (seconds * 90_000.0).round() as u32)).collect()
+}
+
 fn split_units(stream: &[u8], mark: &[u8]) -> Vec<Vec<u8>> {
     let starts: Vec<usize> = (0..stream.len()).filter(|at| stream[*at..].starts_with(mark)).collect();
     let ends = starts.iter().skip(1).copied().chain([stream.len()]);
