@@ -186,11 +186,13 @@ impl Node {
             spec: Some(running.spec.clone()),
             allocation: Some(running.allocation.clone()),
             workers: vec![0],
+            ..wire::RunningConference::default()
         });
         wire::ListConferencesResponse {
             node_id: self.name.clone(),
             boot_id: self.boot_id(),
             conferences: conferences.collect(),
+            ..wire::ListConferencesResponse::default()
         }
     }
 

@@ -114,9 +114,10 @@ impl Conferences {
         Some(conference)
     }
 
-    /// Participants that packets come from; nothing is found by them.
-    pub(super) fn alive_mut(&mut self, id: &str) -> Option<&mut BTreeSet<String>> {
-        self.known.get_mut(id).map(|conference| &mut conference.alive)
+    /// Participants that packets come from, and the number of the event that says so; nothing is found by them.
+    pub(super) fn alive_mut(&mut self, id: &str) -> Option<(&mut BTreeSet<String>, &mut u64)> {
+        let conference = self.known.get_mut(id)?;
+        Some((&mut conference.alive, &mut conference.alive_told))
     }
 
     pub(super) fn insert(&mut self, id: String, conference: Conference) {

@@ -19,12 +19,22 @@ const COPIES_MAX: usize = 512;
 pub(super) struct Told {
     /// Step at which it was asked.
     token: Token,
+    /// The last event of the node that this includes; 0: it does not tell.
+    sequence: u64,
     /// What was not compared yet.
     copies: VecDeque<RunningCopy>,
     /// Ids of all.
     listed: BTreeSet<String>,
     /// The last conference of which it was looked whether it is among them.
     looked: String,
+}
+
+/// What a list says of those who are heard in a conference.
+struct Heard {
+    epoch: u64,
+    legs: Vec<String>,
+    /// The last event of the node that this includes.
+    sequence: u64,
 }
 
 impl Step<'_> {
@@ -50,7 +60,8 @@ impl Step<'_> {
             }
         };
         let listed = list.conferences.iter().map(|copy| copy.id.clone()).collect();
-        node.told = Some(Told { token, copies: list.conferences.into(), listed, looked: String::new() });
+        let (sequence, copies) = (list.event_sequence, list.conferences.into());
+        node.told = Some(Told { token, sequence, copies, listed, looked: String::new() });
         self.compare_list(id);
     }
 
@@ -58,12 +69,15 @@ impl Step<'_> {
     fn compare_list(&mut self, id: &str) {
         for _ in 0..COPIES_MAX {
             let Some(told) = self.state.nodes.get_mut(id).and_then(|node| node.told.as_mut()) else { return };
-            let token = told.token;
-            let Some(copy) = told.copies.pop_front() else { return self.list_compared(id) };
+            let (token, sequence) = (told.token, told.sequence);
+            let Some(mut copy) = told.copies.pop_front() else { return self.list_compared(id) };
+            let legs = std::mem::take(&mut copy.alive_legs);
+            let (conference, said) = (copy.id.clone(), Heard { epoch: copy.epoch, legs, sequence });
             let known = self.state.conferences.get(&copy.id);
             if !known.is_some_and(|known| self.ours(&copy.id) && known.is_what_runs(id, &copy)) {
                 self.copy_found(id, token, copy);
             }
+            self.heard_on(id, &conference, said);
         }
     }
 
@@ -98,6 +112,23 @@ impl Step<'_> {
         }
     }
 
+    /// A node says from whom packets come, who may be others than its events have said: control was started
+    /// after them, or the stream broke.
+    fn heard_on(&mut self, node: &str, id: &str, said: Heard) {
+        let Some(conference) = self.state.conferences.get(id) else { return };
+        let record = &conference.record;
+        let carries = record.phase == Phase::Running && record.node_id == node && record.epoch == said.epoch;
+        // Zero: it says nothing of this; less than what is known here: an event overtook the list.
+        if !carries || said.sequence == 0 || said.sequence < conference.alive_told {
+            return;
+        }
+        let takes_part = |who: &String| record.participants.contains_key(who);
+        let legs = said.legs.into_iter().filter(takes_part).collect();
+        if let Some((alive, told)) = self.state.conferences.alive_mut(id) {
+            (*alive, *told) = (legs, said.sequence);
+        }
+    }
+
     /// A node runs this.
     fn copy_found(&mut self, node: &str, token: Token, copy: RunningCopy) {
         let Some(conference) = self.state.conferences.get_mut(&copy.id) else {
@@ -110,15 +141,7 @@ impl Step<'_> {
             };
         };
         if self.state.options.shared && conference.record.maintainer != self.state.options.css {
-            // Its maintainer has its own list.
-            if (conference.record.epoch, conference.record.node_id.as_str()) == (copy.epoch, node) {
-                let known = conference.allocation.is_some();
-                let before = conference.addresses();
-                conference.allocation = copy.allocation;
-                let after = conference.addresses();
-                self.tell_moved(&copy.id, |who| known && before.get(who) != after.get(who));
-            }
-            return;
+            return self.copy_of_another(node, copy);
         }
         // The list is older than what is being done, or than what the node confirmed since.
         if conference.operation.is_some() || conference.confirmed > token {
@@ -167,6 +190,23 @@ impl Step<'_> {
             // Control may have ended before it said so, and have known nothing since it was started again.
             self.tell_moved(&copy.id, |who| before.get(who) != after.get(who));
         }
+    }
+
+    /// A node runs what another control process maintains, which has its own list.
+    fn copy_of_another(&mut self, node: &str, copy: RunningCopy) {
+        let Some(conference) = self.conference(&copy.id) else { return };
+        if (conference.record.epoch, conference.record.node_id.as_str()) != (copy.epoch, node) {
+            return;
+        }
+        let of_before = conference.allocation.as_ref().map(|allocation| allocation.epoch);
+        let before = conference.addresses();
+        conference.allocation = copy.allocation;
+        let after = conference.addresses();
+        // Who joined where its maintainer is, was told there; unless the conference has moved since.
+        let went = of_before.is_some_and(|epoch| epoch != copy.epoch);
+        let had_one = |who: &str| before.get(who).is_some_and(|all| all.iter().all(|to| !to.is_empty()));
+        let moved = |who: &str| (went || had_one(who)) && before.get(who) != after.get(who);
+        self.tell_moved(&copy.id, moved);
     }
 
     /// Takes over a conference that a node runs and that is not known here.

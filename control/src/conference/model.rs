@@ -196,6 +196,8 @@ pub struct Conference {
     pub allocation: Option<wire::ConferenceAllocation>,
     /// Participants that packets come from.
     pub alive: BTreeSet<String>,
+    /// Number of the last event of its node that says who they are.
+    pub(super) alive_told: u64,
     /// What the store holds of it, and is about to hold.
     pub(super) stored: Stored,
     /// The store does not hold this record yet.

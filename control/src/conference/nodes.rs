@@ -232,13 +232,13 @@ impl Step<'_> {
                     Kind::ParticipantAlive,
                     format!("{who} sends to conference {number} from {source}"),
                 );
-                self.set_alive(&event.conference, who, true);
+                self.set_alive(event, who, true);
             }
             Some(Media::LegSilent(silent)) => {
                 let who = &silent.leg;
                 let seconds = silent.silent_ms as f64 / 1000.0;
                 tell(who, Kind::ParticipantSilent, format!("nothing from {who} for {seconds:.1} s"));
-                self.set_alive(&event.conference, who, false);
+                self.set_alive(event, who, false);
             }
             Some(Media::StreamStarted(started)) => {
                 let (who, medium) = (&started.leg, &started.medium);
@@ -291,10 +291,11 @@ impl Step<'_> {
         self.emit(kind, about, message);
     }
 
-    fn set_alive(&mut self, conference: &str, who: &str, alive: bool) {
+    fn set_alive(&mut self, event: &MediaEvent, who: &str, alive: bool) {
         let there = |known: &Conference| known.record.participants.contains_key(who);
-        let there = self.state.conferences.get(conference).is_some_and(there);
-        let Some(known) = self.state.conferences.alive_mut(conference) else { return };
+        let there = self.state.conferences.get(&event.conference).is_some_and(there);
+        let Some((known, told)) = self.state.conferences.alive_mut(&event.conference) else { return };
+        *told = event.sequence;
         if !alive {
             known.remove(who);
         } else if there {

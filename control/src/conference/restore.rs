@@ -101,7 +101,7 @@ impl Step<'_> {
         let Some(conference) = self.conference(id) else { return };
         conference.record.phase = Phase::PendingRestore;
         conference.record.reason = reason.to_owned();
-        conference.alive.clear();
+        conference.nobody_is_heard();
         let restore = &mut conference.restore;
         (restore.cause, restore.since_ms, restore.due_ms) = (reason.to_owned(), now, now);
         restore.attempts = 0;

@@ -215,11 +215,18 @@ impl Conference {
         self.operation.as_ref().map_or(&self.record, |operation| &operation.next)
     }
 
+    /// Its node does not run it any more; another one, or another start of it, counts its events anew.
+    pub(super) fn nobody_is_heard(&mut self) {
+        self.alive.clear();
+        self.alive_told = 0;
+    }
+
     pub(crate) fn new(record: Record) -> Conference {
         Conference {
             record,
             allocation: None,
             alive: BTreeSet::new(),
+            alive_told: 0,
             stored: Stored::default(),
             dirty: false,
             flushing: None,

@@ -236,10 +236,10 @@ impl Step<'_> {
         let before = std::mem::replace(&mut known.record, record);
         let after = known.record.clone();
         known.dirty = false;
-        if after.phase == Phase::Running {
+        if after.phase == Phase::Running && after.epoch == before.epoch {
             known.alive.retain(|participant| after.participants.contains_key(participant));
         } else {
-            known.alive.clear();
+            known.nobody_is_heard();
         }
         let ours = self.ours(&id);
         if let Some(known) = self.conference(&id) {

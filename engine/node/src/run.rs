@@ -454,8 +454,10 @@ async fn forward_events(
     events: Events,
 ) {
     while let Some((worker, event)) = waiting.recv().await {
-        let named = by_name(&*shared.state.lock().await, worker, &event);
-        if let Some((conference, epoch, kind)) = named {
+        let mut state = shared.state.lock().await;
+        if let Some((conference, epoch, kind)) = by_name(&state, worker, &event) {
+            state.heard(&conference, &kind);
+            // Under the lock, so that whoever lists what runs knows which events that includes.
             events.send(&conference, epoch, kind);
         }
     }

@@ -70,11 +70,13 @@ impl MediaNode for Service {
         &self,
         request: Request<wire::ListConferencesRequest>,
     ) -> Result<Response<wire::ListConferencesResponse>, Status> {
-        let conferences = self.shared.state.lock().await.list(request.into_inner().full);
+        // Of one moment: who is heard changes under the lock, and so does the number.
+        let state = self.shared.state.lock().await;
         Ok(Response::new(wire::ListConferencesResponse {
             node_id: self.shared.node_id.clone(),
             boot_id: self.shared.boot_id.clone(),
-            conferences,
+            conferences: state.list(request.into_inner().full),
+            event_sequence: self.events.sequence(),
         }))
     }
 

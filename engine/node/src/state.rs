@@ -17,10 +17,11 @@ use crate::worker::{Apply, Worker};
 use motet_net::SocketId;
 use motet_proto::node as wire;
 use motet_relay::{LegId, StreamId};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+mod alive;
 mod inherit;
 mod kept;
 mod losses;
@@ -42,6 +43,8 @@ pub(crate) struct Conference {
     pub(crate) epoch: u64,
     pub(crate) revision: u64,
     pub(crate) held: Holdings,
+    /// Legs that packets come from.
+    pub(crate) alive: BTreeSet<Id>,
 }
 
 /// Names of what a worker reports about: conference, leg and medium.
@@ -240,13 +243,15 @@ impl State {
         if let Some(claims) = &mut self.claims {
             claims.put(before.as_ref().map(|before| &before.spec), &spec);
         }
+        let mut alive = BTreeSet::new();
         if let Some(before) = &before {
+            alive = before.still_alive(&next);
             self.forget_names(before);
             for leg in before.held.legs.keys().filter(|leg| !next.legs.contains_key(*leg)) {
                 self.events.leg_gone(&id, epoch, leg);
             }
         }
-        let conference = Conference { wire: KeptSpec::new(&wire), spec, epoch, revision, held: next };
+        let conference = Conference { wire: KeptSpec::new(&wire), spec, epoch, revision, held: next, alive };
         self.remember_names(&conference);
         let allocation = conference.allocation();
         self.conferences.insert(id.clone(), conference);

@@ -219,6 +219,10 @@ async fn watchers_hear_what_happens() {
     }
     // The stream starts with its first packet, the source is locked by the second.
     assert_eq!(heard, ["changed", "a/video started", "a alive"]);
+    let list = node.client.list_conferences(ListConferencesRequest { full: false }).await;
+    let list = list.expect("listed").into_inner();
+    assert_eq!(list.conferences[0].alive_legs, ["a"], "who did not hear the event is told here");
+    assert!(list.event_sequence >= 3, "{list:?}");
     node.node.shutdown().await;
 }
 

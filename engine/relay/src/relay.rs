@@ -362,6 +362,16 @@ impl Relay {
         })
     }
 
+    /// Legs that were heard and have not been reported silent since: what [`Event::LegAlive`](crate::Event) and
+    /// [`Event::LegSilent`](crate::Event) have said of them.
+    pub fn legs_heard(&self) -> impl Iterator<Item = LegId> {
+        let heard = |leg: &Leg| {
+            !leg.silent && leg.transports.iter().any(|transport| transport.latch.source().is_some())
+        };
+        let legs = self.legs.iter().enumerate();
+        legs.filter_map(move |(id, leg)| leg.as_ref().filter(|leg| heard(leg)).map(|_| LegId(id as u32)))
+    }
+
     pub(crate) fn leg(&self, id: LegId) -> Option<&Leg> {
         self.legs.get(id.0 as usize)?.as_ref()
     }

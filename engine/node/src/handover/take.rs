@@ -7,6 +7,7 @@ use crate::notify;
 use crate::state::State;
 use crate::worker::{Handles, Step, monotonic};
 use motet_net::SocketId;
+use motet_relay::LegId;
 use rustix::fd::OwnedFd;
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
@@ -26,6 +27,14 @@ pub(crate) struct Taking {
     from: Channel,
     /// How many relays come.
     workers: usize,
+}
+
+/// What is known once this process carries.
+pub(crate) struct Carried {
+    /// Number of the last event.
+    pub(crate) event_sequence: u64,
+    /// By worker: legs that are heard.
+    pub(crate) heard: Vec<(usize, Vec<LegId>)>,
 }
 
 /// Asks the node that waits at `path`. Blocks.
@@ -54,11 +63,10 @@ pub(crate) fn ask(path: &Path) -> Result<(Inheritance, Taking), String> {
 }
 
 impl Taking {
-    /// Takes sockets and relays for the paused workers of `state`, and carries. Gives the number of the last
-    /// event. Blocks.
+    /// Takes sockets and relays for the paused workers of `state`, and carries. Blocks.
     ///
     /// Errors say why not; the running node goes on.
-    pub(crate) fn carry(&mut self, state: &State) -> Result<u64, String> {
+    pub(crate) fn carry(&mut self, state: &State) -> Result<Carried, String> {
         let carried = self.take_all(state);
         if let Err(why) = &carried {
             self.give_up(why);
@@ -71,7 +79,7 @@ impl Taking {
         let _ = self.from.say(&Successor::Failed { why: why.to_owned() }, &[]);
     }
 
-    fn take_all(&mut self, state: &State) -> Result<u64, String> {
+    fn take_all(&mut self, state: &State) -> Result<Carried, String> {
         let from = &mut self.from;
         loop {
             match hear(from)? {
@@ -90,13 +98,15 @@ impl Taking {
             match hear(from)?.0 {
                 Giver::Relay { worker } => {
                     let (bytes, _) = from.receive()?;
-                    asked.push(worker_of(state, worker)?.step(|done| Step::Import(bytes, done)));
+                    let imported = worker_of(state, worker)?.step(|done| Step::Import(bytes, done));
+                    asked.push((worker, imported));
                 }
                 other => return Err(unexpected(&other)),
             }
         }
-        for imported in asked {
-            imported.blocking_recv().map_err(|_| "a worker has ended".to_owned())??;
+        let mut heard = Vec::new();
+        for (worker, imported) in asked {
+            heard.push((worker, imported.blocking_recv().map_err(|_| "a worker has ended".to_owned())??));
         }
         from.say(&Successor::Imported, &[])?;
         let event_sequence = match hear(from)?.0 {
@@ -112,7 +122,7 @@ impl Taking {
         notify::goes_on("took over the running node");
         // Whether or not the other side still hears it: from here on this process carries.
         let _ = from.say(&Successor::Carrying, &[]);
-        Ok(event_sequence)
+        Ok(Carried { event_sequence, heard })
     }
 }
 

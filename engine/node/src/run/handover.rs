@@ -73,7 +73,14 @@ pub(super) async fn take(mut state: State, form: NodeForm, mut taking: Taking) -
         taking.give_up(&why);
         return Err(refused(why));
     }
-    let carried = tokio::task::spawn_blocking(move || taking.carry(&state).map(|sequence| (state, sequence)));
+    let carried = tokio::task::spawn_blocking(move || {
+        let mut state = state;
+        let carried = taking.carry(&state)?;
+        for (worker, legs) in &carried.heard {
+            state.go_on_hearing(*worker, legs);
+        }
+        Ok((state, carried.event_sequence))
+    });
     carried.await.with_context(failed)?.map_err(refused)
 }
 

@@ -57,7 +57,8 @@ impl State {
     pub(crate) fn form(&self, node_id: &str, boot_id: &str, ntp_origin: Ntp) -> NodeForm {
         let pools = self.pools.iter().map(|pool| PoolForm { ip: pool.ip(), free: pool.free().collect() });
         let conferences = self.conferences.values().map(|conference| {
-            let Conference { wire, spec, epoch, revision, held } = conference;
+            // Who is heard is known to the relays.
+            let Conference { wire, spec, epoch, revision, held, alive: _ } = conference;
             let mix = held.mix.as_ref().map(|mix| MixForm::new(spec, mix, self.workers.len()));
             ConferenceForm { mix, ..ConferenceForm::new(&wire.spec(), (*epoch, *revision), held) }
         });
@@ -149,7 +150,8 @@ impl State {
         if spec.audio.listening().is_some() != held.mix.is_some() {
             return Err(named("is mixed by its specification only".to_owned()));
         }
-        let conference = Conference { wire: KeptSpec::new(&wire), spec, epoch, revision, held };
+        let alive = BTreeSet::new();
+        let conference = Conference { wire: KeptSpec::new(&wire), spec, epoch, revision, held, alive };
         self.remember_names(&conference);
         self.account(&Holdings::default(), &conference.held);
         self.conferences.insert(conference.spec.id.clone(), conference);

@@ -74,6 +74,7 @@ impl Conference {
             spec: full.then(|| self.wire.spec()),
             allocation: full.then(|| self.allocation()),
             workers: self.workers().map(|worker| worker as u32).collect(),
+            alive_legs: self.alive.iter().map(Id::to_string).collect(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Job, Loop, Worker};
 use crate::handover::{decode, encode};
 use motet_net::{Io, SocketId, Turn};
-use motet_relay::{PortId, Relay, RelayConfig};
+use motet_relay::{LegId, PortId, Relay, RelayConfig};
 use motet_rtp::Time;
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -23,8 +23,8 @@ pub(crate) enum Step {
     Pause(u32, Written),
     /// Take these sockets.
     Adopt(Vec<Handles>, oneshot::Sender<Result<(), String>>),
-    /// Go on with this relay, whose ports are these sockets.
-    Import(Vec<u8>, oneshot::Sender<Result<(), String>>),
+    /// Go on with this relay, whose ports are these sockets, and say which legs are heard.
+    Import(Vec<u8>, oneshot::Sender<Result<Vec<LegId>, String>>),
     /// Receive.
     Resume(oneshot::Sender<()>),
 }
@@ -83,7 +83,7 @@ impl Loop {
         twin.map_or(Ok(()), |twin| self.io.add_twin(id, twin)).map_err(failed)
     }
 
-    fn import(&mut self, bytes: &[u8]) -> Result<(), String> {
+    fn import(&mut self, bytes: &[u8]) -> Result<Vec<LegId>, String> {
         let snapshot = decode("the state of a relay", bytes)?;
         let relay = Relay::restore(RelayConfig::default(), &snapshot)
             .map_err(|error| format!("the state of a relay makes no sense: {error}"))?;
@@ -100,7 +100,7 @@ impl Loop {
         while let Some(parcel) = self.desk.take() {
             self.desk.give_back(parcel);
         }
-        Ok(())
+        Ok(self.relay.legs_heard().collect())
     }
 
     /// Stops receiving and gives the relay's state, if that was asked for. On failure all goes on.

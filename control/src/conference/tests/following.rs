@@ -1,0 +1,94 @@
+//! A conference that another control process maintains, as this one sees it.
+
+use super::*;
+use crate::store::Peer;
+
+/// Control process `a` of two, with what `b` has made: conference c1 with alice on node n1.
+fn follower() -> World {
+    let mut record = running().state.conferences["c1"].record.clone();
+    record.maintainer = "b".into();
+    let mut world = World::unloaded();
+    world.state = State::new(Options { shared: true, css: "a".into(), ..Options::default() });
+    let peer = |id: &str| Peer { id: id.into(), address: format!("http://{id}") };
+    world.event(Event::PeersSeen(Ok(vec![peer("a"), peer("b")])));
+    world.event(Event::StoreLoaded(vec![record]));
+    for node in ["n1", "n2"] {
+        world.announce(node, "b1");
+    }
+    list(&mut world, "n1", 1, &[("alice", "192.0.2.1:5000")]);
+    world
+}
+
+/// The feed tells how `b` changed the record.
+fn changed(world: &mut World, change: impl Fn(&mut Record)) {
+    let mut record = world.state.conferences["c1"].record.clone();
+    record.version += 1;
+    change(&mut record);
+    world.pass(200);
+    let followed = world.pending.iter().position(|effect| matches!(effect, Effect::StoreFollow { .. }));
+    let Effect::StoreFollow { token } = world.pending.remove(followed.expect("it follows")) else { panic!() };
+    world.event(Event::StoreChanged { token, result: Ok((vec![record], vec![])) });
+    world.pass(50);
+}
+
+/// A node says where participants of c1 send.
+fn list(world: &mut World, node: &str, epoch: u64, legs: &[(&str, &str)]) {
+    let asked =
+        |effect: &Effect| matches!(effect, Effect::NodeList { node: asked, .. } if asked.as_str() == node);
+    let at = world.pending.iter().rposition(asked).expect("the node is asked");
+    let Effect::NodeList { token, node, .. } = world.pending.remove(at) else { panic!() };
+    let transport = world.state.conferences["c1"].record.participants["alice"].media[0].transport();
+    let legs = legs.iter().map(|(leg, local)| node::LegAllocation {
+        leg: (*leg).into(),
+        transports: vec![node::TransportAllocation {
+            transport: transport.to_owned(),
+            local: (*local).into(),
+            ..Default::default()
+        }],
+    });
+    let allocation =
+        ConferenceAllocation { id: "c1".into(), epoch, legs: legs.collect(), ..Default::default() };
+    let copy =
+        RunningConference { id: "c1".into(), epoch, allocation: Some(allocation), ..Default::default() };
+    let (boot_id, conferences) = (world.boots[&node].clone(), vec![copy]);
+    let list = ListConferencesResponse { boot_id, conferences, ..Default::default() };
+    world.event(Event::NodeListed { token, node, result: Ok(list) });
+}
+
+fn joins(record: &mut Record) {
+    let alice = record.participants["alice"].clone();
+    record.participants.insert("bob".into(), alice);
+}
+
+fn told(world: &World) -> Vec<&str> {
+    let moved = world.events.iter().filter(|(kind, _)| *kind == Kind::ParticipantMoved);
+    moved.map(|(_, message)| message.as_str()).collect()
+}
+
+#[test]
+fn who_joined_elsewhere_has_not_moved() {
+    let mut world = follower();
+    changed(&mut world, joins);
+    let records = world.state.conferences.values().map(|known| known.record.clone()).collect();
+    // Nodes are asked once more.
+    world.event(Event::StoreLoaded(records));
+    world.pass(50);
+    list(&mut world, "n1", 1, &[("alice", "192.0.2.1:5000"), ("bob", "192.0.2.1:5002")]);
+    assert_eq!(told(&world), [""; 0]);
+    assert_eq!(world.emitted(Kind::ParticipantJoined), 1);
+}
+
+#[test]
+fn all_are_told_where_to_send_after_a_move_even_who_had_just_joined() {
+    let mut world = follower();
+    changed(&mut world, joins);
+    changed(&mut world, |record| {
+        (record.node_id, record.epoch) = ("n2".into(), 2);
+    });
+    world.pass(250);
+    list(&mut world, "n2", 2, &[("alice", "192.0.2.2:6000"), ("bob", "192.0.2.2:6002")]);
+    let told = told(&world);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("alice") && told[0].contains("192.0.2.2:6000"), "{told:?}");
+    assert!(told[1].contains("bob") && told[1].contains("192.0.2.2:6002"), "{told:?}");
+}
