@@ -8,7 +8,7 @@ use crate::conference::{DomainAnswer, DomainOrder, Effect, Event, NoteAnswer, No
 use crate::reserve::Reserver;
 use crate::store::{Base, Changes, Cursor, Peer, Store, StoreError, places};
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -44,6 +44,7 @@ impl StoreEdge {
             lease_ms,
             reserver,
             reader: Mutex::default(),
+            written: Default::default(),
             notes: Mutex::default(),
         });
         let worker = Worker {
@@ -78,6 +79,8 @@ struct Shared {
     /// Where new conferences are promised their nodes.
     reserver: Option<Arc<Reserver>>,
     reader: Mutex<Reader>,
+    /// Conferences that were written since the feed was read, which the feed has yet to tell of.
+    written: std::sync::Mutex<Vec<String>>,
     /// Held while one is written, so that the last that was asked for is the one that stays.
     notes: Mutex<()>,
 }
@@ -89,6 +92,8 @@ struct Reader {
     /// By conference; an empty maintainer is one, too.
     passed: HashMap<String, (Base, String)>,
     compare_at: Option<Instant>,
+    /// The last reading was the first one by a new connection.
+    is_new: bool,
 }
 
 #[derive(PartialEq)]
@@ -290,6 +295,9 @@ impl Shared {
         if (new && result.is_err() && !unknown) || (record.phase == Phase::Ended && result.is_ok()) {
             places::give_back(store, record).await;
         }
+        if result.is_ok() && store.shared() {
+            self.written().push(record.id.clone());
+        }
         result
     }
 
@@ -318,6 +326,10 @@ impl Shared {
         }
     }
 
+    fn written(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn domains(&self, order: DomainOrder) -> DomainAnswer {
         match order {
             DomainOrder::Load => DomainAnswer::Loaded(self.store.domains().await),
@@ -343,17 +355,27 @@ impl Shared {
     /// What has changed since the last time, as far as that can be told.
     async fn follow(&self) -> Result<(Vec<Record>, Vec<String>), StoreError> {
         let mut reader = self.reader.lock().await;
-        let compare = reader.compare_at.is_none_or(|at| Instant::now() >= at);
+        let compare = reader.is_new || reader.compare_at.is_none_or(|at| Instant::now() >= at);
         let since = if compare { Cursor::default() } else { reader.cursor };
         let mut changes = self.store.changes(since).await?;
+        // What was written after the reading may be taken for removed; whoever wrote it looks again.
+        for id in std::mem::take(&mut *self.written()) {
+            reader.passed.entry(id).or_default();
+        }
+        let is_new = changes.cursor.generation != reader.cursor.generation;
+        let was_new = std::mem::replace(&mut reader.is_new, is_new);
         if changes.complete {
             let listed: HashSet<&str> = changes.records.iter().map(|record| record.id.as_str()).collect();
             changes.removed =
                 reader.passed.keys().filter(|id| !listed.contains(id.as_str())).cloned().collect();
-            changes.records.retain(|record| {
-                let known = reader.passed.get(&record.id);
-                known.is_none_or(|(base, css)| *base != Base::of(record) || *css != record.maintainer)
-            });
+            // A new connection may be one to another server, which lacks what the one before had acknowledged
+            // last and what the feed has never told of. What was on its way then is compared once more.
+            if !is_new && !was_new {
+                changes.records.retain(|record| {
+                    let known = reader.passed.get(&record.id);
+                    known.is_none_or(|(base, css)| *base != Base::of(record) || *css != record.maintainer)
+                });
+            }
         }
         reader.pass(&changes);
         Ok((changes.records, changes.removed))
@@ -374,3 +396,6 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use crate::suite;
 use crate::world::{PATIENCE, Redis, cli, eventually, free_port, record};
-use motet_control::store::{Base, Cursor, RedisOptions, RedisStore, Store, StoreError};
+use motet_control::store::{Base, Cursor, Peer, RedisOptions, RedisStore, Store, StoreError};
 use std::time::{Duration, Instant};
 
 pub fn open(address: &str) -> RedisStore {
@@ -145,6 +145,54 @@ async fn sentinels_name_the_primary_at_each_connection() {
             replica.cli(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
         });
     }
+}
+
+/// Two primaries, and a Sentinel that named one of them and names the other one now; nobody has told the first.
+fn deposed() -> ([Redis; 2], Redis, RedisStore) {
+    let servers = [Redis::start(free_port()), Redis::start(free_port())];
+    let sentinel = Redis::sentinel(free_port(), servers[0].port, 1);
+    let store = open(&format!("redis+sentinel://127.0.0.1:{}/mymaster", sentinel.port));
+    (servers, sentinel, store)
+}
+
+fn depose(sentinel: &Redis, by: &Redis) {
+    let port = by.port.to_string();
+    assert_eq!(sentinel.cli(&["SENTINEL", "REMOVE", "mymaster"]), "OK");
+    assert_eq!(sentinel.cli(&["SENTINEL", "MONITOR", "mymaster", "127.0.0.1", &port, "1"]), "OK");
+}
+
+#[tokio::test]
+async fn a_primary_that_was_not_told_to_have_been_replaced_is_left() {
+    let ([old, new], sentinel, store) = deposed();
+    let me = Peer { id: "a".into(), address: "http://a".into() };
+    assert_eq!(store.put(&record("c1", "700", 1), None).await, Ok(()));
+    assert_eq!(store.renew(&me, 3_000).await, Ok(vec![me.clone()]));
+    assert_eq!(old.cli(&["HEXISTS", "css", "a"]), "1");
+    depose(&sentinel, &new);
+    for _ in 0..2 {
+        assert_eq!(store.renew(&me, 3_000).await, Ok(vec![me.clone()]));
+    }
+    assert_eq!(new.cli(&["HEXISTS", "css", "a"]), "1", "the lease is renewed where the others look");
+    assert_eq!(store.put(&record("c2", "701", 1), None).await, Ok(()));
+    assert_eq!(
+        (new.cli(&["EXISTS", "conf/{c2}"]).as_str(), old.cli(&["EXISTS", "conf/{c2}"]).as_str()),
+        ("1", "0")
+    );
+}
+
+#[tokio::test]
+async fn a_primary_without_replicas_is_asked_for_no_more() {
+    let ([old, new], sentinel, store) = deposed();
+    assert_eq!(store.put(&record("c1", "700", 1), None).await, Ok(()));
+    depose(&sentinel, &new);
+    assert_eq!(old.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]), "OK");
+    let refused = store.put(&record("c2", "701", 1), None).await;
+    assert!(
+        matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("NOREPLICAS")),
+        "{refused:?}"
+    );
+    assert_eq!(store.put(&record("c2", "701", 1), None).await, Ok(()));
+    assert_eq!(new.cli(&["EXISTS", "conf/{c2}"]), "1");
 }
 
 /// Three primaries that share the slots.

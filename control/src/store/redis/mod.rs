@@ -186,8 +186,11 @@ impl Store for RedisStore {
     }
 
     async fn renew(&self, me: &Peer, lease_ms: u64) -> Result<Vec<Peer>, StoreError> {
-        let (answer, _) =
-            self.run(&RENEW, &[CSS.to_owned()], &[&me.id, &me.address, &lease_ms.to_string()]).await?;
+        let (keys, lease_ms) = ([CSS.to_owned()], lease_ms.to_string());
+        let args = [me.id.as_str(), &me.address, &lease_ms];
+        // Often enough that all control processes are at the same primary while their leases last.
+        let (renewed, ()) = tokio::join!(self.run(&RENEW, &keys, &args), self.servers.follow_primary());
+        let (answer, _) = renewed?;
         let living: Vec<String> =
             redis::from_redis_value(answer).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let mut peers: Vec<Peer> = living

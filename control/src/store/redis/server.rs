@@ -19,6 +19,8 @@ pub(super) struct Server {
     connection: MultiplexedConnection,
     /// Which connection of this process; no two have the same.
     pub(super) number: u64,
+    /// Where it is.
+    pub(super) address: String,
     /// Replicas that the server told of, as it reaches them.
     pub(super) replicas: Vec<(String, u16)>,
     confirm: Option<mpsc::UnboundedSender<oneshot::Sender<bool>>>,
@@ -31,6 +33,7 @@ impl Server {
         options: RedisOptions,
         number: u64,
     ) -> RedisResult<Server> {
+        let address = info.addr().to_string();
         let mut connection = connection(info).await?;
         let replicas = match role(&mut connection).await? {
             Role::Primary(replicas) => replicas,
@@ -40,17 +43,18 @@ impl Server {
             }
         };
         let confirm = (options.wait_replicas > 0).then(|| start_confirming(connection.clone(), options));
-        Ok(Server { connection, number, replicas, confirm })
+        Ok(Server { connection, number, address, replicas, confirm })
     }
 
     /// Connects to a replica, to read.
     pub(super) async fn connect_replica(info: ConnectionInfo, number: u64) -> RedisResult<Server> {
+        let address = info.addr().to_string();
         let mut connection = connection(info).await?;
         match role(&mut connection).await? {
             Role::Other(role) if role == "slave" => {}
             _ => return Err(RedisError::from((ErrorKind::Client, "it is not a replica"))),
         }
-        Ok(Server { connection, number, replicas: Vec::new(), confirm: None })
+        Ok(Server { connection, number, address, replicas: Vec::new(), confirm: None })
     }
 
     /// Sends a command and waits for its answer.

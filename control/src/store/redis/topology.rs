@@ -125,6 +125,8 @@ impl Servers {
             ErrorKind::Server(
                 ServerErrorKind::BusyLoading | ServerErrorKind::ClusterDown | ServerErrorKind::MasterDown,
             ) => (true, false),
+            // It lost its replicas (min-replicas-to-write), perhaps since one of them is the primary now.
+            _ if error.code() == Some("NOREPLICAS") => (true, false),
             ErrorKind::Server(_) | ErrorKind::UnexpectedReturnType | ErrorKind::Extension => return false,
             _ => (true, first && !error.is_timeout()),
         };
@@ -157,6 +159,26 @@ impl Servers {
             }
         };
         self.server(&mut known, address).await
+    }
+
+    /// Goes to the primary that the Sentinels name by now. The one before may not have been told, and takes for
+    /// seconds what will be lost; other control processes are at the new one already.
+    pub(super) async fn follow_primary(&self) {
+        let Way::Sentinel(sentinels, name, info) = &self.way else { return };
+        let Ok(named) = self.primary_of(sentinels, name, info).await else { return };
+        let address = named.addr().to_string();
+        let is_elsewhere =
+            |known: &Known| known.servers.get("").is_some_and(|server| server.address != address);
+        if !is_elsewhere(&*self.known.lock().await) {
+            return;
+        }
+        // One that is not a primary is passed over until it is.
+        let Ok(server) = Server::connect(named, self.options, self.next_number()).await else { return };
+        let mut known = self.known.lock().await;
+        if is_elsewhere(&known) {
+            known.servers.insert(String::new(), Arc::new(server));
+            known.reader = None;
+        }
     }
 
     /// Every primary.
