@@ -17,7 +17,7 @@ fn a_reservation_begins_on_time_though_control_was_away() {
         "--number",
         "800",
         "--start",
-        "+4s",
+        "+8s",
         "--duration",
         "1h",
         "--repeat",

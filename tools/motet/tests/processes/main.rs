@@ -19,6 +19,7 @@ mod phones;
 mod reach;
 mod restoring;
 mod rooms;
+mod several;
 mod shared_port;
 mod stopped;
 mod upgrade;
