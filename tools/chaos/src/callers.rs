@@ -3,7 +3,7 @@
 use crate::client::{Css, is_away};
 use crate::ledger::Ledger;
 use crate::media::{Media, PartyId};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use motet_proto::conference as wire;
 use motet_proto::conference::ConferenceEventKind as Kind;
 use motet_proto::media::{Codec, Direction, LatchPolicy, MediaKind};
@@ -97,6 +97,23 @@ impl Callers {
             }
         }
         unreachable!("turns do not end")
+    }
+
+    /// Waits until each control process creates a conference, lets somebody join it, and ends it; gives the time.
+    pub async fn wait_served(&self, within: Duration) -> Result<Duration> {
+        let begun = Instant::now();
+        for css in &self.css {
+            let id = loop {
+                match self.create_once(css, self.wish(2)).await {
+                    Ok(info) => break info.id,
+                    Err(status) => ensure!(begun.elapsed() < within, "{}: {}", css.name, status.message()),
+                }
+                tokio::time::sleep(AGAIN).await;
+            };
+            self.join(&id, "late").await?;
+            self.end(&id).await?;
+        }
+        Ok(begun.elapsed())
     }
 
     /// Joins a participant, who speaks at once.

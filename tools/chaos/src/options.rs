@@ -23,7 +23,7 @@ pub struct Options {
     pub rounds: u32,
 
     /// Control processes, 1 to 3
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=3))]
     pub css: u8,
 
     /// A tenth of the conferences, creates and switchovers, to see quickly whether it works

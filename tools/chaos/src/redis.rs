@@ -9,11 +9,15 @@ use std::time::Duration;
 
 /// What Sentinels call the servers.
 pub const NAME: &str = "motet";
+/// The servers, in this run; the first begins as the primary.
+pub const SERVERS: [&str; 2] = ["redis1", "redis2"];
+/// The Sentinels, in this run.
+pub const SENTINELS: [&str; 3] = ["sentinel1", "sentinel2", "sentinel3"];
 /// How long a server may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// The file that a server starts with. It writes everything to disk before it answers, so that a crash loses
-/// nothing; `door` is where others reach it, `primary` whom it follows.
+/// The file that a server starts with. It writes everything to its file before it answers, so that its death loses
+/// nothing (the loss of the machine would); `door` is where others reach it, `primary` whom it follows.
 pub fn server_file(
     folder: &Path,
     listen: SocketAddr,
@@ -23,7 +27,7 @@ pub fn server_file(
     let data = folder.join(format!("redis-{}", listen.port()));
     std::fs::create_dir_all(&data)?;
     let mut text = format!(
-        "bind {}\nport {}\ndir {}\nprotected-mode no\nsave \"\"\nappendonly yes\nappendfsync always\n\
+        "bind {}\nport {}\ndir {}\nprotected-mode no\nsave \"\"\nappendonly yes\nappendfsync no\n\
          replica-announce-ip {}\nreplica-announce-port {}\nrepl-diskless-sync-delay 0\n",
         listen.ip(),
         listen.port(),

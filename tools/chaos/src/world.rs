@@ -38,16 +38,7 @@ pub struct Settled {
     pub shown_silent: Vec<String>,
 }
 
-/// Where conferences are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Store {
-    /// One Redis server.
-    Redis,
-    /// A primary, a replica and three Sentinels.
-    Sentinel,
-}
-
-/// What there is to be.
+/// What there is to be, besides a Redis primary, a replica and three Sentinels.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The `motet` program.
@@ -56,8 +47,6 @@ pub struct Setup {
     pub css: usize,
     /// How many nodes.
     pub nodes: usize,
-    /// Where conferences are kept.
-    pub store: Store,
     /// Tells this run from others.
     pub seed: u64,
     /// Where the processes write.
@@ -149,6 +138,8 @@ impl World {
             world.revive(&node_name(index))?;
         }
         world.wait_ready(nodes_first).await?;
+        // Connections are made and scripts are known from here on.
+        world.callers.wait_served(START).await?;
         Ok(world)
     }
 
@@ -176,19 +167,18 @@ impl World {
 
     /// Gives the value of `--store`.
     async fn add_store(&mut self) -> Result<String> {
-        let first = self.add_redis("redis1", None).await?;
-        if self.setup.store == Store::Redis {
-            return Ok(format!("redis://{}", first.door));
-        }
-        self.add_redis("redis2", Some(first.door)).await?;
+        let [one, other] = redis::SERVERS;
+        let first = self.add_redis(one, None).await?;
+        self.add_redis(other, Some(first.door)).await?;
+        // Sentinels ask the primary for its replicas when they start, and then only every ten seconds.
+        self.wait_replica(other).await?;
         let mut sentinels = Vec::new();
-        for index in 1..=3 {
-            let name = format!("sentinel{index}");
-            let server = self.add_server(&name).await?;
+        for name in redis::SENTINELS {
+            let server = self.add_server(name).await?;
             let file = redis::sentinel_file(&self.folder(), server.listen, first.door, 2)?;
-            self.add_process(&name, "redis-server", vec![file, "--sentinel".into()]);
-            self.revive(&name)?;
-            self.wait_redis(&name).await?;
+            self.add_process(name, "redis-server", vec![file, "--sentinel".into()]);
+            self.revive(name)?;
+            self.wait_redis(name).await?;
             sentinels.push(server.door.to_string());
         }
         Ok(format!("redis+sentinel://{}/{}", sentinels.join(","), redis::NAME))
@@ -214,6 +204,18 @@ impl World {
         Ok(())
     }
 
+    /// Waits until a replica has all that its primary has.
+    pub async fn wait_replica(&mut self, name: &str) -> Result<()> {
+        let end = Instant::now() + START;
+        let is_up = |said: Vec<String>| said.iter().any(|text| text.contains("master_link_status:up"));
+        while !self.ask_redis(name, &["INFO", "replication"]).is_ok_and(is_up) {
+            self.check_processes()?;
+            ensure!(Instant::now() < end, "{name} does not follow its primary");
+            tokio::time::sleep(AGAIN).await;
+        }
+        Ok(())
+    }
+
     /// Asks a Redis server or Sentinel, past its door.
     pub fn ask_redis(&self, name: &str, words: &[&str]) -> Result<Vec<String>> {
         redis::ask(self.servers[name].listen, words)
@@ -222,7 +224,7 @@ impl World {
     /// Name of the Redis server that the Sentinels hold for the primary.
     pub fn primary(&self) -> Result<String> {
         let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", redis::NAME];
-        let said = self.ask_redis("sentinel1", &words)?.join(":");
+        let said = self.ask_redis(redis::SENTINELS[0], &words)?.join(":");
         let found = self.servers.iter().find(|(_, server)| server.door.to_string() == said);
         Ok(found.with_context(|| format!("the Sentinels name {said}, which is no server"))?.0.clone())
     }
@@ -232,16 +234,11 @@ impl World {
             let name = css_name(index);
             let server = self.add_server(&name).await?;
             let listen = server.listen.to_string();
-            let arguments = ["css", "--listen", &listen, "--store", store, "--metrics", "off"];
-            let mut arguments = arguments.map(str::to_owned).to_vec();
-            if self.setup.store == Store::Sentinel {
-                // What is acknowledged is on the replica too.
-                arguments.extend(["--store-wait".to_owned(), "1".to_owned()]);
-            }
-            if self.setup.css > 1 {
-                let address = format!("http://{}", server.door);
-                arguments.extend(["--css-id".to_owned(), name.clone(), "--css-address".to_owned(), address]);
-            }
+            let address = format!("http://{}", server.door);
+            let mut arguments = vec!["css", "--listen", &listen, "--store", store, "--metrics", "off"];
+            // What is acknowledged is on the replica too.
+            arguments.extend(["--store-wait", "1", "--css-id", &name, "--css-address", &address]);
+            let arguments = arguments.into_iter().map(str::to_owned).collect();
             self.add_process(&name, "motet", arguments);
             self.revive(&name)?;
         }

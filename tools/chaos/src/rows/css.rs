@@ -2,7 +2,7 @@
 
 use super::{Measured, ms, settled, settled_before, setup, untouched};
 use crate::options::Options;
-use crate::world::{Store, World, css_name};
+use crate::world::{World, css_name};
 use anyhow::Result;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -11,7 +11,7 @@ const CONFERENCES: usize = 100;
 
 /// Each control process is killed and started again, one after another, then all at once.
 pub(super) async fn restarted(options: &Options, seed: u64) -> Result<Vec<Measured>> {
-    let mut world = World::start(setup(options, Store::Redis, seed)?, 3).await?;
+    let mut world = World::start(setup(options, seed)?, 3).await?;
     world.callers.populate(options.many(CONFERENCES), 2).await?;
     settled_before(&mut world).await?;
     world.callers.media.mark();

@@ -8,7 +8,7 @@ mod redis;
 
 use crate::media::{Hearing, INTERVAL};
 use crate::options::Options;
-use crate::world::{Setup, Store, World};
+use crate::world::{Setup, World};
 use anyhow::{Context, Result, bail, ensure};
 use motet_benches::Figure;
 use std::time::Duration;
@@ -83,14 +83,13 @@ pub async fn play(row: &Row, options: &Options, seed: u64) -> Result<Vec<Measure
 /// How long everything may take to be as it must be, after the faults.
 const QUIET: Duration = Duration::from_secs(30);
 
-fn setup(options: &Options, store: Store, seed: u64) -> Result<Setup> {
+fn setup(options: &Options, seed: u64) -> Result<Setup> {
     let folder = options.keep.clone().unwrap_or_else(std::env::temp_dir);
     std::fs::create_dir_all(&folder).with_context(|| format!("--keep {}", folder.display()))?;
     Ok(Setup {
         motet: options.motet()?,
         css: usize::from(options.css),
         nodes: 3,
-        store,
         seed,
         folder,
         keep: options.keep.is_some(),

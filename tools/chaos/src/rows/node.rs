@@ -4,8 +4,9 @@ use super::{Measured, QUIET, ms, percentile, settled, settled_before, setup, unt
 use crate::media::{Heard, Hearing, PartyId};
 use crate::net::Fault;
 use crate::options::Options;
-use crate::world::{Store, World, css_name, node_name};
+use crate::world::{World, css_name, node_name};
 use anyhow::Result;
+use motet_node::NodeOptions;
 use motet_rtpgen::system;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,8 +21,6 @@ const HEARD_WITHIN: Duration = Duration::from_millis(200);
 const BACK_MAX: Duration = Duration::from_secs(30);
 /// How long a node is stopped.
 const STOPPED: Duration = Duration::from_secs(8);
-/// A node that goes on after a stop holds back what it carries for at most so long (`--fence-hold-ms`).
-const FENCE_MS: f64 = 1_000.0;
 /// How long the link to control is away.
 const LINK_CUT: Duration = Duration::from_secs(10);
 
@@ -58,7 +57,9 @@ pub(super) async fn stopped(options: &Options, seed: u64) -> Result<Vec<Measured
     let overlap = hearings.iter().map(|hearing| hearing.heard.overlap).max().unwrap_or_default();
     let returned =
         overlap.saturating_sub(STOPPED.saturating_sub(Duration::from_millis(median_ms(&hearings))));
-    measured.push(Measured::new("double_delivery", ms(returned), "ms").at_most(FENCE_MS));
+    measured.push(
+        Measured::new("double_delivery", ms(returned), "ms").at_most(ms(NodeOptions::default().fence_time)),
+    );
     let stale: u64 = hearings.iter().map(|hearing| hearing.heard.stale).sum();
     measured.push(Measured::new("packets_of_the_old_node", stale as f64, "packets"));
     measured.extend(settled(&mut world).await?);
@@ -67,7 +68,7 @@ pub(super) async fn stopped(options: &Options, seed: u64) -> Result<Vec<Measured
 
 /// The links between control and a node are away, once silently and once with resets; nothing moves.
 pub(super) async fn cut_off(options: &Options, seed: u64) -> Result<Vec<Measured>> {
-    let mut world = World::start(setup(options, Store::Redis, seed)?, 3).await?;
+    let mut world = World::start(setup(options, seed)?, 3).await?;
     world.callers.populate(options.many(30), 3).await?;
     settled_before(&mut world).await?;
     let before = homes(&world).await?;
@@ -92,7 +93,7 @@ pub(super) async fn cut_off(options: &Options, seed: u64) -> Result<Vec<Measured
 
 /// Three nodes, the first of which has all conferences, since it was there first.
 async fn loaded(options: &Options, seed: u64) -> Result<World> {
-    let mut world = World::start(setup(options, Store::Redis, seed)?, 1).await?;
+    let mut world = World::start(setup(options, seed)?, 1).await?;
     world.callers.populate(options.many(CONFERENCES), PEOPLE).await?;
     world.revive(&node_name(1))?;
     world.revive(&node_name(2))?;

@@ -4,7 +4,8 @@ use super::{Measured, ms, settled, settled_before, setup};
 use crate::callers::Callers;
 use crate::options::Options;
 use crate::plan::{self, Harm, Step, Targets};
-use crate::world::{Store, World, css_name, node_name};
+use crate::redis::{SENTINELS, SERVERS};
+use crate::world::{World, css_name, node_name};
 use anyhow::Result;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -25,14 +26,14 @@ const RELEASE: Duration = Duration::from_secs(20);
 
 /// Kills, stops and cuts for a minute, while callers create, join, rename, lock and end.
 pub(super) async fn plan(options: &Options, seed: u64) -> Result<Vec<Measured>> {
-    let mut world = World::start(setup(options, Store::Redis, seed)?, 3).await?;
+    let mut world = World::start(setup(options, seed)?, 3).await?;
     world.callers.populate(CONFERENCES, PEOPLE).await?;
     settled_before(&mut world).await?;
     world.callers.media.mark();
     let targets = Targets {
         css: (0..usize::from(options.css)).map(css_name).collect(),
         nodes: (0..3).map(node_name).collect(),
-        stores: vec!["redis1".into()],
+        stores: SERVERS.iter().chain(&SENTINELS).map(|name| (*name).to_owned()).collect(),
     };
     let steps = plan::plan(seed, Duration::from_secs(options.plan), &targets);
     let begun = Instant::now();

@@ -1,10 +1,9 @@
 //! A store that goes away.
 
 use super::{Measured, ms, percentile, settled, settled_before, setup, untouched};
-use crate::callers::Callers;
 use crate::options::Options;
-use crate::redis::NAME;
-use crate::world::{Store, World};
+use crate::redis::{NAME, SENTINELS, SERVERS};
+use crate::world::World;
 use anyhow::{Result, ensure};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,18 +16,19 @@ const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// How long that is tried.
 const BACK_MAX: Duration = Duration::from_secs(60);
 
-/// Redis is killed, is away for a while, and comes back.
+/// Both servers are killed, are away for a while, and come back.
 pub(super) async fn down(options: &Options, seed: u64) -> Result<Vec<Measured>> {
-    let mut world = World::start(setup(options, Store::Redis, seed)?, 3).await?;
+    let mut world = World::start(setup(options, seed)?, 3).await?;
     world.callers.populate(options.many(CONFERENCES), 3).await?;
     settled_before(&mut world).await?;
     world.callers.media.mark();
-    world.kill("redis1")?;
+    SERVERS.iter().try_for_each(|server| world.kill(server))?;
     let down = Instant::now();
     let slowest = try_meanwhile(&world, down + Duration::from_secs(options.redis_down)).await?;
-    world.revive("redis1")?;
-    world.wait_redis("redis1").await?;
-    let back = full_service(&world.callers).await?;
+    SERVERS.iter().try_for_each(|server| world.revive(server))?;
+    let primary = world.primary()?;
+    world.wait_redis(&primary).await?;
+    let back = world.callers.wait_served(BACK_MAX).await?;
     let hearings = world.callers.media.read().await;
     let mut measured = vec![
         Measured::new("away", down.elapsed().as_secs_f64(), "s"),
@@ -55,26 +55,9 @@ async fn try_meanwhile(world: &World, until: Instant) -> Result<Duration> {
     Ok(slowest)
 }
 
-/// Waits until each control process creates a conference, lets somebody join it, and ends it.
-async fn full_service(callers: &Arc<Callers>) -> Result<Duration> {
-    let begun = Instant::now();
-    for css in callers.css() {
-        let id = loop {
-            match callers.create_once(css, callers.wish(2)).await {
-                Ok(info) => break info.id,
-                Err(status) => ensure!(begun.elapsed() < BACK_MAX, "{}: {}", css.name, status.message()),
-            }
-            tokio::time::sleep(TRY_AGAIN).await;
-        };
-        callers.join(&id, "late").await?;
-        callers.end(&id).await?;
-    }
-    Ok(begun.elapsed())
-}
-
 /// The primary is told to give its place to the replica, again and again, while conferences are created.
 pub(super) async fn switched(options: &Options, seed: u64) -> Result<Vec<Measured>> {
-    let mut world = World::start(setup(options, Store::Sentinel, seed)?, 3).await?;
+    let mut world = World::start(setup(options, seed)?, 3).await?;
     world.callers.populate(options.many(CONFERENCES), 3).await?;
     settled_before(&mut world).await?;
     world.callers.media.mark();
@@ -113,7 +96,7 @@ async fn switch(world: &mut World) -> Result<Duration> {
     let begun = Instant::now();
     loop {
         // Refused while the Sentinels have not yet agreed on the last one, or see no good replica.
-        if world.ask_redis("sentinel1", &["SENTINEL", "FAILOVER", NAME]).is_ok() {
+        if world.ask_redis(SENTINELS[0], &["SENTINEL", "FAILOVER", NAME]).is_ok() {
             break;
         }
         ensure!(begun.elapsed() < BACK_MAX, "the Sentinels switch no more");
@@ -124,7 +107,7 @@ async fn switch(world: &mut World) -> Result<Duration> {
         ensure!(asked.elapsed() < BACK_MAX, "the Sentinels do not switch");
         tokio::time::sleep(TRY_AGAIN).await;
     }
-    full_service(&world.callers).await?;
+    world.callers.wait_served(BACK_MAX).await?;
     // Fails when a process has ended.
     world.check_processes()?;
     Ok(asked.elapsed())
