@@ -30,9 +30,22 @@ pub struct Promised {
     pub conferences: u64,
 }
 
+/// Control processes that place side by side see what the others have placed a moment later. Were each to fill
+/// the gaps that it sees, all would fill the same ones. So each spreads its own evenly over the nodes that are
+/// about alike, beginning with another node than the others do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// What nodes have promised to conferences of this control process.
+    pub own: BTreeMap<String, Promised>,
+    /// Its place among those that live, from 0.
+    pub rank: usize,
+}
+
 /// What a conference asks of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
+    /// Others place at the same time; none: nobody does.
+    pub beside: Option<Beside>,
     /// Its id: of nodes that are alike, different ids take different ones.
     pub conference: String,
     /// In [`units`].
@@ -59,6 +72,7 @@ impl Wanted {
     /// What this conference asks for, when so much of a node may be in use.
     pub fn of(record: &Record, fill_percent_max: u32, now_ms: u64) -> Wanted {
         Wanted {
+            beside: None,
             conference: record.id.clone(),
             units: record.units(),
             legs: u64::from(record.seats()),
@@ -117,6 +131,12 @@ impl Promised {
     }
 }
 
+/// Nodes are about alike whose shares differ by no more than that of so many conferences like the one that is placed,
+/// which others may have placed and are not seen yet.
+const UNSEEN_CONFERENCES: u64 = 10;
+/// Millionths of the capacity by which they differ at most.
+const UNSEEN_MAX: u64 = 100_000;
+
 /// The lower, the better: did not answer lately, is not the preferred one, distance of its room, share in use,
 /// conferences, tie.
 type Rank = (bool, bool, usize, u64, u64, u64);
@@ -133,8 +153,7 @@ pub fn place(
     tried: &BTreeMap<String, String>,
 ) -> Result<Placed, Refusal> {
     let mut reasons = Vec::new();
-    let mut fitting = 0;
-    let mut best: Option<(Rank, &String, &Node)> = None;
+    let mut fitting = Vec::new();
     for (id, node) in nodes {
         let load = Load::of(node, promised.get(id.as_str()).copied().unwrap_or_default());
         let unfit = tried.get(id).cloned().or_else(|| unfit(node)).or_else(|| unable(node, wanted));
@@ -142,7 +161,6 @@ pub fn place(
             reasons.push(format!("{id}: {why}"));
             continue;
         }
-        fitting += 1;
         let distance = wanted.distance(&node.description.room);
         let share = load.share_after(wanted);
         let rank = (
@@ -153,18 +171,21 @@ pub fn place(
             load.promised.conferences,
             tie(&wanted.conference, id),
         );
-        if best.is_none_or(|(other, _, _)| rank < other) {
-            best = Some((rank, id, node));
-        }
+        fitting.push((rank, id, node));
     }
+    let best = fitting.iter().min_by_key(|(rank, ..)| *rank).map(|best| match &wanted.beside {
+        None => best,
+        Some(beside) => beside.choose(&fitting, best, wanted),
+    });
     match best {
         Some(((_, _, distance, share, ..), id, node)) => {
+            let fitting = fitting.len();
             let mut why =
-                format!("{:.1} % of it in use afterwards, of {fitting} that fit", share as f64 / 1e4);
-            if distance > 0 {
+                format!("{:.1} % of it in use afterwards, of {fitting} that fit", *share as f64 / 1e4);
+            if *distance > 0 {
                 why.push_str(&format!("; none in room {} does", wanted.room));
             }
-            Ok(Placed { node: id.clone(), room: node.description.room.clone(), why })
+            Ok(Placed { node: (*id).clone(), room: node.description.room.clone(), why })
         }
         None => {
             let why = if reasons.is_empty() {
@@ -174,6 +195,27 @@ pub fn place(
             };
             Err(Refusal::plain(Code::ResourceExhausted, format!("no node takes the conference: {why}")))
         }
+    }
+}
+
+/// A node that can take a conference.
+type Fit<'a> = (Rank, &'a String, &'a Node);
+
+impl Beside {
+    /// Of those about as good as the best, the one that has the least of this process's own.
+    fn choose<'a>(&self, fitting: &'a [Fit<'a>], best: &'a Fit<'a>, wanted: &Wanted) -> &'a Fit<'a> {
+        let ((avoided, other, distance, lowest, ..), _, node) = best;
+        let share_of = |node: &Node, units| Load::of(node, Promised::default()).share_of(units);
+        let unseen = share_of(node, wanted.units).saturating_mul(UNSEEN_CONFERENCES).min(UNSEEN_MAX);
+        let alike = |(_, (rank, ..)): &(usize, &Fit<'_>)| {
+            (rank.0, rank.1, rank.2) == (*avoided, *other, *distance) && rank.3 <= lowest + unseen
+        };
+        let own = |(turn, (_, id, node)): &(usize, &Fit<'_>)| {
+            let own = self.own.get(id.as_str()).copied().unwrap_or_default();
+            let turn = (turn + fitting.len() - self.rank % fitting.len()) % fitting.len();
+            (share_of(node, own.units), own.conferences, turn)
+        };
+        fitting.iter().enumerate().filter(alike).min_by_key(own).map_or(best, |(_, fit)| fit)
     }
 }
 
@@ -272,8 +314,13 @@ impl Load {
 
     /// Millionths of the capacity in use with the conference.
     fn share_after(&self, wanted: &Wanted) -> u64 {
+        self.share_of(self.units + wanted.units)
+    }
+
+    /// So much as millionths of the capacity.
+    fn share_of(&self, units: u64) -> u64 {
         let capacity = if self.capacity > 0 { self.capacity } else { self.workers * WORKER_UNITS_ASSUMED };
-        (self.units + wanted.units).saturating_mul(1_000_000) / capacity
+        units.saturating_mul(1_000_000) / capacity
     }
 }
 

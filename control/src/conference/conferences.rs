@@ -248,6 +248,11 @@ impl Conferences {
         self.index().promised.clone()
     }
 
+    /// As [`Conferences::promised`], of what this control process maintains.
+    pub(super) fn promised_by(&self, css: &str) -> BTreeMap<String, Promised> {
+        self.index().promised_by(css).cloned().unwrap_or_default()
+    }
+
     /// What is promised to one node.
     pub(super) fn promised_to(&self, node: &str) -> Promised {
         self.index().promised.get(node).copied().unwrap_or_default()

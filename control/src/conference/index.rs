@@ -51,6 +51,8 @@ pub(super) struct Index {
     pub(super) numbers: Runs,
     /// By node.
     pub(super) promised: BTreeMap<String, Promised>,
+    /// The same by control process, of what it maintains.
+    promised_by: BTreeMap<String, BTreeMap<String, Promised>>,
     holding: BTreeMap<String, [u32; 2]>,
     pub(super) phases: [usize; Phase::COUNT],
     pub(super) participants: usize,
@@ -147,6 +149,23 @@ impl<'a> View<'a> {
     }
 }
 
+impl Keys {
+    fn maintainer(&self) -> &str {
+        let (label, maintainer) = &self.labels[0];
+        assert_eq!(*label, Label::Maintainer, "it comes first");
+        maintainer
+    }
+}
+
+/// Takes it from the sum of a node, and the node out when nothing is left.
+fn subtract(sums: &mut BTreeMap<String, Promised>, node: &str, promised: Promised) {
+    let sum = sums.get_mut(node).expect("it was put in");
+    sum.minus(promised);
+    if *sum == Promised::default() {
+        sums.remove(node);
+    }
+}
+
 impl Index {
     /// Of these conferences, with nothing on the agenda that they have not just put there.
     pub(super) fn of<'a>(conferences: impl Iterator<Item = (&'a str, &'a Conference)>) -> Index {
@@ -191,6 +210,11 @@ impl Index {
         self.sets[label as usize].keys()
     }
 
+    /// By node, of what this control process maintains.
+    pub(super) fn promised_by(&self, css: &str) -> Option<&BTreeMap<String, Promised>> {
+        self.promised_by.get(css)
+    }
+
     pub(super) fn holding(&self, domain: &str, class: Class) -> u32 {
         self.holding.get(domain).map_or(0, |counts| counts[class as usize])
     }
@@ -205,6 +229,8 @@ impl Index {
         }
         if let Some((node, promised)) = &keys.promised {
             self.promised.entry(node.clone()).or_default().plus(*promised);
+            let by = self.promised_by.entry(keys.maintainer().to_owned()).or_default();
+            by.entry(node.clone()).or_default().plus(*promised);
         }
         for claim in &keys.claims {
             self.holding.entry(claim.domain.clone()).or_default()[claim.class as usize] += 1;
@@ -233,10 +259,11 @@ impl Index {
             }
         }
         if let Some((node, promised)) = &keys.promised {
-            let sum = self.promised.get_mut(node).expect("it was put in");
-            sum.minus(*promised);
-            if *sum == Promised::default() {
-                self.promised.remove(node);
+            subtract(&mut self.promised, node, *promised);
+            let by = self.promised_by.get_mut(keys.maintainer()).expect("it was put in");
+            subtract(by, node, *promised);
+            if by.is_empty() {
+                self.promised_by.remove(keys.maintainer());
             }
         }
         for claim in &keys.claims {
@@ -260,7 +287,7 @@ impl Index {
         assert_eq!(self.sets, naive.sets);
         assert_eq!(self.numbers, naive.numbers);
         assert_eq!(self.promised, naive.promised);
-        assert_eq!(self.holding, naive.holding);
+        assert_eq!((&self.promised_by, &self.holding), (&naive.promised_by, &naive.holding));
         assert_eq!((self.phases, self.participants), (naive.phases, naive.participants));
         assert_eq!((&self.claiming, &self.waiting), (&naive.claiming, &naive.waiting));
         self.agenda.check(self.keys.keys());

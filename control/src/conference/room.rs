@@ -3,7 +3,7 @@
 use super::model::Record;
 use super::step::Step;
 use crate::placement::units::PARTICIPANTS_EXPECTED;
-use crate::placement::{self, Placed, Promised, Wanted};
+use crate::placement::{self, Beside, Placed, Promised, Wanted};
 use crate::refusal::Refusal;
 use motet_proto::conference::CreateRequest;
 use serde::{Deserialize, Serialize};
@@ -57,9 +57,18 @@ impl Step<'_> {
     /// A node for a new conference.
     pub(super) fn place(&self, record: &Record, tried: &BTreeMap<String, String>) -> Result<Placed, Refusal> {
         let wanted = Wanted::of(record, self.state.options.fill_percent_max, self.now.steady_ms);
-        let wanted = self.with_backup_rooms(wanted);
+        let mut wanted = self.with_backup_rooms(wanted);
+        wanted.beside = self.beside();
         let promised = self.state.conferences.promised();
         placement::place(&self.state.nodes, &promised, &wanted, &self.left_out(tried.clone()))
+    }
+
+    /// What to know when other control processes place at the same time.
+    fn beside(&self) -> Option<Beside> {
+        let css = &self.state.options.css;
+        let rank = self.state.living().position(|living| living == css)?;
+        let own = || self.state.conferences.promised_by(css);
+        (self.state.living().count() > 1).then(|| Beside { own: own(), rank })
     }
 
     /// A node for a conference that lost its own: this one, or one in the same room, if it can be. What is kept free of new

@@ -56,6 +56,58 @@ fn many_creates_between_two_reports_spread_evenly() {
     }
 }
 
+/// Control processes place in turn; each sees what the others have placed `unseen` conferences later. Gives how many
+/// each node got.
+fn side_by_side(nodes: &BTreeMap<String, Node>, (css, count, unseen): (usize, usize, usize)) -> Vec<u64> {
+    let add = |sums: &mut BTreeMap<String, Promised>, node: &String| {
+        let sum = sums.entry(node.clone()).or_default();
+        (sum.units, sum.legs, sum.conferences) = (sum.units + UNITS, sum.legs + 3, sum.conferences + 1);
+    };
+    let mut placed: Vec<String> = Vec::new();
+    for n in 0..count {
+        let rank = n % css;
+        let (mut own, mut promised) = (BTreeMap::new(), BTreeMap::new());
+        for (other, node) in placed.iter().enumerate() {
+            if other % css == rank {
+                add(&mut own, node);
+            }
+            if other % css == rank || other + unseen < n {
+                add(&mut promised, node);
+            }
+        }
+        let wanted = Wanted { beside: Some(Beside { own, rank }), ..wanted(&format!("c{n}")) };
+        placed.push(place(nodes, &promised, &wanted, &BTreeMap::new()).expect("room").node);
+    }
+    let counts = nodes.keys().map(|id| placed.iter().filter(|node| *node == id).count() as u64);
+    counts.collect()
+}
+
+#[test]
+fn control_processes_side_by_side_spread_evenly() {
+    for units in [0, 10_000_000] {
+        let nodes = nodes(&[("a", ready(units)), ("b", ready(units)), ("c", ready(units))]);
+        for (css, count, unseen) in [(2, 500, 100), (2, 499, 40), (3, 501, 100), (2, 10, 100)] {
+            let counts = side_by_side(&nodes, (css, count, unseen));
+            let even = count as f64 / 3.0;
+            let fits = counts.iter().all(|here| (*here as f64 - even).abs() <= 1.0);
+            assert!(fits, "{css} processes, {count} conferences, {unseen} unseen: {counts:?}");
+        }
+    }
+}
+
+#[test]
+fn side_by_side_fuller_nodes_are_left_out_all_the_same() {
+    let nodes = nodes(&[("a", ready(1_000_000)), ("b", ready(1_000_000))]);
+    let promised = BTreeMap::from([("a".to_owned(), Promised { units: 200_000, legs: 9, conferences: 3 })]);
+    // This process has placed nothing on `a`, others have.
+    let beside = Beside {
+        own: BTreeMap::from([("b".to_owned(), Promised { units: 9_000, ..Promised::default() })]),
+        rank: 0,
+    };
+    let wanted = Wanted { beside: Some(beside), ..wanted("c") };
+    assert_eq!(place(&nodes, &promised, &wanted, &BTreeMap::new()).expect("room").node, "b");
+}
+
 #[test]
 fn backup_rooms_come_in_their_order_and_before_all_others() {
     let in_room = |room: &str, state| {
