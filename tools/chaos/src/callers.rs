@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tonic::Status;
 
 /// How long something is tried again while control is away.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Pause before something is tried again.
 const AGAIN: Duration = Duration::from_millis(50);
 /// Conferences that are set up side by side.

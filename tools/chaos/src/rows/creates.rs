@@ -3,7 +3,7 @@
 use super::{Measured, ms, percentile, settled, setup};
 use crate::callers::Callers;
 use crate::options::Options;
-use crate::world::{World, css_name};
+use crate::world::{Setup, World, css_name};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,9 +50,14 @@ async fn create_evenly(callers: &Arc<Callers>, count: usize, within: Duration) -
     Ok(created)
 }
 
+/// No link is harmed here, and who passes everything on would take a good part of the machine.
+fn direct(options: &Options, seed: u64) -> Result<Setup> {
+    Ok(Setup { doors: false, ..setup(options, seed)? })
+}
+
 /// 500 creates in one second.
 pub(super) async fn burst(options: &Options, seed: u64) -> Result<Vec<Measured>> {
-    let mut world = World::start(setup(options, seed)?, 3).await?;
+    let mut world = World::start(direct(options, seed)?, 3).await?;
     let count = options.many(BURST);
     // Connections are made and scripts are known before.
     create_evenly(&world.callers, 3 * 4, Duration::from_secs(1)).await?;
@@ -74,7 +79,7 @@ pub(super) async fn burst(options: &Options, seed: u64) -> Result<Vec<Measured>>
 
 /// Creates beside none, and beside ten thousand.
 pub(super) async fn thousands(options: &Options, seed: u64) -> Result<Vec<Measured>> {
-    let mut world = World::start(setup(options, seed)?, 3).await?;
+    let mut world = World::start(direct(options, seed)?, 3).await?;
     let within = Duration::from_secs(3);
     create_evenly(&world.callers, PROBES, within).await?;
     world.callers.end_all().await?;

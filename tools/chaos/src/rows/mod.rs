@@ -5,6 +5,9 @@ mod css;
 mod node;
 mod random;
 mod redis;
+mod smoke;
+
+pub use smoke::smoke;
 
 use crate::media::{Hearing, INTERVAL};
 use crate::options::Options;
@@ -90,6 +93,7 @@ fn setup(options: &Options, seed: u64) -> Result<Setup> {
         motet: options.motet()?,
         css: usize::from(options.css),
         nodes: 3,
+        doors: true,
         seed,
         folder,
         keep: options.keep.is_some(),

@@ -44,7 +44,7 @@ pub(super) async fn plan(options: &Options, seed: u64) -> Result<Vec<Measured>> 
     let silence = hearings.iter().map(|hearing| hearing.heard.silence).max().unwrap_or_default();
     let quiet = settled(&mut world).await?;
     let (done, living) = (refused.0, world.callers.ledger().living().count());
-    let leaks = leaks(&mut world).await?;
+    let leaks = leaks(&mut world, RELEASE).await?;
     let mut measured = vec![
         Measured::new("seed", seed as f64, ""),
         Measured::new("harms", steps.len() as f64, ""),
@@ -161,9 +161,9 @@ async fn do_something(callers: &Callers, random: &mut StdRng) -> Result<()> {
 }
 
 /// Ends everything and counts what nodes do not give back.
-async fn leaks(world: &mut World) -> Result<usize> {
+pub(super) async fn leaks(world: &mut World, within: Duration) -> Result<usize> {
     world.callers.end_all().await?;
-    let end = Instant::now() + RELEASE;
+    let end = Instant::now() + within;
     loop {
         let mut left = 0;
         for index in 0..3 {

@@ -5,6 +5,7 @@
 mod abuse;
 mod booking;
 mod capacity;
+mod chaos;
 mod commands;
 mod dashboards;
 mod draining;
