@@ -117,7 +117,8 @@ impl Step<'_> {
     fn heard_on(&mut self, node: &str, id: &str, said: Heard) {
         let Some(conference) = self.state.conferences.get(id) else { return };
         let record = &conference.record;
-        let carries = record.phase == Phase::Running && record.node_id == node && record.epoch == said.epoch;
+        let here = (record.node_id.as_str(), record.epoch) == (node, said.epoch);
+        let carries = here && matches!(record.phase, Phase::Running | Phase::Restoring);
         // Zero: it says nothing of this; less than what is known here: an event overtook the list.
         if !carries || said.sequence == 0 || said.sequence < conference.alive_told {
             return;

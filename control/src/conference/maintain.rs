@@ -49,6 +49,8 @@ pub(super) struct Peers {
     pub(super) hops: BTreeSet<RequestId>,
     /// The feed is being read, since this step.
     pub(super) following: Option<Token>,
+    /// Requests about what is not known here, and since which step they wait for the feed.
+    pub(super) lookups: Vec<(Token, RequestId, Request)>,
     /// The longest time without a lease since the whole store was read.
     pub(super) lapse_ms_max: u64,
 }
@@ -120,7 +122,12 @@ impl Step<'_> {
                 self.reply(id, Err(Refusal::at(Code::Aborted, "conference", why)));
             }
             Whose::Theirs(peer) => self.pass_on(id, moid, request, peer),
-            Whose::Nobodys => match self.conference(moid) {
+            Whose::Nobodys => match self.state.conferences.get_mut(moid) {
+                Some(_) if !self.settled() => {
+                    let (conference, until_ms) = (moid.to_owned(), self.now.steady_ms + PARKED_MS);
+                    let waits = PassedOn { conference, request, until_ms, asked: false };
+                    self.state.peers.passed_on.entry(id).or_insert(waits);
+                }
                 Some(conference) => {
                     conference.queue.push_back((id, request));
                     self.claim(moid);
@@ -297,26 +304,39 @@ impl Step<'_> {
             return;
         }
         let now_ms = self.now.steady_ms;
-        let Options { css_renew_ms, follow_ms, css_lease_ms, .. } = self.state.options;
+        let css_renew_ms = self.state.options.css_renew_ms;
         let peers = &mut self.state.peers;
         if !peers.renewing && now_ms >= peers.renew_at_ms {
             (peers.renewing, peers.renew_at_ms) = (true, now_ms + css_renew_ms);
             self.effects.push(Effect::LeaseRenew);
         }
         let usable = self.state.loaded && self.state.store_fault.is_none();
-        if usable && self.state.peers.following.is_none() && now_ms >= self.state.peers.follow_at_ms {
-            self.state.peers.follow_at_ms = now_ms + follow_ms;
+        if usable && now_ms >= self.state.peers.follow_at_ms {
+            self.follow_now();
+        }
+        self.retry_passed_on();
+        if usable && self.settled() {
+            self.claim_orphans();
+        }
+    }
+
+    /// Has the feed read, unless it is being read.
+    pub(super) fn follow_now(&mut self) {
+        if self.state.peers.following.is_none() {
+            self.state.peers.follow_at_ms = self.now.steady_ms + self.state.options.follow_ms;
             let token = self.token();
             self.state.peers.following = Some(token);
             self.effects.push(Effect::StoreFollow { token });
         }
-        self.retry_passed_on();
-        let settled = self.state.peers.renewed_ms.is_some_and(|renewed_ms| {
-            renewed_ms + css_lease_ms > now_ms && self.state.peers.steady_since_ms + css_lease_ms <= now_ms
-        });
-        if usable && settled {
-            self.claim_orphans();
-        }
+    }
+
+    /// Whether the lease of this process has lasted for so long that those who live have been seen: others may
+    /// have been started with it.
+    fn settled(&self) -> bool {
+        let (now_ms, lease_ms) = (self.now.steady_ms, self.state.options.css_lease_ms);
+        let peers = &self.state.peers;
+        peers.renewed_ms.is_some_and(|renewed_ms| renewed_ms + lease_ms > now_ms)
+            && peers.steady_since_ms + lease_ms <= now_ms
     }
 
     /// What waits for a maintainer that did not answer.
@@ -327,9 +347,13 @@ impl Step<'_> {
             .map(|(id, passed)| (*id, passed.conference.clone(), passed.request.clone(), passed.until_ms))
             .collect();
         for (id, conference, request, until_ms) in waiting {
-            if matches!(self.whose(&conference), Whose::Theirs(_)) && now_ms < until_ms {
-                self.route(id, &conference, request);
-                continue;
+            match self.whose(&conference) {
+                Whose::Theirs(_) if now_ms < until_ms => {
+                    self.route(id, &conference, request);
+                    continue;
+                }
+                Whose::Nobodys if now_ms < until_ms && !self.settled() => continue,
+                _ => {}
             }
             self.state.peers.passed_on.remove(&id);
             if now_ms < until_ms {

@@ -30,6 +30,7 @@ mod index;
 mod info;
 mod limits;
 mod lists;
+mod lookup;
 mod maintain;
 mod media;
 mod model;

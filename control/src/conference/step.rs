@@ -98,6 +98,13 @@ impl Step<'_> {
     }
 
     fn request(&mut self, id: RequestId, request: Request) {
+        if let Some(request) = self.look_up(id, request) {
+            self.request_known(id, request);
+        }
+    }
+
+    /// A request about what is known, or about what nobody knows.
+    pub(super) fn request_known(&mut self, id: RequestId, request: Request) {
         if self.repeated(id, &request) {
             return;
         }

@@ -147,6 +147,7 @@ impl Step<'_> {
             Err(StoreError::Unavailable(why)) => self.store_failed(why),
             Err(_) => {}
         }
+        self.looked_up(asked);
     }
 
     /// One record, as the store has it at this moment.
@@ -236,7 +237,7 @@ impl Step<'_> {
         let before = std::mem::replace(&mut known.record, record);
         let after = known.record.clone();
         known.dirty = false;
-        if after.phase == Phase::Running && after.epoch == before.epoch {
+        if matches!(after.phase, Phase::Running | Phase::Restoring) && after.epoch == before.epoch {
             known.alive.retain(|participant| after.participants.contains_key(participant));
         } else {
             known.nobody_is_heard();

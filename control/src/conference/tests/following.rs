@@ -50,8 +50,10 @@ fn list(world: &mut World, node: &str, epoch: u64, legs: &[(&str, &str)]) {
         ConferenceAllocation { id: "c1".into(), epoch, legs: legs.collect(), ..Default::default() };
     let copy =
         RunningConference { id: "c1".into(), epoch, allocation: Some(allocation), ..Default::default() };
+    let copy = RunningConference { alive_legs: world.heard.0.clone(), ..copy };
     let (boot_id, conferences) = (world.boots[&node].clone(), vec![copy]);
-    let list = ListConferencesResponse { boot_id, conferences, ..Default::default() };
+    let event_sequence = world.heard.1;
+    let list = ListConferencesResponse { boot_id, conferences, event_sequence, ..Default::default() };
     world.event(Event::NodeListed { token, node, result: Ok(list) });
 }
 
@@ -91,4 +93,80 @@ fn all_are_told_where_to_send_after_a_move_even_who_had_just_joined() {
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].contains("alice") && told[0].contains("192.0.2.2:6000"), "{told:?}");
     assert!(told[1].contains("bob") && told[1].contains("192.0.2.2:6002"), "{told:?}");
+}
+
+/// The oldest reading of the feed that was asked for finds these.
+fn fed(world: &mut World, records: Vec<Record>) {
+    let at = world.pending.iter().position(|effect| matches!(effect, Effect::StoreFollow { .. }));
+    let Effect::StoreFollow { token } = world.pending.remove(at.expect("it follows")) else { panic!() };
+    world.event(Event::StoreChanged { token, result: Ok((records, vec![])) });
+}
+
+fn get(world: &mut World, conference: &str) -> u64 {
+    world.request(Request::Get(wire::GetRequest { conference: conference.into() }))
+}
+
+fn passed_on(world: &World) -> usize {
+    world.pending.iter().filter(|effect| matches!(effect, Effect::Forward { .. })).count()
+}
+
+#[test]
+fn what_another_has_just_made_is_found() {
+    let mut world = follower();
+    let mut record = world.state.conferences["c1"].record.clone();
+    (record.id, record.number) = ("c9".into(), "900".into());
+    let asked = get(&mut world, "900");
+    assert!(!world.replies.contains_key(&asked) && passed_on(&world) == 0);
+    fed(&mut world, vec![record]);
+    assert!(!world.replies.contains_key(&asked) && passed_on(&world) == 1, "its maintainer is asked");
+}
+
+#[test]
+fn what_nobody_made_is_not_found_when_the_feed_was_read() {
+    let mut world = follower();
+    world.pass(200);
+    // The reading that is under way may have begun before.
+    let asked = get(&mut world, "900");
+    fed(&mut world, vec![]);
+    assert!(!world.replies.contains_key(&asked));
+    fed(&mut world, vec![]);
+    assert_eq!(world.refusal(asked).code, Code::NotFound);
+}
+
+#[test]
+fn without_the_store_nobody_waits_for_the_feed() {
+    let mut world = follower();
+    let asked = get(&mut world, "900");
+    let at = world.pending.iter().position(|effect| matches!(effect, Effect::StoreFollow { .. }));
+    let Effect::StoreFollow { token } = world.pending.remove(at.expect("it follows")) else { panic!() };
+    world.event(Event::StoreChanged { token, result: Err(StoreError::Unavailable("away".into())) });
+    assert_eq!(world.refusal(asked).code, Code::Unavailable);
+}
+
+#[test]
+fn who_was_just_started_does_not_take_what_others_maintain() {
+    let mut world = follower();
+    world.event(Event::PeersSeen(Ok(vec![Peer { id: "a".into(), address: "http://a".into() }])));
+    let lock = wire::SetLockRequest { conference: "700".into(), locked: true, ..Default::default() };
+    let asked = world.request(Request::SetLock(lock));
+    world.pass(500);
+    assert!(!world.pending.iter().any(|effect| matches!(effect, Effect::StorePut { .. })), "no claim");
+    assert!(!world.replies.contains_key(&asked));
+    let peer = |id: &str| Peer { id: id.into(), address: format!("http://{id}") };
+    world.event(Event::PeersSeen(Ok(vec![peer("a"), peer("b")])));
+    world.pass(50);
+    assert_eq!(passed_on(&world), 1);
+}
+
+#[test]
+fn who_is_heard_is_taken_from_a_list_while_the_conference_is_restored() {
+    let mut world = follower();
+    changed(&mut world, |record| {
+        (record.node_id, record.epoch, record.phase) = ("n2".into(), 2, Phase::Restoring);
+    });
+    world.pass(250);
+    world.heard = (vec!["alice".into()], 5);
+    list(&mut world, "n2", 2, &[("alice", "192.0.2.2:6000")]);
+    changed(&mut world, |record| record.phase = Phase::Running);
+    assert!(world.state.conferences["c1"].info().participants[0].alive);
 }
