@@ -20,21 +20,21 @@ pub async fn run(options: &Options) -> Result<usize> {
     head += &format!("- command: `motet-chaos {}`\n", command(options, seed));
     println!("{head}");
     let mut figures = Vec::new();
-    let mut broken = 0;
+    let mut broken: Vec<(&Row, String)> = Vec::new();
     for row in rows {
         let begun = Instant::now();
         println!("{}: {} ...", row.name, row.what);
         match play(row, options, seed).await {
             Ok(measured) => figures.extend(measured.into_iter().map(|measured| measured.figure(row))),
             Err(error) => {
-                broken += 1;
                 println!("{}: could not be measured: {error:#}", row.name);
+                broken.push((row, format!("{error:#}")));
             }
         }
         say(row, &figures, begun.elapsed());
     }
-    finish(options, &head, &figures)?;
-    Ok(broken + figures.iter().filter(|figure| !figure.is_reached()).count())
+    finish(options, &head, &figures, &broken)?;
+    Ok(broken.len() + figures.iter().filter(|figure| !figure.is_reached()).count())
 }
 
 /// All rounds of a row; the worst of each figure.
@@ -87,8 +87,8 @@ fn command(options: &Options, seed: u64) -> String {
     format!("{rows}{small}--css {css} --seed {seed} --rounds {rounds} --redis-down {down} --plan {plan}")
 }
 
-fn finish(options: &Options, head: &str, figures: &[Figure]) -> Result<()> {
-    let cells = figures.iter().map(|figure| {
+fn finish(options: &Options, head: &str, figures: &[Figure], broken: &[(&Row, String)]) -> Result<()> {
+    let measured = figures.iter().map(|figure| {
         vec![
             figure.row.clone(),
             figure.metric.replace('_', " "),
@@ -96,6 +96,12 @@ fn finish(options: &Options, head: &str, figures: &[Figure]) -> Result<()> {
             verdict(figure),
         ]
     });
+    // One line of a table, however much was said.
+    let first_line = |why: &str| why.lines().next().unwrap_or_default().replace('|', "/");
+    let failed = broken
+        .iter()
+        .map(|(row, why)| vec![row.what.to_owned(), "nothing".into(), first_line(why), "**missed**".into()]);
+    let cells = measured.chain(failed);
     let table = table::render(&["what", "measured", "value", "goal"], &cells.collect::<Vec<_>>());
     println!("{table}");
     write_json(&options.json, figures)?;
