@@ -122,12 +122,12 @@ impl Step<'_> {
                 self.reply(id, Err(Refusal::at(Code::Aborted, "conference", why)));
             }
             Whose::Theirs(peer) => self.pass_on(id, moid, request, peer),
-            Whose::Nobodys => match self.state.conferences.get_mut(moid) {
-                Some(_) if !self.settled() => {
-                    let (conference, until_ms) = (moid.to_owned(), self.now.steady_ms + PARKED_MS);
-                    let waits = PassedOn { conference, request, until_ms, asked: false };
-                    self.state.peers.passed_on.entry(id).or_insert(waits);
-                }
+            Whose::Nobodys if !self.settled() && self.state.conferences.contains_key(moid) => {
+                let (conference, until_ms) = (moid.to_owned(), self.now.steady_ms + PARKED_MS);
+                let waits = PassedOn { conference, request, until_ms, asked: false };
+                self.state.peers.passed_on.entry(id).or_insert(waits);
+            }
+            Whose::Nobodys => match self.conference(moid) {
                 Some(conference) => {
                     conference.queue.push_back((id, request));
                     self.claim(moid);

@@ -28,16 +28,36 @@ pub fn violations(ledger: &Ledger, views: &Views) -> Vec<String> {
     for (css, list) in &views.css {
         check_list(css, ledger, list, &mut found);
     }
-    for (id, expected) in ledger.living() {
-        check_home(id, expected, views, &mut found);
+    // There may be ten thousand.
+    let mut homes: BTreeMap<&str, Home<'_>> = BTreeMap::new();
+    for (node, copy) in
+        views.nodes.iter().flat_map(|(node, running)| running.iter().map(move |copy| (node, copy)))
+    {
+        homes.entry(&copy.id).or_default().copies.push((node, copy));
     }
-    for (node, running) in &views.nodes {
-        let known = |id: &str| views.css.values().any(|list| list.iter().any(|info| info.id == id));
-        for copy in running.iter().filter(|copy| !known(&copy.id)) {
-            found.push(format!("N9: node {node} holds {}, which no control process lists", copy.id));
-        }
+    for (css, info) in views.css.iter().flat_map(|(css, list)| list.iter().map(move |info| (css, info))) {
+        homes.entry(&info.id).or_default().listed.push((css, info));
+    }
+    let nowhere = Home::default();
+    for (id, expected) in ledger.living() {
+        check_home(id, expected, homes.get(id.as_str()).unwrap_or(&nowhere), &mut found);
+    }
+    for (id, home) in homes.iter().filter(|(_, home)| home.listed.is_empty()) {
+        let holders = home.copies.iter().map(|(node, _)| node);
+        found.extend(
+            holders.map(|node| format!("N9: node {node} holds {id}, which no control process lists")),
+        );
     }
     found
+}
+
+/// Who says what of one conference.
+#[derive(Default)]
+struct Home<'a> {
+    /// By node.
+    copies: Vec<(&'a String, &'a RunningConference)>,
+    /// By control process.
+    listed: Vec<(&'a String, &'a ConferenceInfo)>,
 }
 
 fn check_list(css: &str, ledger: &Ledger, list: &[ConferenceInfo], found: &mut Vec<String>) {
@@ -104,26 +124,21 @@ pub fn shown_silent(ledger: &Ledger, views: &Views) -> Vec<String> {
     silent.collect()
 }
 
-fn check_home(id: &str, expected: &Expected, views: &Views, found: &mut Vec<String>) {
-    let copies = views.nodes.iter().flat_map(|(node, running)| {
-        running.iter().filter(|copy| copy.id == *id).map(move |copy| (node, copy))
-    });
-    let copies: Vec<_> = copies.collect();
+fn check_home(id: &str, expected: &Expected, home: &Home<'_>, found: &mut Vec<String>) {
+    let copies = &home.copies;
     let [(node, copy)] = copies[..] else {
         let holders: Vec<_> =
             copies.iter().map(|(node, copy)| format!("{node} epoch {}", copy.epoch)).collect();
         found.push(format!("N2: {id} is held by {} nodes: {}", copies.len(), holders.join(", ")));
         return;
     };
-    for (css, list) in &views.css {
-        for info in list.iter().filter(|info| info.id == *id) {
-            if (&info.node_id, info.epoch) != (node, copy.epoch) {
-                let (at, epoch) = (&info.node_id, info.epoch);
-                found.push(format!(
-                    "N2: {css} says that {id} is on {at}, epoch {epoch}; {node} has it, epoch {}",
-                    copy.epoch
-                ));
-            }
+    for (css, info) in &home.listed {
+        if (&info.node_id, info.epoch) != (node, copy.epoch) {
+            let (at, epoch) = (&info.node_id, info.epoch);
+            found.push(format!(
+                "N2: {css} says that {id} is on {at}, epoch {epoch}; {node} has it, epoch {}",
+                copy.epoch
+            ));
         }
     }
     let legs: BTreeSet<&String> = copy.legs.iter().collect();
