@@ -203,8 +203,8 @@ impl Step<'_> {
         let before = conference.addresses();
         conference.allocation = copy.allocation;
         let after = conference.addresses();
-        // Who joined where its maintainer is, was told there; unless the conference has moved since.
-        let went = of_before.is_some_and(|epoch| epoch != copy.epoch);
+        // Who joined where its maintainer is, was told there; unless the conference has moved since, or may have.
+        let went = of_before.map_or(copy.epoch > 1, |epoch| epoch != copy.epoch);
         let had_one = |who: &str| before.get(who).is_some_and(|all| all.iter().all(|to| !to.is_empty()));
         let moved = |who: &str| (went || had_one(who)) && before.get(who) != after.get(who);
         self.tell_moved(&copy.id, moved);

@@ -170,3 +170,15 @@ fn who_is_heard_is_taken_from_a_list_while_the_conference_is_restored() {
     changed(&mut world, |record| record.phase = Phase::Running);
     assert!(world.state.conferences["c1"].info().participants[0].alive);
 }
+
+#[test]
+fn all_are_told_after_a_move_though_no_list_came_before() {
+    let mut world = follower();
+    world.state.conferences.get_mut("c1").expect("it is known").allocation = None;
+    changed(&mut world, |record| {
+        (record.node_id, record.epoch) = ("n2".into(), 2);
+    });
+    world.pass(250);
+    list(&mut world, "n2", 2, &[("alice", "192.0.2.2:6000")]);
+    assert_eq!(told(&world).len(), 1);
+}
