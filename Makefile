@@ -11,6 +11,9 @@ DEMO_SECONDS ?= 15
 # Worlds that make sim runs: FIRST-LAST.
 SEEDS ?= 1-10000
 
+# Trials of parallel first joins that sim makes after them.
+JOINS ?= 1000000
+
 # How often the demo takes a node over.
 UPGRADES ?= 3
 
@@ -43,6 +46,7 @@ test: setup fmt-check lint tidy ## everything that a change must pass
 
 sim: ## simulated worlds of the seeds SEEDS: control against faults, in virtual time
 	cargo run --release --quiet -p motet-sim -- --seeds $(SEEDS)
+	cargo run --release --quiet -p motet-sim -- --joins $(JOINS)
 
 fmt: ## format the code
 	cargo fmt --all

@@ -6,18 +6,15 @@
 
 use crate::conference::{DomainAnswer, DomainOrder, Effect, Event, NoteAnswer, NoteOrder, Phase, Record};
 use crate::reserve::Reserver;
-use crate::store::{Base, Changes, Cursor, Peer, Store, StoreError, places};
-use std::collections::{HashMap, HashSet, VecDeque};
+use crate::store::{Base, Cursor, Peer, Reader, Store, StoreError, places};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// Conferences that are written side by side.
 const TOGETHER_MAX: usize = 64;
-/// How often all records are read and compared, in case the feed lacks one.
-const COMPARE_EVERY: Duration = Duration::from_secs(30);
 
 /// The edge towards the store.
 pub(crate) struct StoreEdge {
@@ -45,6 +42,7 @@ impl StoreEdge {
             reserver,
             reader: Mutex::default(),
             written: Default::default(),
+            origin: Instant::now(),
             notes: Mutex::default(),
         });
         let worker = Worker {
@@ -81,19 +79,9 @@ struct Shared {
     reader: Mutex<Reader>,
     /// Conferences that were written since the feed was read, which the feed has yet to tell of.
     written: std::sync::Mutex<Vec<String>>,
+    origin: Instant,
     /// Held while one is written, so that the last that was asked for is the one that stays.
     notes: Mutex<()>,
-}
-
-/// How far the store was read, and what was passed on.
-#[derive(Default)]
-struct Reader {
-    cursor: Cursor,
-    /// By conference; an empty maintainer is one, too.
-    passed: HashMap<String, (Base, String)>,
-    compare_at: Option<Instant>,
-    /// The last reading was the first one by a new connection.
-    is_new: bool,
 }
 
 #[derive(PartialEq)]
@@ -268,10 +256,11 @@ impl Shared {
             }
             Effect::StoreRemove { conference } => {
                 self.not_reserved(&conference);
-                if let Err(error) = self.store.remove(&conference).await {
-                    tracing::warn!(%conference, %error, "the store did not forget a conference; it will be seen when all are read");
+                let result = self.store.remove(&conference).await;
+                if let Err(error) = &result {
+                    tracing::warn!(%conference, %error, "the store did not forget a conference; that is tried again");
                 }
-                None
+                Some(Event::StoreRemoved { conference, result })
             }
             _ => None,
         }
@@ -347,53 +336,18 @@ impl Shared {
     async fn load(&self) -> Result<Vec<Record>, StoreError> {
         let mut reader = self.reader.lock().await;
         let changes = self.store.changes(Cursor::default()).await?;
-        reader.passed.clear();
-        reader.pass(&changes);
-        Ok(changes.records)
+        Ok(reader.all(changes, self.now_ms()))
     }
 
-    /// What has changed since the last time, as far as that can be told.
     async fn follow(&self) -> Result<(Vec<Record>, Vec<String>), StoreError> {
         let mut reader = self.reader.lock().await;
-        let compare = reader.is_new || reader.compare_at.is_none_or(|at| Instant::now() >= at);
-        let since = if compare { Cursor::default() } else { reader.cursor };
-        let mut changes = self.store.changes(since).await?;
-        // What was written after the reading may be taken for removed; whoever wrote it looks again.
-        for id in std::mem::take(&mut *self.written()) {
-            reader.passed.entry(id).or_default();
-        }
-        let is_new = changes.cursor.generation != reader.cursor.generation;
-        let was_new = std::mem::replace(&mut reader.is_new, is_new);
-        if changes.complete {
-            let listed: HashSet<&str> = changes.records.iter().map(|record| record.id.as_str()).collect();
-            changes.removed =
-                reader.passed.keys().filter(|id| !listed.contains(id.as_str())).cloned().collect();
-            // A new connection may be one to another server, which lacks what the one before had acknowledged
-            // last and what the feed has never told of. What was on its way then is compared once more.
-            if !is_new && !was_new {
-                changes.records.retain(|record| {
-                    let known = reader.passed.get(&record.id);
-                    known.is_none_or(|(base, css)| *base != Base::of(record) || *css != record.maintainer)
-                });
-            }
-        }
-        reader.pass(&changes);
-        Ok((changes.records, changes.removed))
+        let changes = self.store.changes(reader.since(self.now_ms())).await?;
+        let written = std::mem::take(&mut *self.written());
+        Ok(reader.news(changes, written, self.now_ms()))
     }
-}
 
-impl Reader {
-    fn pass(&mut self, changes: &Changes) {
-        self.cursor = changes.cursor;
-        for record in &changes.records {
-            self.passed.insert(record.id.clone(), (Base::of(record), record.maintainer.clone()));
-        }
-        for id in &changes.removed {
-            self.passed.remove(id);
-        }
-        if changes.complete {
-            self.compare_at = Some(Instant::now() + COMPARE_EVERY);
-        }
+    fn now_ms(&self) -> u64 {
+        self.origin.elapsed().as_millis() as u64
     }
 }
 

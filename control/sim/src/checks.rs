@@ -69,8 +69,8 @@ pub(crate) struct Watchman {
     pub(crate) two_homes_ms_max: u64,
     /// Writes that the store refused as stale or taken.
     pub(crate) refused_writes: u64,
-    /// Conferences that a store forgot something of, with the version that it lost.
-    pub(crate) rolled_back: BTreeMap<String, u64>,
+    /// Conferences that a store forgot something of, and what it held of them.
+    pub(crate) rolled_back: BTreeMap<String, Record>,
 }
 
 /// A run stops looking after so many.
@@ -110,8 +110,36 @@ impl World {
                 self.violated("N1", what);
             }
         }
-        if self.watchman.rolled_back.get(&record.id).is_some_and(|lost| record.version > *lost) {
-            self.watchman.rolled_back.remove(&record.id);
+        match self.watchman.rolled_back.get(&record.id) {
+            // Another process goes on from what the store has left.
+            Some(lost) if lost.maintainer != record.maintainer => self.declare_lost(&record.id.clone()),
+            Some(lost) if record.version > lost.version => {
+                self.watchman.rolled_back.remove(&record.id);
+            }
+            _ => {}
+        }
+    }
+
+    /// The store has forgotten something that it had acknowledged, and nobody is left who knows: the loss that
+    /// asynchronous replication declares.
+    pub(crate) fn declare_lost(&mut self, id: &str) {
+        self.watchman.rolled_back.remove(id);
+        let epoch = self.store.records.get(id).map_or(0, |record| record.epoch);
+        self.watchman.assigned.retain(|(known, of), _| known != id || *of <= epoch);
+        if let Some(entry) = self.ledger.entries.iter_mut().find(|entry| entry.id() == Some(id)) {
+            entry.excused = true;
+            self.count("declared losses");
+        }
+    }
+
+    /// A control process is killed, and with it what it alone knew.
+    pub(crate) fn nobody_knows(&mut self, css: usize) {
+        let name = Who::Css(css).to_string();
+        let rolled_back = self.watchman.rolled_back.iter();
+        let lost: Vec<String> =
+            rolled_back.filter(|(_, lost)| lost.maintainer == name).map(|(id, _)| id.clone()).collect();
+        for id in lost {
+            self.declare_lost(&id);
         }
     }
 

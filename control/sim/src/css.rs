@@ -1,24 +1,22 @@
 //! A control process: the core, and edges that do as `control/src/runtime.rs` does.
 
 use crate::checks::Mutation;
+use crate::edge::Edge;
 use crate::message::{Ask, CallId, Message, Reply, Waiting, Who, node_index};
 use crate::node::Life;
 use crate::points::{effect_label, event_label};
 use crate::world::{Happening, REFUSED, UNIX_MS, World};
 use motet_control::conference::{
-    DomainAnswer, DomainOrder, Effect, Event, NodeAnnouncement, Now, Phase, Request, RequestId, Response,
-    State, step,
+    DomainOrder, Effect, Event, NodeAnnouncement, Now, Request, RequestId, Response, State, step,
 };
 use motet_control::nodes::NodeFailure;
 use motet_control::refusal::Refusal;
-use motet_control::store::{Base, StoreError};
 use motet_proto::conference::{ConferenceEventKind as Kind, EndRequest};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// How often deadlines are looked at.
 pub(crate) const TICK_MS: u64 = 50;
 const CALM_TICK_MS: u64 = 200;
-const STORE_TIMEOUT_MS: u64 = 1_000;
 /// For what lies between control and a node that is asked about another one.
 const PROBE_MARGIN_MS: u64 = 200;
 const NODE_TIMEOUT_MS: u64 = 2_000;
@@ -34,9 +32,7 @@ pub(crate) struct Css {
     started_ms: u64,
     /// How far its wall clock is off.
     pub(crate) unix_offset_ms: i64,
-    /// Writes wait for the one before.
-    writes: VecDeque<Effect>,
-    writing: bool,
+    pub(crate) edge: Edge,
     /// Who waits for an answer.
     pub(crate) requests: BTreeMap<u64, (Who, CallId)>,
     last_request: u64,
@@ -66,8 +62,7 @@ impl Css {
             state,
             started_ms: 0,
             unix_offset_ms: 0,
-            writes: VecDeque::new(),
-            writing: false,
+            edge: Edge::default(),
             requests: BTreeMap::new(),
             last_request: 0,
             watches: BTreeMap::new(),
@@ -89,7 +84,7 @@ impl Css {
 
 impl World {
     pub(crate) fn start_css(&mut self, index: usize) {
-        let state = State::new(self.plan.control.clone());
+        let state = State::new(self.plan.options_of(index));
         let now_ms = self.now_ms;
         let css = &mut self.css[index];
         let (start, unix_offset_ms) = (css.start + 1, css.unix_offset_ms);
@@ -115,16 +110,7 @@ impl World {
         for node in &mut self.nodes {
             node.watchers.remove(&index);
         }
-        // Nobody else knew what the store has forgotten: the loss that asynchronous replication declares.
-        if self.css.iter().all(|css| css.life == Life::Down) {
-            for id in std::mem::take(&mut self.watchman.rolled_back).into_keys() {
-                let lost = self.ledger.entries.iter_mut().find(|entry| entry.id() == Some(id.as_str()));
-                if let Some(entry) = lost {
-                    entry.excused = true;
-                    self.count("declared losses");
-                }
-            }
-        }
+        self.nobody_knows(index);
     }
 
     pub(crate) fn css_tick(&mut self, index: usize, start: u64) {
@@ -163,6 +149,7 @@ impl World {
     }
 
     fn crash_here(&mut self, index: usize) {
+        self.count("died at a step");
         self.crash_css(index);
         self.after(500, Happening::Restart(Who::Css(index)));
     }
@@ -175,10 +162,10 @@ impl World {
             | Effect::StoreGet { .. }
             | Effect::StorePut { .. }
             | Effect::StoreRemove { .. }
-            | Effect::Domains(DomainOrder::Load) => {
-                self.css[index].writes.push_back(effect);
-                self.next_write(index);
-            }
+            | Effect::StoreFollow { .. }
+            | Effect::LeaseRenew
+            | Effect::Domains(_) => self.carry_to_store(index, effect),
+            Effect::Forward { id, address, request } => self.pass_to_peer(index, id, &address, request),
             Effect::NodePut { token, conference, address, put } => {
                 let put = self.mutated_put(put);
                 let waiting = Waiting::Put { token, conference };
@@ -252,48 +239,6 @@ impl World {
         self.send(Who::Css(index), who, Message::Answer(call, reply));
     }
 
-    pub(crate) fn write_again(&mut self, index: usize, start: u64, effect: Effect) {
-        if self.css[index].start == start && self.css[index].life != Life::Down {
-            self.css[index].writes.push_back(effect);
-            self.next_write(index);
-        }
-    }
-
-    /// Sends the next write, if the one before was answered.
-    fn next_write(&mut self, index: usize) {
-        if self.css[index].writing {
-            return;
-        }
-        let Some(effect) = self.css[index].writes.pop_front() else { return };
-        self.css[index].writing = true;
-        let ask = match &effect {
-            Effect::StoreLoad => Ask::Load,
-            Effect::StorePut { record, base, .. } => {
-                let mut record = record.clone();
-                if self.plan.mutation == Some(Mutation::StoreIgnoresClaims) {
-                    record.number = "700".into();
-                }
-                if self.plan.mutation == Some(Mutation::EndedComesBack) && record.phase == Phase::Ended {
-                    let again = Box::new(motet_control::conference::Record {
-                        version: record.version + 1,
-                        phase: Phase::Running,
-                        ..(*record).clone()
-                    });
-                    let base = Some(Base::of(&record));
-                    let ask = Ask::Write { record: again, base };
-                    self.call(Who::Css(index), Who::Store, ask, Waiting::Delete, STORE_TIMEOUT_MS);
-                }
-                Ask::Write { record, base: *base }
-            }
-            Effect::StoreRemove { conference } => Ask::Remove(conference.clone()),
-            Effect::StoreGet { conference } => Ask::Read(conference.clone()),
-            Effect::Domains(_) => Ask::Domains,
-            other => unreachable!("{other:?} is not for the store"),
-        };
-        let waiting = Waiting::Store(Box::new(effect));
-        self.call(Who::Css(index), Who::Store, ask, waiting, STORE_TIMEOUT_MS);
-    }
-
     fn ask_node(&mut self, index: usize, address: &str, ask: Ask, waiting: Waiting) {
         self.ask_node_for(index, address, ask, waiting, NODE_TIMEOUT_MS);
     }
@@ -322,6 +267,12 @@ impl World {
                 let id = self.css[index].remember(from, call);
                 self.css_event(index, Event::Request(id, request));
             }
+            Ask::Forward(request) => {
+                if self.calls.contains_key(&call) {
+                    let id = self.css[index].remember(from, call);
+                    self.css_event(index, Event::Forwarded(id, *request));
+                }
+            }
             Ask::Announce(announcement) => self.css_announced(index, from, call, announcement),
             other => self.violated("core", format!("control was asked to {}", other.words())),
         }
@@ -339,7 +290,11 @@ impl World {
             why => NodeFailure::Unreachable(why.to_owned()),
         };
         match (waiting, reply) {
-            (Waiting::Store(effect), reply) => self.css_written(index, *effect, reply),
+            (Waiting::Store(effect), reply) => self.store_answered(index, *effect, reply),
+            (Waiting::Changes, reply) => self.store_read(index, reply),
+            (Waiting::Lease, reply) => self.lease_renewed(index, reply),
+            (Waiting::Domains, reply) => self.domains_read(index, reply),
+            (Waiting::Forward { id }, reply) => self.peer_answered(index, id, reply),
             (Waiting::Put { token, conference }, reply) => {
                 let result = match reply {
                     Ok(Reply::NodePut(result)) => result,
@@ -383,57 +338,6 @@ impl World {
                 self.watch_described(index, &node, (generation, why), is);
             }
             (_, _) => {}
-        }
-    }
-
-    fn css_written(&mut self, index: usize, effect: Effect, reply: Result<Reply, &str>) {
-        self.css[index].writing = false;
-        let why = match &reply {
-            Err(why) => (*why).to_owned(),
-            _ => "does not serve".to_owned(),
-        };
-        match effect {
-            Effect::StoreLoad => {
-                let event = match reply {
-                    Ok(Reply::Loaded(records)) => Event::StoreLoaded(records),
-                    _ => Event::StoreLoadFailed(why),
-                };
-                self.css_event(index, event);
-            }
-            Effect::StorePut { token, record, .. } => {
-                let result = match reply {
-                    Ok(Reply::Written(result)) => result,
-                    _ => Err(StoreError::Unavailable(why)),
-                };
-                let conference = record.id.clone();
-                self.css_event(index, Event::StorePutDone { token, conference, result });
-            }
-            Effect::StoreGet { conference } => {
-                let result = match reply {
-                    Ok(Reply::Found(record)) => Ok(record),
-                    _ => Err(StoreError::Unavailable(why)),
-                };
-                self.css_event(index, Event::StoreGot { conference, result });
-            }
-            Effect::Domains(_) => {
-                let result = match reply {
-                    Ok(Reply::Written(_)) => Ok(Vec::new()),
-                    _ => Err(StoreError::Unavailable(why)),
-                };
-                self.css_event(index, Event::Domains(DomainAnswer::Loaded(result)));
-            }
-            // The edge repeats it until the store has heard.
-            effect if !matches!(reply, Ok(Reply::Written(_))) => {
-                let start = self.css[index].start;
-                self.after(
-                    STORE_TIMEOUT_MS,
-                    Happening::WriteAgain { css: index, start, effect: Box::new(effect) },
-                );
-            }
-            _ => {}
-        }
-        if self.css[index].life == Life::Up {
-            self.next_write(index);
         }
     }
 

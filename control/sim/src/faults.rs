@@ -1,6 +1,6 @@
 //! Faults begin and end.
 
-use crate::message::{Ask, Waiting, Who};
+use crate::message::{Ask, Waiting, Who, css_index, record_words};
 use crate::node::Life;
 use crate::plan::Fault;
 use crate::store::Service;
@@ -138,13 +138,19 @@ impl World {
 
     fn switch_over(&mut self) {
         self.store.service = Service::Down;
-        let before = self.store.records.clone();
-        for id in self.store.switch_over(self.now_ms) {
-            let version = before.get(&id).map_or(u64::MAX, |record| record.version);
-            self.trace.say(self.now_ms, Who::Store, || format!("forgets the last of {id}"));
+        for (id, lost) in self.store.switch_over(self.now_ms) {
+            self.trace.say(self.now_ms, Who::Store, || format!("forgets {}", record_words(&lost)));
             self.watchman.forget_end(&id, self.store.records.get(&id));
-            self.watchman.rolled_back.insert(id, version);
             self.count("writes forgotten");
+            if self.plan.store_wait {
+                // Nobody had been told that it was written.
+                continue;
+            }
+            let maintainer = css_index(&lost.maintainer);
+            self.watchman.rolled_back.insert(id, lost);
+            if let Some(css) = maintainer.filter(|css| self.css[*css].life == Life::Down) {
+                self.nobody_knows(css);
+            }
         }
     }
 }

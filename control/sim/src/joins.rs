@@ -3,6 +3,7 @@
 //!
 //! No time passes in a trial, so that a million of them take minutes.
 
+use crate::message::{Who, css_index, node_index};
 use crate::node::Node;
 use crate::random::Random;
 use crate::store::Store;
@@ -11,7 +12,9 @@ use motet_control::conference::{
 };
 use motet_control::conference::{Request, Response};
 use motet_control::nodes::NodeFailure;
+use motet_control::peers::PeerFailure;
 use motet_control::refusal::Refusal;
+use motet_control::store::Peer;
 use motet_proto::conference as wire;
 use motet_proto::media::MediaKind;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +27,8 @@ pub struct Crowd {
     pub people: usize,
     /// Nodes that could take the room.
     pub nodes: usize,
+    /// Control processes that are asked, on one store.
+    pub css: usize,
     /// Answers of nodes that are lost, of a thousand.
     pub lost_permille: u64,
 }
@@ -42,58 +47,57 @@ pub struct Joins {
 }
 
 const NUMBER: &str = "700";
+/// Requests of nodes, and those that were passed on, are counted from here.
+const NODE: u64 = 1_000_000;
+const PASSED_ON: u64 = 2_000_000;
+/// Times that processes look at what waits.
+const ROUNDS_MAX: usize = 20;
 const NOW: Now = Now { steady_ms: 1_000, unix_ms: 1_700_000_000_000 };
 
-/// A trial: one control process whose effects are carried out in any order.
+/// A trial: control processes whose effects are carried out in any order.
 struct Trial {
-    state: State,
+    states: Vec<State>,
     store: Store,
     nodes: Vec<Node>,
-    pending: Vec<Effect>,
+    pending: Vec<(usize, Effect)>,
+    /// Requests that one process has passed on to another: who asked, and how it calls it.
+    passed_on: BTreeMap<u64, (usize, RequestId)>,
     replies: BTreeMap<u64, Result<Response, Refusal>>,
     random: Random,
     lost_permille: u64,
     assigned: BTreeMap<(String, u64), BTreeSet<usize>>,
 }
 
-/// Control that knows its nodes and has nothing to do.
-fn ready(nodes: usize) -> Trial {
-    let mut trial = Trial {
-        state: State::new(Options::default()),
-        store: Store::new(0, None),
-        nodes: (0..nodes).map(|index| Node::new(index, None)).collect(),
-        pending: Vec::new(),
-        replies: BTreeMap::new(),
-        random: Random::new(0),
-        lost_permille: 0,
-        assigned: BTreeMap::new(),
+/// Control processes that know their nodes and have nothing to do.
+fn ready(crowd: Crowd) -> Vec<State> {
+    let peer = |css: usize| Peer { id: Who::Css(css).to_string(), address: Who::Css(css).to_string() };
+    let options = |css: usize| Options {
+        shared: crowd.css > 1,
+        css: peer(css).id,
+        css_address: peer(css).address,
+        ..Options::default()
     };
-    trial.take(Event::StoreLoaded(Vec::new()));
-    for index in 0..nodes {
-        let node = &trial.nodes[index];
-        let (address, description) = (node.name.clone(), node.describe());
-        let announcement = NodeAnnouncement { held: Vec::new(), address, description, leaving: false };
-        trial.take(Event::Announced(RequestId(1_000_000 + index as u64), Box::new(announcement)));
+    let mut trial = Trial::new(crowd, (0..crowd.css).map(|css| State::new(options(css))).collect(), 0);
+    for css in 0..crowd.css {
+        trial.take(css, Event::StoreLoaded(Vec::new()));
+        trial.take(css, Event::PeersSeen(Ok((0..crowd.css).map(peer).collect())));
+        for index in 0..crowd.nodes {
+            let node = &trial.nodes[index];
+            let (address, description) = (node.name.clone(), node.describe());
+            let announcement = NodeAnnouncement { held: Vec::new(), address, description, leaving: false };
+            trial.take(css, Event::Announced(RequestId(NODE + index as u64), Box::new(announcement)));
+        }
     }
     while trial.answer() {}
-    trial
+    trial.states
 }
 
 /// Runs so many trials from this seed on.
 pub fn run(crowd: Crowd, seed: u64, trials: u64) -> Joins {
-    let begin = ready(crowd.nodes);
+    let begin = ready(crowd);
     let mut joins = Joins::default();
     for trial in 0..trials {
-        let mut world = Trial {
-            state: begin.state.clone(),
-            store: Store::new(0, None),
-            nodes: (0..crowd.nodes).map(|index| Node::new(index, None)).collect(),
-            pending: Vec::new(),
-            replies: BTreeMap::new(),
-            random: Random::new(seed.wrapping_add(trial)),
-            lost_permille: crowd.lost_permille,
-            assigned: BTreeMap::new(),
-        };
+        let mut world = Trial::new(crowd, begin.clone(), seed.wrapping_add(trial));
         joins.trials += 1;
         joins.wrong += u64::from(!world.run(crowd.people, &mut joins));
     }
@@ -101,6 +105,25 @@ pub fn run(crowd: Crowd, seed: u64, trials: u64) -> Joins {
 }
 
 impl Trial {
+    fn new(crowd: Crowd, states: Vec<State>, seed: u64) -> Trial {
+        Trial {
+            states,
+            store: Store::new(0, None),
+            nodes: (0..crowd.nodes).map(|index| Node::new(index, None)).collect(),
+            pending: Vec::new(),
+            passed_on: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            random: Random::new(seed),
+            lost_permille: crowd.lost_permille,
+            assigned: BTreeMap::new(),
+        }
+    }
+
+    /// One of the control processes.
+    fn anyone(&mut self) -> usize {
+        self.random.index(self.states.len())
+    }
+
     /// True: all is as it should be.
     fn run(&mut self, people: usize, joins: &mut Joins) -> bool {
         let mut order: Vec<usize> = (0..people).collect();
@@ -109,15 +132,19 @@ impl Trial {
         }
         for person in order {
             let create = wire::CreateRequest { number: NUMBER.into(), ..Default::default() };
-            self.take(Event::Request(
-                RequestId(1 + person as u64),
-                Request::Create { id: format!("m{person}"), seed: 1, create },
-            ));
+            let css = self.anyone();
+            self.take(
+                css,
+                Event::Request(
+                    RequestId(1 + person as u64),
+                    Request::Create { id: format!("m{person}"), seed: 1, create },
+                ),
+            );
             if self.random.permille(300) {
                 self.answer();
             }
         }
-        while self.answer() {}
+        self.settle(people);
         let late = |answer: &&Result<Response, Refusal>| {
             answer.as_ref().is_err_and(|refusal| refusal.code == Code::AlreadyExists)
         };
@@ -133,13 +160,27 @@ impl Trial {
                 ..Default::default()
             };
             let id = RequestId(1 + (people + person) as u64);
-            self.take(Event::Request(id, Request::Add { id: "none".into(), add }));
+            let css = self.anyone();
+            self.take(css, Event::Request(id, Request::Add { id: "none".into(), add }));
         }
         self.lost_permille = 0;
-        while self.answer() {}
-        let epochs = self.state.conferences.values().map(|conference| conference.record.epoch);
+        self.settle(2 * people);
+        let epochs = self.store.records.values().map(|record| record.epoch);
         joins.moved += epochs.map(|epoch| epoch - 1).sum::<u64>();
         self.one_home(people, made)
+    }
+
+    /// Until nothing is left to be done and so many are answered: what waits for another process is looked at again.
+    fn settle(&mut self, requests: usize) {
+        for _ in 0..ROUNDS_MAX {
+            while self.answer() {}
+            if (1..=requests as u64).all(|id| self.replies.contains_key(&id)) {
+                return;
+            }
+            for css in 0..self.states.len() {
+                self.take(css, Event::Tick);
+            }
+        }
     }
 
     fn one_home(&self, people: usize, made: usize) -> bool {
@@ -147,7 +188,9 @@ impl Trial {
         let stored: Vec<_> = self.store.records.values().filter(|record| living(record.phase)).collect();
         let homes: usize = self.nodes.iter().map(|node| node.conferences.len()).sum();
         let epochs_apart = self.assigned.values().all(|nodes| nodes.len() == 1);
-        let in_it = (people..2 * people).filter(|id| self.replies[&(1 + *id as u64)].is_ok()).count();
+        let in_it = (people..2 * people)
+            .filter(|id| self.replies.get(&(1 + *id as u64)).is_some_and(Result::is_ok))
+            .count();
         let expected = usize::from(made > 0);
         let members = stored.first().map_or(0, |record| record.participants.len());
         made == expected
@@ -158,42 +201,61 @@ impl Trial {
             && members == in_it
     }
 
-    fn take(&mut self, event: Event) {
-        for effect in step(&mut self.state, event, NOW) {
+    fn take(&mut self, css: usize, event: Event) {
+        for effect in step(&mut self.states[css], event, NOW) {
             match effect {
-                Effect::Reply(id, answer) => {
-                    self.replies.insert(id.0, *answer);
-                }
+                Effect::Reply(id, answer) => match self.passed_on.remove(&id.0) {
+                    Some((asked_by, id)) => {
+                        let result = Box::new(answer.map_err(PeerFailure::Refused));
+                        self.take(asked_by, Event::ForwardDone { id, result });
+                    }
+                    None => _ = self.replies.insert(id.0, *answer),
+                },
                 Effect::Emit(_) => {}
-                other => self.pending.push(other),
+                other => self.pending.push((css, other)),
             }
         }
     }
 
-    /// Carries out one effect, any of them; writes to the store keep their order. False: nothing is left.
+    /// Carries out one effect, any of them; writes of a process keep their order. False: nothing is left.
     fn answer(&mut self) -> bool {
         if self.pending.is_empty() {
             return false;
         }
         let store = |effect: &Effect| matches!(effect, Effect::StorePut { .. } | Effect::StoreRemove { .. });
         let mut chosen = self.random.index(self.pending.len());
-        if store(&self.pending[chosen]) {
-            chosen = self.pending.iter().position(store).expect("one was chosen");
+        let css = self.pending[chosen].0;
+        if store(&self.pending[chosen].1) {
+            let first = |(by, effect): &(usize, Effect)| *by == css && store(effect);
+            chosen = self.pending.iter().position(first).expect("one was chosen");
         }
-        match self.pending.remove(chosen) {
+        match self.pending.remove(chosen).1 {
             Effect::StorePut { token, record, base } => {
                 let result = self.store.put(0, &record, base);
-                self.take(Event::StorePutDone { token, conference: record.id.clone(), result });
+                self.take(css, Event::StorePutDone { token, conference: record.id.clone(), result });
             }
-            Effect::StoreRemove { conference } => self.store.remove(0, &conference),
+            Effect::StoreRemove { conference } => {
+                self.store.remove(0, &conference);
+                self.take(css, Event::StoreRemoved { conference, result: Ok(()) });
+            }
             Effect::StoreGet { conference } => {
                 let result = Ok(self.store.get(&conference));
-                self.take(Event::StoreGot { conference, result });
+                self.take(css, Event::StoreGot { conference, result });
+            }
+            Effect::StoreFollow { token } => {
+                let result = Ok((self.store.records.values().cloned().collect(), Vec::new()));
+                self.take(css, Event::StoreChanged { token, result });
+            }
+            Effect::Forward { id, address, request } => {
+                let Some(other) = css_index(&address) else { return true };
+                let passed = PASSED_ON + 1_000 * css as u64 + id.0;
+                self.passed_on.insert(passed, (css, id));
+                self.take(other, Event::Forwarded(RequestId(passed), *request));
             }
             Effect::NodePut { token, conference, address, put } => {
                 let lost = self.random.permille(self.lost_permille);
                 let cut = || NodeFailure::Unreachable("lost".to_owned());
-                let Some(index) = crate::message::node_index(&address) else { return true };
+                let Some(index) = node_index(&address) else { return true };
                 // Either the command or its answer is lost.
                 let heard = !lost || self.random.permille(500);
                 let result = if heard { self.nodes[index].put(&put) } else { Err(cut()) };
@@ -201,17 +263,17 @@ impl Trial {
                     self.assigned.entry((conference.clone(), put.epoch)).or_default().insert(index);
                 }
                 let result = if lost { Err(cut()) } else { result };
-                self.take(Event::NodePutDone { token, conference, result });
+                self.take(css, Event::NodePutDone { token, conference, result });
             }
             Effect::NodeDelete { address, delete } => {
-                if let Some(index) = crate::message::node_index(&address) {
+                if let Some(index) = node_index(&address) {
                     self.nodes[index].delete(&delete);
                 }
             }
             Effect::NodeList { token, node, .. } => {
-                let Some(index) = crate::message::node_index(&node) else { return true };
+                let Some(index) = node_index(&node) else { return true };
                 let result = Ok(self.nodes[index].list());
-                self.take(Event::NodeListed { token, node, result });
+                self.take(css, Event::NodeListed { token, node, result });
             }
             _ => {}
         }

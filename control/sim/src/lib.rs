@@ -17,6 +17,7 @@
 mod checks;
 mod client;
 mod css;
+mod edge;
 mod faults;
 pub mod joins;
 mod ledger;
@@ -38,7 +39,7 @@ pub use ledger::{Belief, Entry, Ledger, Person};
 pub use message::Who;
 pub use network::{CALM, Manner};
 pub use plan::{Fault, Order, Ordered, Plan, Planned};
-pub use points::{Crash, Label, Point, Points};
+pub use points::{Crash, EFFECTS, EVENTS, Label, Point, Points};
 pub use random::Random;
 pub use trace::Violation;
 

@@ -22,7 +22,7 @@ struct Options {
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", conflicts_with = "seed")]
     scenario: Option<String>,
 
-    /// Have five people ask for the same new room at once, so many times
+    /// Have five people ask four control processes for the same new room at once, so many times
     #[arg(long, value_name = "TRIALS", conflicts_with_all = ["seed", "scenario"])]
     joins: Option<u64>,
 
@@ -83,7 +83,7 @@ fn named(options: &Options, name: &str) -> bool {
 /// Parallel first joins, on all cores.
 fn first_joins(options: &Options, trials: u64) -> bool {
     let threads = options.threads() as u64;
-    let crowd = Crowd { people: 5, nodes: 3, lost_permille: 200 };
+    let crowd = Crowd { people: 5, nodes: 3, css: 4, lost_permille: 200 };
     let mut sum = Joins::default();
     std::thread::scope(|scope| {
         let share = |thread| trials * (thread + 1) / threads - trials * thread / threads;

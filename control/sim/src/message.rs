@@ -4,7 +4,7 @@ use motet_control::conference::Token;
 use motet_control::conference::{Effect, NodeAnnouncement, Record, Request, RequestId, Response};
 use motet_control::nodes::NodeFailure;
 use motet_control::refusal::Refusal;
-use motet_control::store::{Base, StoreError};
+use motet_control::store::{Base, Changes, Cursor, Peer, StoreError};
 use motet_proto::node as wire;
 use std::fmt;
 
@@ -40,6 +40,11 @@ pub(crate) fn node_index(name: &str) -> Option<usize> {
     name.strip_prefix('n')?.parse::<usize>().ok()?.checked_sub(1)
 }
 
+/// The control process with this id or address.
+pub(crate) fn css_index(name: &str) -> Option<usize> {
+    name.strip_prefix("css")?.parse::<usize>().ok()?.checked_sub(1)
+}
+
 /// A call that waits for its answer.
 pub(crate) type CallId = u64;
 
@@ -57,7 +62,9 @@ pub(crate) enum Message {
 /// What is asked of a process.
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
-    Load,
+    Changes(Cursor),
+    Renew(Peer, u64),
+    Forward(Box<Request>),
     Read(String),
     Write { record: Box<Record>, base: Option<Base> },
     Remove(String),
@@ -75,7 +82,8 @@ pub(crate) enum Ask {
 /// What it says.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
-    Loaded(Vec<Record>),
+    Changed(Box<Changes>),
+    Peers(Vec<Peer>),
     Found(Option<Box<Record>>),
     Written(Result<(), StoreError>),
     NodePut(Result<wire::ConferenceAllocation, NodeFailure>),
@@ -93,6 +101,14 @@ pub(crate) enum Reply {
 #[derive(Clone, Debug)]
 pub(crate) enum Waiting {
     Store(Box<Effect>),
+    /// Of the store: what has changed, who lives, domains.
+    Changes,
+    Lease,
+    Domains,
+    /// Of another control process.
+    Forward {
+        id: RequestId,
+    },
     Put {
         token: Token,
         conference: String,
@@ -146,7 +162,10 @@ impl Ask {
     /// For traces.
     pub(crate) fn words(&self) -> String {
         match self {
-            Ask::Load => "load".into(),
+            Ask::Changes(since) if *since == Cursor::default() => "load".into(),
+            Ask::Changes(_) => "follow".into(),
+            Ask::Renew(..) => "renew".into(),
+            Ask::Forward(request) => format!("pass on: {}", request_words(request)),
             Ask::Read(id) => format!("read {id}"),
             Ask::Write { record, base } => {
                 let new = if base.is_none() { "new " } else { "" };
@@ -180,7 +199,12 @@ impl Reply {
     /// For traces.
     pub(crate) fn words(&self) -> String {
         match self {
-            Reply::Loaded(records) => format!("{} records", records.len()),
+            Reply::Changed(changes) => {
+                let records: Vec<String> = changes.records.iter().map(record_words).collect();
+                let complete = if changes.complete { "all: " } else { "" };
+                format!("{complete}[{}], removed {:?}", records.join("; "), changes.removed)
+            }
+            Reply::Peers(peers) => format!("{} live", peers.len()),
             Reply::Found(Some(record)) => record_words(record),
             Reply::Found(None) => "nothing".into(),
             Reply::Written(Ok(())) => "written".into(),
@@ -209,7 +233,7 @@ impl Reply {
 pub(crate) fn record_words(record: &Record) -> String {
     let people: Vec<&str> = record.participants.keys().map(String::as_str).collect();
     format!(
-        "{} {} {} on {} e{} r{} v{} [{}]",
+        "{} {} {} on {} e{} r{} v{} of {} [{}]",
         record.id,
         record.number,
         record.phase.name(),
@@ -217,6 +241,7 @@ pub(crate) fn record_words(record: &Record) -> String {
         record.epoch,
         record.revision,
         record.version,
+        record.maintainer,
         people.join(" ")
     )
 }

@@ -27,7 +27,7 @@ pub(crate) struct Running {
 }
 
 /// A media node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) room: String,

@@ -88,8 +88,12 @@ pub struct Plan {
     pub conferences_max: usize,
     /// Longest pause of an application between two requests.
     pub rest_ms_max: u64,
+    /// The store is one of several control processes (Redis): they follow it, and maintain by lease.
+    pub shared: bool,
     /// How far the store's replica is behind.
     pub store_lag_ms: u64,
+    /// A write is answered when the replica has it, too (`WAIT`): nothing that was acknowledged is lost.
+    pub store_wait: bool,
     /// What is asked for at given times.
     pub script: Vec<Order>,
     /// What goes wrong.
@@ -121,7 +125,9 @@ impl Plan {
             clients: 3,
             conferences_max: 6,
             rest_ms_max: 400,
+            shared: false,
             store_lag_ms: 0,
+            store_wait: false,
             script: Vec::new(),
             faults: Vec::new(),
             manner: CALM,
@@ -137,6 +143,12 @@ impl Plan {
     pub fn draw(seed: u64) -> Plan {
         let mut random = Random::new(seed);
         let mut plan = Plan::calm(seed);
+        if random.permille(600) {
+            plan.shared = true;
+            plan.css = random.between(1, 3) as usize;
+            plan.store_lag_ms = *random.pick(&[0, 0, 50, 300, 2_000]);
+            plan.store_wait = plan.store_lag_ms < 1_000 && random.permille(500);
+        }
         plan.nodes = random.between(1, 4) as usize;
         plan.clients = random.between(1, 4) as usize;
         plan.conferences_max = random.between(1, 8) as usize;
@@ -155,6 +167,12 @@ impl Plan {
         plan
     }
 
+    /// What a control process of this world is told to hold to.
+    pub(crate) fn options_of(&self, css: usize) -> Options {
+        let name = Who::Css(css).to_string();
+        Options { shared: self.shared, css: name.clone(), css_address: name, ..self.control.clone() }
+    }
+
     /// A world without applications of its own, in which only this happens.
     pub fn scripted(script: Vec<Order>, faults: Vec<Planned>) -> Plan {
         Plan { clients: 0, nodes: 2, script, faults, ..Plan::calm(1) }
@@ -164,6 +182,7 @@ impl Plan {
         let node = random.index(self.nodes);
         let css = random.index(self.css);
         let (a, b) = match random.below(10) {
+            0 if self.css > 1 => (Who::Css(css), Who::Css(random.index(self.css))),
             0..6 => (Who::Css(css), Who::Node(node)),
             6..8 => (Who::Css(css), Who::Store),
             8 => (Who::Node(node), Who::Node(random.index(self.nodes))),
@@ -232,12 +251,14 @@ impl fmt::Display for Manner {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Plan { seed, css, nodes, clients, calm_from_ms, store_lag_ms, manner, .. } = self;
+        let waited = if self.store_wait { ", waited for" } else { "" };
+        let shared = if self.shared { "shared" } else { "own" };
         let calm_s = *calm_from_ms as f64 / 1e3;
         writeln!(
             f,
             "seed {seed}: {css} control, {nodes} nodes, {clients} applications, calm from {calm_s} s"
         )?;
-        write!(f, "  network: {manner}; replica {store_lag_ms} ms behind")?;
+        write!(f, "  network: {manner}; {shared} store, replica {store_lag_ms} ms behind{waited}")?;
         for planned in &self.faults {
             write!(f, "\n  {planned}")?;
         }

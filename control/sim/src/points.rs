@@ -60,12 +60,67 @@ impl Points {
     }
 }
 
+/// Labels of all events.
+pub const EVENTS: [&str; 22] = [
+    "announced",
+    "domains",
+    "forward-done",
+    "forwarded",
+    "media",
+    "node-described",
+    "node-drained",
+    "node-listed",
+    "node-probed",
+    "node-prompted",
+    "node-put",
+    "node-unreachable",
+    "notes",
+    "peers-seen",
+    "request",
+    "store-changed",
+    "store-got",
+    "store-load-failed",
+    "store-loaded",
+    "store-put",
+    "store-removed",
+    "tick",
+];
+
+/// Labels of all effects.
+pub const EFFECTS: [&str; 21] = [
+    "domains",
+    "emit",
+    "forward",
+    "lease-renew",
+    "node-delete",
+    "node-describe",
+    "node-drain",
+    "node-list",
+    "node-probe",
+    "node-prompt",
+    "node-put",
+    "node-unwatch",
+    "node-watch",
+    "notes",
+    "places-renew",
+    "reply",
+    "store-follow",
+    "store-get",
+    "store-load",
+    "store-put",
+    "store-remove",
+];
+
 pub(crate) fn event_label(event: &Event) -> Label {
     let well = |ok: bool| if ok { "done" } else { "failed" };
-    #[allow(unreachable_patterns)]
     match event {
         Event::Request(_, request) => ("request", request.name()),
         Event::StoreGot { .. } => ("store-got", ""),
+        Event::StoreChanged { result, .. } => ("store-changed", well(result.is_ok())),
+        Event::StoreRemoved { result, .. } => ("store-removed", well(result.is_ok())),
+        Event::PeersSeen(result) => ("peers-seen", well(result.is_ok())),
+        Event::Forwarded(_, request) => ("forwarded", request.name()),
+        Event::ForwardDone { result, .. } => ("forward-done", well(result.is_ok())),
         Event::StoreLoaded(_) => ("store-loaded", ""),
         Event::StoreLoadFailed(_) => ("store-load-failed", ""),
         Event::StorePutDone { result, .. } => ("store-put", well(result.is_ok())),
@@ -77,25 +132,29 @@ pub(crate) fn event_label(event: &Event) -> Label {
         Event::Media(_) => ("media", ""),
         Event::NodeDescribed { result, .. } => ("node-described", well(result.is_ok())),
         Event::NodeProbed { result, .. } => ("node-probed", well(result.is_ok())),
+        Event::Notes(_) => ("notes", ""),
         Event::Domains(_) => ("domains", ""),
         Event::NodeUnreachable { .. } => ("node-unreachable", ""),
         Event::Tick => ("tick", ""),
-        _ => ("another event", ""),
     }
 }
 
 pub(crate) fn effect_label(effect: &Effect) -> Label {
-    #[allow(unreachable_patterns)]
     match effect {
         Effect::StoreLoad => ("store-load", ""),
         Effect::StoreGet { .. } => ("store-get", ""),
         Effect::StorePut { record, .. } => ("store-put", record.phase.name()),
+        Effect::StoreFollow { .. } => ("store-follow", ""),
+        Effect::LeaseRenew => ("lease-renew", ""),
+        Effect::Forward { request, .. } => ("forward", request.name()),
+        Effect::PlacesRenew(_) => ("places-renew", ""),
         Effect::StoreRemove { .. } => ("store-remove", ""),
         Effect::NodePut { .. } => ("node-put", ""),
         Effect::NodeDelete { .. } => ("node-delete", ""),
         Effect::NodeList { .. } => ("node-list", ""),
         Effect::NodeDescribe { .. } => ("node-describe", ""),
         Effect::NodeProbe { .. } => ("node-probe", ""),
+        Effect::Notes(_) => ("notes", ""),
         Effect::Domains(_) => ("domains", ""),
         Effect::NodeDrain { .. } => ("node-drain", ""),
         Effect::NodePrompt { .. } => ("node-prompt", ""),
@@ -103,6 +162,5 @@ pub(crate) fn effect_label(effect: &Effect) -> Label {
         Effect::NodeUnwatch { .. } => ("node-unwatch", ""),
         Effect::Reply(_, answer) => ("reply", if answer.is_ok() { "ok" } else { "refusal" }),
         Effect::Emit(_) => ("emit", ""),
-        _ => ("another effect", ""),
     }
 }

@@ -113,12 +113,20 @@ impl World {
         }
     }
 
+    /// The replica has what was written, if it is still the replica.
+    pub(crate) fn store_confirms(&mut self, from: Who, call: CallId, generation: u64) {
+        if self.store.generation == generation && self.store.service != Service::Down {
+            self.send(Who::Store, from, Message::Answer(call, Reply::Written(Ok(()))));
+        }
+    }
+
     pub(crate) fn store_serves(&mut self, from: Who, call: CallId, ask: Ask) {
         if self.store.service == Service::Down {
             return;
         }
         let reply = match ask {
-            Ask::Load => Reply::Loaded(self.store.load()),
+            Ask::Changes(since) => Reply::Changed(Box::new(self.store.changes(since))),
+            Ask::Renew(me, lease_ms) => Reply::Peers(self.store.renew(self.now_ms, me, lease_ms)),
             Ask::Write { record, base } => {
                 let before = self.store.records.get(&record.id).cloned();
                 let result = self.store.put(self.now_ms, &record, base);
@@ -127,6 +135,12 @@ impl World {
                     Ok(()) if before.as_ref() == Some(&*record) => {}
                     Ok(()) => self.check_write(before.as_ref(), &record),
                     Err(_) => self.watchman.refused_writes += 1,
+                }
+                if result.is_ok() && self.plan.store_wait {
+                    // The replica is to have it, too.
+                    let generation = self.store.generation;
+                    let confirms = Happening::StoreConfirms { from, call, generation };
+                    return self.after(self.plan.store_lag_ms, confirms);
                 }
                 Reply::Written(result)
             }

@@ -12,7 +12,8 @@ use crate::points::Points;
 use crate::random::Random;
 use crate::store::Store;
 use crate::trace::Trace;
-use motet_control::conference::{Effect, Response, State};
+use motet_control::conference::{Response, State};
+use motet_control::store::Cursor;
 use motet_proto::node as wire;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -22,9 +23,6 @@ pub(crate) const UNIX_MS: i64 = 1_700_000_000_000;
 const ANNOUNCE_AGAIN_MS: u64 = 1_000;
 /// What a caller hears when nobody listens at an address.
 pub(crate) const REFUSED: &str = "connection refused";
-/// Whether what a process wrote before it was killed may reach the store after the next start of it has read the
-/// store. Control must follow the store for that.
-const LATE_WRITES_OF_THE_DEAD: bool = false;
 const MONITOR_MS: u64 = 250;
 
 /// What happens.
@@ -66,15 +64,15 @@ pub(crate) enum Happening {
         conference: String,
         leg: String,
     },
-    WriteAgain {
-        css: usize,
-        start: u64,
-        effect: Box<Effect>,
-    },
     StoreServes {
         from: Who,
         call: CallId,
         ask: Box<Ask>,
+    },
+    StoreConfirms {
+        from: Who,
+        call: CallId,
+        generation: u64,
     },
     Client(usize),
     Script(usize),
@@ -146,13 +144,12 @@ impl World {
     pub(crate) fn new(plan: Plan, trace: Trace, points: Points) -> World {
         let mut random = Random::new(plan.seed ^ 0xA5A5);
         let network = Network::new(plan.manner, random.fork());
-        let state = State::new(plan.control.clone());
         World {
             now_ms: 0,
             order: 0,
             agenda: BinaryHeap::new(),
             network,
-            css: (0..plan.css).map(|index| Css::new(index, state.clone())).collect(),
+            css: (0..plan.css).map(|index| Css::new(index, State::new(plan.options_of(index)))).collect(),
             nodes: (0..plan.nodes).map(|index| Node::new(index, plan.mutation)).collect(),
             store: Store::new(plan.store_lag_ms, plan.mutation),
             clients: (0..plan.clients + plan.script.len()).map(|_| Client::new(random.fork())).collect(),
@@ -220,7 +217,9 @@ impl World {
                 self.leg_sends(node, boot, &conference, leg)
             }
             Happening::StoreServes { from, call, ask } => self.store_serves(from, call, *ask),
-            Happening::WriteAgain { css, start, effect } => self.write_again(css, start, *effect),
+            Happening::StoreConfirms { from, call, generation } => {
+                self.store_confirms(from, call, generation);
+            }
             Happening::Client(index) => self.client_wakes(index),
             Happening::Script(index) => self.client_is_told(index),
             Happening::Fault(index) => self.fault(index),
@@ -272,7 +271,12 @@ impl World {
                 _ => None,
             };
             let quiet = match &message {
-                Message::Ask(_, Ask::Announce(_) | Ask::Domains | Ask::NodeList) => true,
+                Message::Ask(_, Ask::Announce(_) | Ask::Domains | Ask::NodeList | Ask::Renew(..)) => true,
+                Message::Ask(_, Ask::Changes(since)) => *since != Cursor::default(),
+                Message::Answer(_, Reply::Peers(_)) => true,
+                Message::Answer(_, Reply::Changed(changes)) => {
+                    !changes.complete && changes.records.is_empty() && changes.removed.is_empty()
+                }
                 Message::Answer(_, Reply::Core(answer)) => matches!(&**answer, Ok(Response::Announced(_))),
                 _ => false,
             };
@@ -301,7 +305,9 @@ impl World {
 
     /// A message has come.
     pub(crate) fn arrived(&mut self, from: Who, to: Who, lives: (u64, u64), message: Message) {
-        if to == Who::Store && lives.0 != self.life_of(from) && !LATE_WRITES_OF_THE_DEAD {
+        // What is written to a file ends with its process. What is on its way to a store of several arrives, even
+        // after the next start has read it.
+        if to == Who::Store && lives.0 != self.life_of(from) && !self.plan.shared {
             return;
         }
         let state = match to {

@@ -108,6 +108,7 @@ impl Step<'_> {
             return self.not_promised(moid, operation, why);
         }
         let number = operation.next.number.clone();
+        let unknown = matches!(error, StoreError::Unavailable(_) | StoreError::Conflict);
         let refusal = self.store_refusal(error, &number);
         match operation.work {
             Work::Create { request, tried, number_chosen } => {
@@ -120,13 +121,22 @@ impl Step<'_> {
                     return self.start(moid, next, Work::Create { request, tried, number_chosen });
                 }
                 // An answer that was lost may still have been a write; what it wrote must not stay.
-                self.forget(moid, request, refusal);
+                let nothing = !unknown && self.state.conferences[moid].stored.base.is_none();
+                if nothing {
+                    self.never_was(moid, request, refusal)
+                } else {
+                    self.forget(moid, request, refusal)
+                }
             }
             Work::Book { request, number_chosen } => {
                 self.not_booked(request, operation.next, number_chosen, refusal);
             }
+            // It may hold it, and others may have said that it is there: that is tried again.
+            Work::Confirm { request } if unknown => {
+                self.reply(request, Err(refusal));
+                self.next_request(moid);
+            }
             Work::Confirm { request } => {
-                // It might not be there after a restart, so it was not created.
                 self.delete_on(&operation.next.node_id, moid, operation.next.epoch);
                 self.forget(moid, request, refusal);
             }
@@ -220,19 +230,9 @@ impl Step<'_> {
 
     /// Tells the node that carries `record` all of it.
     pub(super) fn put_on_node(&mut self, moid: &str, token: Token, record: &Record) {
-        let participants = record.participants.iter();
-        let legs = participants.map(|(id, participant)| leg(id, &participant.media, &participant.audio));
-        let mut legs: Vec<node::Leg> = legs.collect();
-        self.want_ports(moid, record.epoch, &mut legs);
-        let spec = node::ConferenceSpec {
-            id: record.id.clone(),
-            legs,
-            metadata: serde_json::to_vec(&record.for_nodes()).expect("a record is plain data"),
-            audio: record.audio.to_wire(),
-            pair_gains: record.pair_gains.iter().map(PairGain::to_wire).collect(),
-            seed: record.seed,
-            ..node::ConferenceSpec::default()
-        };
+        let mut spec = specification(record);
+        spec.metadata = serde_json::to_vec(&record.for_nodes()).expect("a record is plain data");
+        self.want_ports(moid, record.epoch, &mut spec.legs);
         let put =
             node::PutConferenceRequest { spec: Some(spec), epoch: record.epoch, revision: record.revision };
         match self.state.nodes.get(&record.node_id) {
@@ -378,6 +378,11 @@ impl Step<'_> {
                 conference.dirty = true;
                 self.reply(request, Err(failure.into()));
             }
+            Work::Repair
+                if matches!(failure, NodeFailure::Refused { code: Code::FailedPrecondition, .. }) =>
+            {
+                self.look_at_node(moid);
+            }
             Work::Repair => self.retry_repair(moid),
             Work::Restore { .. } => self.not_restored(moid, operation, &failure),
             Work::End { .. } | Work::Confirm { .. } | Work::Book { .. } | Work::Save { .. } | Work::Claim => {
@@ -386,10 +391,24 @@ impl Step<'_> {
         }
     }
 
-    /// A conference that never came to be; who waits for it is told.
+    /// A conference that never came to be; who waits for it is told. The store may hold it, and a node may run it:
+    /// it is kept as one that has ended, so that neither brings it back.
     pub(super) fn forget(&mut self, moid: &str, request: RequestId, refusal: Refusal) {
+        let Some(known) = self.state.conferences.get(moid) else { return };
+        if !known.record.schedule.booking.is_empty() {
+            // It is tried again under the same id.
+            self.abandon(moid, known.record.epoch);
+            return self.never_was(moid, request, refusal);
+        }
+        let waiting = self.bury(moid, &refusal.message);
+        for id in [request].into_iter().chain(waiting) {
+            self.reply(id, Err(refusal.clone()));
+        }
+    }
+
+    /// A conference that neither the store nor a node has heard of.
+    fn never_was(&mut self, moid: &str, request: RequestId, refusal: Refusal) {
         let Some(conference) = self.state.conferences.remove(moid) else { return };
-        self.abandon(moid, conference.record.epoch);
         self.booking_failed(&conference.record.schedule.booking, &refusal);
         let waiting = conference.queue.into_iter().map(|(id, _)| id);
         for id in [request].into_iter().chain(waiting) {
@@ -397,9 +416,34 @@ impl Step<'_> {
         }
     }
 
+    /// What is still being created has ended instead. Its request may be made again. Gives who waits for it.
+    pub(super) fn bury(&mut self, moid: &str, why: &str) -> Vec<RequestId> {
+        let ended_unix_ms = self.now.unix_ms;
+        let Some(conference) = self.conference(moid) else { return Vec::new() };
+        let record = &mut conference.record;
+        (record.phase, record.ended_unix_ms) = (Phase::Ended, ended_unix_ms);
+        record.reason = format!("it could not be created: {why}");
+        record.request_id.clear();
+        conference.operation = None;
+        let waiting = std::mem::take(&mut conference.queue).into_iter().map(|(id, _)| id).collect();
+        self.flush(moid);
+        waiting
+    }
+
+    /// Writes that it runs once more, where the store has not answered.
+    pub(super) fn confirm_again(&mut self, moid: &str) {
+        let now_ms = self.now.steady_ms;
+        let Some(conference) = self.conference(moid) else { return };
+        let creating = conference.record.phase == Phase::Creating && conference.operation.is_none();
+        if creating && self.ours(moid) && !self.state.conferences[moid].stored.waits(now_ms) {
+            let next = Record { phase: Phase::Running, ..self.state.conferences[moid].record.clone() };
+            self.start(moid, next, Work::Confirm { request: RequestId::NOBODY });
+        }
+    }
+
     /// Neither the store nor a node shall keep what never came to be.
     pub(super) fn abandon(&mut self, moid: &str, epoch: u64) {
-        self.effects.push(Effect::StoreRemove { conference: moid.to_owned() });
+        self.store_remove(moid);
         let until_ms = self.now.steady_ms + self.state.options.tombstone_ms.unsigned_abs();
         self.state.abandoned.insert(moid.to_owned(), Abandoned { epoch, until_ms });
     }
@@ -424,4 +468,28 @@ impl Step<'_> {
             Some(Operation { token, next: next.clone(), work: Work::Repair, at_node: true, since_ms });
         self.put_on_node(moid, token, &next);
     }
+}
+
+/// What a node shall run, without what only control reads.
+fn specification(record: &Record) -> node::ConferenceSpec {
+    let participants = record.participants.iter();
+    let legs = participants.map(|(id, participant)| leg(id, &participant.media, &participant.audio));
+    node::ConferenceSpec {
+        id: record.id.clone(),
+        legs: legs.collect(),
+        audio: record.audio.to_wire(),
+        pair_gains: record.pair_gains.iter().map(PairGain::to_wire).collect(),
+        seed: record.seed,
+        ..node::ConferenceSpec::default()
+    }
+}
+
+/// Whether this is what a node shall run of the record, wherever its ports are.
+pub(super) fn runs_as_written(record: &Record, spec: &node::ConferenceSpec) -> bool {
+    let mut spec = spec.clone();
+    spec.metadata.clear();
+    for transport in spec.legs.iter_mut().flat_map(|leg| &mut leg.transports) {
+        transport.port_wanted = 0;
+    }
+    spec == specification(record)
 }

@@ -229,6 +229,7 @@ impl Step<'_> {
         if let Some(abandoned) = self.state.abandoned.remove(&moid) {
             record.epoch = abandoned.epoch + 1;
         }
+        self.state.removals.remove(&moid);
         let begun_ms = self.now.steady_ms;
         let conference = Conference { begun_ms, ..Conference::new(record.clone()) };
         self.state.conferences.insert(moid.clone(), conference);

@@ -44,7 +44,10 @@ impl Conference {
             return [waits.then_some((until_ms, Wait::Restore)), None];
         };
         let of_work = match &operation.work {
-            Work::Create { .. } | Work::Confirm { .. } => Some((self.begun_ms + CREATING_MS, Wait::Creating)),
+            Work::Create { .. } => Some((self.begun_ms + CREATING_MS, Wait::Creating)),
+            Work::Confirm { request } if *request != RequestId::NOBODY => {
+                Some((self.begun_ms + CREATING_MS, Wait::Creating))
+            }
             Work::End { request } if *request != RequestId::NOBODY => {
                 Some((operation.since_ms + ENDING_MS, Wait::Ending))
             }
@@ -82,13 +85,19 @@ impl Step<'_> {
     }
 
     fn not_created_in_time(&mut self, id: &str) {
-        let Some(operation) = self.conference(id).and_then(|conference| conference.operation.take()) else {
-            return;
-        };
+        let store = self.state.options.store.clone();
+        let Some(conference) = self.conference(id) else { return };
+        if let Some(Work::Confirm { request }) = conference.operation.as_mut().map(|known| &mut known.work) {
+            // The store may hold that it runs, and others may have said so: it is written again until it does.
+            let request = std::mem::replace(request, RequestId::NOBODY);
+            let why = format!("the store {store} has not answered for {} s; ask again", CREATING_MS / 1000);
+            return self.reply(request, Err(Refusal::plain(Code::DeadlineExceeded, why)));
+        }
+        let Some(operation) = conference.operation.take() else { return };
         let node = operation.next.node_id;
         // Whoever was told may have done it.
         self.delete_on(&node, id, operation.next.epoch);
-        let (seconds, store) = (CREATING_MS / 1000, &self.state.options.store);
+        let seconds = CREATING_MS / 1000;
         let waited = if operation.at_node { format!("node {node}") } else { format!("the store {store}") };
         let why = format!("it was not created within {seconds} s: {waited} has not answered; ask again");
         let request = operation.work.request().unwrap_or(RequestId::NOBODY);

@@ -51,7 +51,7 @@ pub enum Effect {
         /// What the store must hold; none: nothing of it yet.
         base: Option<Base>,
     },
-    /// Forget a conference.
+    /// Forget a conference, and answer with [`super::Event::StoreRemoved`].
     StoreRemove {
         /// Its id.
         conference: String,

@@ -59,6 +59,13 @@ pub enum Event {
         /// What the store said.
         result: Result<(), StoreError>,
     },
+    /// Answer to [`Effect::StoreRemove`](super::Effect::StoreRemove).
+    StoreRemoved {
+        /// As in the effect.
+        conference: String,
+        /// What the store said.
+        result: Result<(), StoreError>,
+    },
     /// A node announced itself.
     Announced(RequestId, Box<NodeAnnouncement>),
     /// Answer to [`Effect::NodePut`].

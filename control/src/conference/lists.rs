@@ -1,13 +1,14 @@
 //! What nodes run, against what control knows: adoption and repair, never deletion by absence.
 
 use super::access::Role;
+use super::answers::runs_as_written;
 use super::audio::{Audio, PairGain, ParticipantAudio};
 use super::media::media_of_leg;
 use super::model::{Conference, Participant, Phase, Record, RunningCopy, Token};
 use super::step::{About, RETRY_MS, Step};
 use crate::nodes::NodeFailure;
 use motet_proto::conference::ConferenceEventKind as Kind;
-use motet_proto::node::{Leg, ListConferencesResponse};
+use motet_proto::node::{ConferenceSpec, Leg, ListConferencesResponse};
 use motet_proto::registry::NodeState;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -87,7 +88,7 @@ impl Step<'_> {
             return;
         }
         let Some(node) = self.state.nodes.get_mut(id) else { return };
-        node.told = None;
+        let token = node.told.take().map(|told| told.token).unwrap_or_default();
         if node.state == NodeState::Joining {
             node.state = if node.description.draining { NodeState::Draining } else { NodeState::Ready };
             let address = node.address.clone();
@@ -99,7 +100,7 @@ impl Step<'_> {
         let unheard = self.state.conferences.unheard_on(id).into_iter();
         for id in unheard.map(|conference| conference.record.id.clone()).collect::<Vec<_>>() {
             if let Some(conference) = self.conference(&id) {
-                conference.heard = true;
+                conference.heard = conference.confirmed <= token;
             }
         }
     }
@@ -127,6 +128,17 @@ impl Step<'_> {
         let legs = said.legs.into_iter().filter(takes_part).collect();
         if let Some((alive, told)) = self.state.conferences.alive_mut(id) {
             (*alive, *told) = (legs, said.sequence);
+        }
+    }
+
+    /// What the conference's node runs of it is not known: the next list tells.
+    pub(super) fn look_at_node(&mut self, moid: &str) {
+        let asked = self.token();
+        let Some(conference) = self.conference(moid) else { return };
+        (conference.heard, conference.repair, conference.confirmed) = (false, false, asked);
+        let node = conference.record.node_id.clone();
+        if let Some(node) = self.state.nodes.get_mut(&node) {
+            node.list_at_ms = 0;
         }
     }
 
@@ -161,22 +173,25 @@ impl Step<'_> {
         }
         if copy.epoch > record.epoch || copy.revision > record.revision {
             // The node knows better: control lost what it had written last.
-            let alive = std::mem::take(&mut conference.alive);
-            let version = record.version;
-            let stored = std::mem::take(&mut conference.stored);
-            let id = copy.id.clone();
-            self.adopt(node, copy);
-            if let Some(conference) = self.conference(&id) {
-                conference.alive = alive;
-                conference.stored = stored;
-                conference.record.version = conference.record.version.max(version);
-            }
-            return self.flush(&id);
+            return self.adopt(node, copy);
+        }
+        if conference.record.phase == Phase::Creating {
+            // The store is to hold that it runs, first.
+            return;
         }
         let before = conference.addresses();
         conference.allocation = copy.allocation.or(conference.allocation.take());
         let after = conference.addresses();
         conference.repair |= copy.revision < conference.record.revision;
+        let other = |spec: &ConferenceSpec| !runs_as_written(&conference.record, spec);
+        if !conference.heard
+            && copy.revision == conference.record.revision
+            && copy.spec.as_ref().is_some_and(other)
+        {
+            // It would refuse another specification under the same revision.
+            conference.record.revision += 1;
+            (conference.repair, conference.dirty) = (true, true);
+        }
         if conference.record.phase != Phase::Running {
             conference.record.phase = Phase::Running;
             conference.record.reason.clear();
@@ -226,12 +241,18 @@ impl Step<'_> {
         record.room =
             self.state.nodes.get(node).map(|node| node.description.room.clone()).unwrap_or_default();
         (record.epoch, record.revision) = (copy.epoch, copy.revision);
-        if let Some(known) = self.state.conferences.get(&record.id) {
-            record.access.recognize(&known.record.access);
-            record.history = known.record.history.clone();
-        }
         let (id, number) = (record.id.clone(), record.number.clone());
-        let mut conference = Conference::new(record);
+        let mut conference = match self.state.conferences.remove(&id) {
+            // What the store is known to hold is what the record is to replace there.
+            Some(known) => {
+                record.access.recognize(&known.record.access);
+                record.history = known.record.history;
+                record.version = record.version.max(known.record.version);
+                let Conference { alive, alive_told, stored, flushing, queue, .. } = known;
+                Conference { alive, alive_told, stored, flushing, queue, ..Conference::new(record) }
+            }
+            None => Conference::new(record),
+        };
         conference.allocation = copy.allocation;
         self.state.conferences.insert(id.clone(), conference);
         let about = About { conference: &id, node, ..About::default() };
@@ -292,7 +313,8 @@ impl Conference {
     /// Whether the node runs exactly what is known here.
     fn is_what_runs(&self, node: &str, copy: &RunningCopy) -> bool {
         let record = &self.record;
-        record.phase == Phase::Running
+        self.heard
+            && record.phase == Phase::Running
             && (record.node_id.as_str(), record.epoch, record.revision) == (node, copy.epoch, copy.revision)
             && self.allocation == copy.allocation
     }

@@ -51,6 +51,9 @@ pub(super) struct Peers {
     pub(super) following: Option<Token>,
     /// Requests about what is not known here, and since which step they wait for the feed.
     pub(super) lookups: Vec<(Token, RequestId, Request)>,
+    /// Conferences of others that the store lacks: how long they may be written again, and whether the store was
+    /// asked after that.
+    pub(super) missing: BTreeMap<String, (u64, bool)>,
     /// The longest time without a lease since the whole store was read.
     pub(super) lapse_ms_max: u64,
 }
@@ -211,15 +214,9 @@ impl Step<'_> {
     /// The claim is in the store.
     pub(super) fn claimed(&mut self, moid: &str) {
         let conference = self.conference(moid).expect("the caller found it");
-        // What the node runs is to be compared with the record.
-        conference.repair = conference.record.phase == Phase::Running;
-        conference.heard = false;
         let creating = conference.record.phase == Phase::Creating;
-        let node = conference.record.node_id.clone();
         let (number, css) = (conference.record.number.clone(), self.state.options.css.clone());
-        if let Some(node) = self.state.nodes.get_mut(&node) {
-            node.list_at_ms = 0;
-        }
+        self.look_at_node(moid);
         let about = About { conference: moid, ..About::default() };
         self.emit(Kind::Adopted, about, format!("conference {number} is maintained by {css} now"));
         if creating {
@@ -315,6 +312,9 @@ impl Step<'_> {
             self.follow_now();
         }
         self.retry_passed_on();
+        if usable {
+            self.ask_for_missing();
+        }
         if usable && self.settled() {
             self.claim_orphans();
         }

@@ -355,7 +355,7 @@ pub type RunningCopy = wire::RunningConference;
 /// An event of a node's `Watch` stream.
 pub type MediaEvent = wire::Event;
 
-/// A conference that could not be created.
+/// A conference of a booking that could not be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Abandoned {
     /// Its highest epoch.
@@ -400,8 +400,10 @@ pub struct State {
     pub(super) answers: Answers,
     /// Wrong passwords of late, by conference or room.
     pub(super) wrong: BTreeMap<String, Wrong>,
-    /// Conferences that could not be created, by id: a node may run a copy all the same.
+    /// Conferences of bookings that could not be created, by id: a node may run a copy all the same.
     pub(super) abandoned: BTreeMap<String, Abandoned>,
+    /// Conferences that the store is to forget and has not said to have forgotten, by id: when to ask again.
+    pub(super) removals: BTreeMap<String, u64>,
     /// When the first event came: nodes get time to announce themselves.
     pub(super) started_ms: Option<u64>,
     /// So many nodes were lost at once that nothing moves.
@@ -436,6 +438,7 @@ impl State {
             answers: Answers::default(),
             wrong: BTreeMap::new(),
             abandoned: BTreeMap::new(),
+            removals: BTreeMap::new(),
             started_ms: None,
             mass_loss: None,
             restores: Restores::default(),

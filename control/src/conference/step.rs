@@ -39,6 +39,7 @@ pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
         Event::StoreLoaded(records) => step.store_loaded(records),
         Event::StoreLoadFailed(why) => step.store_failed(why),
         Event::StorePutDone { token, conference, result } => step.store_put_done(token, &conference, result),
+        Event::StoreRemoved { conference, result } => step.store_removed(&conference, result),
         Event::Announced(id, announcement) => step.announced(id, *announcement),
         Event::NodePutDone { token, conference, result } => step.node_put_done(token, &conference, result),
         Event::NodeListed { token, node, result } => step.node_listed(token, &node, result),
@@ -180,6 +181,10 @@ impl Step<'_> {
                 let why = "the store's records have not been read yet; ask again";
                 return Refusal::plain(Code::Unavailable, why);
             }
+            if self.state.options.shared && self.state.store_fault.is_some() {
+                let why = "the store cannot be asked whether another control process has made it; ask again";
+                return Refusal::plain(Code::Unavailable, why);
+            }
             let why = format!("no conference has the id or number '{conference}'");
             Refusal::at(Code::NotFound, "conference", why)
         })
@@ -204,6 +209,7 @@ impl Step<'_> {
         self.state.wrong.retain(|_, wrong| wrong.until_ms > now_ms);
         self.tick_joins();
         self.state.abandoned.retain(|_, abandoned| abandoned.until_ms > now_ms);
+        self.tick_removals();
         self.tick_conferences();
     }
 }

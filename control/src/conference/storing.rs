@@ -32,6 +32,11 @@ impl Stored {
     pub(super) fn of(record: &Record) -> Stored {
         Stored { base: Some(Base::of(record)), ..Stored::default() }
     }
+
+    /// Whether it is being found out what is there.
+    pub(super) fn waits(&self, now_ms: u64) -> bool {
+        self.wait_until_ms > now_ms
+    }
 }
 
 impl Conference {
@@ -86,7 +91,7 @@ impl Step<'_> {
         let (ours, css) = (self.ours(id), self.state.options.css.clone());
         let Some(conference) = self.conference(id) else { return };
         conference.dirty = ours;
-        let waits = conference.stored.wait_until_ms > now_ms || conference.ending.is_some();
+        let waits = conference.stored.waits(now_ms) || conference.ending.is_some();
         if ours && usable && !waits && conference.operation.is_none() && conference.flushing.is_none() {
             conference.dirty = false;
             conference.noted_ms = None;
@@ -95,6 +100,39 @@ impl Step<'_> {
             conference.record.maintainer = css;
             let record = conference.record.clone();
             self.store_put(token, record);
+        }
+    }
+
+    /// Has the store forget a conference; it is asked until it has.
+    pub(super) fn store_remove(&mut self, id: &str) {
+        self.state.removals.insert(id.to_owned(), u64::MAX);
+        self.effects.push(Effect::StoreRemove { conference: id.to_owned() });
+    }
+
+    pub(super) fn store_removed(&mut self, id: &str, result: Result<(), StoreError>) {
+        let now_ms = self.now.steady_ms;
+        let Some(again_ms) = self.state.removals.get_mut(id) else { return };
+        match result {
+            Ok(()) => {
+                self.state.removals.remove(id);
+            }
+            Err(StoreError::Unavailable(why)) => {
+                *again_ms = now_ms + RETRY_MS;
+                self.store_failed(why);
+            }
+            Err(_) => *again_ms = now_ms + FOREIGN_WAIT_MS,
+        }
+    }
+
+    /// Removals that were not answered well.
+    pub(super) fn tick_removals(&mut self) {
+        let now_ms = self.now.steady_ms;
+        if self.state.store_fault.is_some() {
+            return;
+        }
+        let due = self.state.removals.iter().filter(|(_, again_ms)| **again_ms <= now_ms);
+        for id in due.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.store_remove(&id);
         }
     }
 
@@ -166,6 +204,7 @@ impl Step<'_> {
     fn seen(&mut self, record: Record, asked: Token, decided: bool, quiet: bool) {
         let id = record.id.clone();
         let there = Base::of(&record);
+        self.state.peers.missing.remove(&id);
         let Some(known) = self.state.conferences.get_mut(&id) else { return self.discovered(record, quiet) };
         if !known.stored.puts.is_empty() || known.stored.settled > asked {
             return;
@@ -210,11 +249,15 @@ impl Step<'_> {
     /// A conference that was not known here.
     fn discovered(&mut self, record: Record, quiet: bool) {
         let id = record.id.clone();
+        if self.state.removals.contains_key(&id) {
+            return;
+        }
         let mine = !self.state.options.shared || record.maintainer == self.state.options.css;
         let abandoned = self.state.abandoned.get(&id);
         let abandoned = abandoned.is_some_and(|abandoned| record.epoch <= abandoned.epoch);
-        if mine && (record.phase == Phase::Creating || abandoned) {
-            // Nobody was told that it exists. If a node runs it all the same, it will be deleted there.
+        // Nobody was told that it exists. If a node runs it all the same, it will be deleted there.
+        let creating = mine && record.phase == Phase::Creating;
+        if mine && abandoned || creating && !record.schedule.booking.is_empty() {
             return self.abandon(&id, record.epoch);
         }
         let mut conference = Conference { heard: false, ..Conference::new(record) };
@@ -223,7 +266,9 @@ impl Step<'_> {
             self.tell_difference(&Record::default(), &conference.record);
         }
         self.state.conferences.insert(id.clone(), conference);
-        if mine {
+        if creating {
+            self.bury(&id, "the control process that did it ended meanwhile");
+        } else if mine {
             self.take_up(&id);
         }
     }
@@ -242,12 +287,10 @@ impl Step<'_> {
         } else {
             known.nobody_is_heard();
         }
-        let ours = self.ours(&id);
-        if let Some(known) = self.conference(&id) {
+        known.repair = false;
+        if self.ours(&id) {
             // A node may run what control knew before.
-            known.repair = ours && after.phase == Phase::Running;
-        }
-        if ours {
+            self.look_at_node(&id);
             self.take_up(&id);
         } else if before.epoch != after.epoch
             && let Some(node) = self.state.nodes.get_mut(&after.node_id)
@@ -280,14 +323,18 @@ impl Step<'_> {
             return;
         }
         let removed = known.stored.base.is_some() && self.may_have_been_removed();
-        if !self.ours(id) || removed {
+        if removed || !self.ours(id) && !self.is_missing(id) {
             return self.drop_conference(id);
+        }
+        if !self.ours(id) {
+            return;
         }
         // It was lost, or never written.
         self.write_again(id, None);
     }
 
     fn drop_conference(&mut self, id: &str) {
+        self.state.peers.missing.remove(id);
         self.give_up_operation(id);
         self.route_queue(id);
         self.state.conferences.remove(id);
@@ -297,7 +344,11 @@ impl Step<'_> {
     fn tell_difference(&mut self, before: &Record, after: &Record) {
         let (number, node) = (after.number.clone(), after.node_id.clone());
         let about = About { conference: &after.id, node: &node, ..About::default() };
-        if before.id.is_empty() && after.phase != Phase::Ended {
+        let unmade = |record: &Record| record.id.is_empty() || record.phase == Phase::Creating;
+        if after.phase == Phase::Creating || before.phase == Phase::Creating && after.phase == Phase::Ended {
+            return;
+        }
+        if unmade(before) && after.phase != Phase::Ended {
             self.emit(Kind::Created, about, format!("conference {number} created"));
         }
         if before.id.is_empty() || before.phase != after.phase {

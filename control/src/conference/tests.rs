@@ -143,7 +143,11 @@ impl World {
             Effect::StoreLoad => self.event(Event::StoreLoadFailed("away".into())),
             Effect::Notes(order) => self.answer_note(order, well),
             Effect::StoreRemove { conference } => {
-                self.stored.remove(&conference);
+                let result = if well { Ok(()) } else { Err(StoreError::Unavailable("away".into())) };
+                if well {
+                    self.stored.remove(&conference);
+                }
+                self.event(Event::StoreRemoved { conference, result });
             }
             Effect::NodePut { token, conference, address, put } => {
                 let well = well && self.reached(&address);

@@ -4,7 +4,6 @@
 //! waits for beyond that - a node that is lost comes back, the store can be used again - is looked for at short
 //! intervals, and every conference is looked at once in a while in any case.
 
-use super::effect::Effect;
 use super::model::{Conference, Phase};
 use super::schedule::Kind;
 use super::step::Step;
@@ -51,10 +50,11 @@ impl Step<'_> {
         let since = if ended { *conference.ended_ms.get_or_insert(now_ms) } else { now_ms };
         if ended && idle && now_ms >= since + tombstone_ms && !self.on_lost_node(id) {
             self.state.conferences.remove(id);
-            return self.effects.push(Effect::StoreRemove { conference: id.to_owned() });
+            return self.store_remove(id);
         }
         if idle && self.state.store_fault.is_none() {
             self.end_again(id);
+            self.confirm_again(id);
         }
         let Some(conference) = self.conference(id) else { return };
         if conference.operation.is_none() && conference.repair && now_ms >= conference.repair_at_ms {
@@ -97,7 +97,8 @@ impl Step<'_> {
         if let Some(noted_ms) = conference.noted_ms {
             at(noted_ms + NOTES_MS);
         }
-        if conference.ending.is_some() || conference.dirty {
+        let unconfirmed = conference.record.phase == Phase::Creating && conference.operation.is_none();
+        if conference.ending.is_some() || conference.dirty || unconfirmed {
             at(now_ms);
         }
         if conference.repair {

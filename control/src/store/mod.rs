@@ -13,12 +13,14 @@
 mod disk;
 mod embedded;
 pub(crate) mod places;
+mod reader;
 mod redis;
 mod tables;
 
 pub use self::redis::RedisStore;
 pub use disk::DiskStore;
 pub use embedded::EmbeddedStore;
+pub use reader::Reader;
 pub use tables::Tables;
 
 use crate::conference::{Claim, Domain, NodeNote, Record};

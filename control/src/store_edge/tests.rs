@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::conference::{Domain, NodeNote, Token};
-use crate::store::Place;
+use crate::store::{Changes, Place};
 use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 

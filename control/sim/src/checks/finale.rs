@@ -41,9 +41,6 @@ impl World {
         for record in self.store.records.values() {
             left.push(format!("{} in the store", record.id));
         }
-        for (number, owner) in &self.store.claims {
-            left.push(format!("the number {number} of {owner}"));
-        }
         for node in &self.nodes {
             left.extend(node.conferences.keys().map(|id| format!("{id} on {}", node.name)));
         }

@@ -64,11 +64,7 @@ impl World {
         if entry.excused {
             return self.count("excused");
         }
-        // Control that was killed has forgotten what it gave up, and takes over what a node runs all the same.
-        let killed = self.counts.contains_key("control killed");
-        if entry.refused && killed && !records.is_empty() {
-            self.count("refused and taken over");
-        } else if entry.refused && !records.is_empty() {
+        if entry.refused && !records.is_empty() {
             let what = format!("{} was refused and made {}", entry.request_id, record_words(&records[0]));
             self.violated("N5", what);
         }

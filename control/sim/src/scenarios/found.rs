@@ -2,6 +2,7 @@
 
 use super::{Scenario, at_least, fault, order};
 use crate::message::Who;
+use crate::network::Manner;
 use crate::plan::{Fault, Ordered, Plan};
 use crate::points::{Crash, Point};
 
@@ -16,6 +17,7 @@ fn room() -> Vec<crate::plan::Order> {
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = of_restarts();
     all.extend(of_ends());
+    all.extend(of_several());
     all
 }
 
@@ -130,6 +132,101 @@ fn of_ends() -> Vec<Scenario> {
             },
             crash: None,
             expect: |outcome| at_least(outcome, "refused", 1),
+        },
+    ]
+}
+
+fn of_several() -> Vec<Scenario> {
+    vec![
+        Scenario {
+            name: "refused-create-outlives-control",
+            about: "a create is refused since its node did not answer, the node runs it all the same, and control \
+                    dies: the copy is deleted, not taken over (seed 428)",
+            plan: || {
+                let script = vec![order(2_000, 0, Ordered::Create("700"))];
+                let nodes = [N1, Who::Node(1)];
+                let mut faults: Vec<_> =
+                    nodes.map(|node| fault(1_990, 2_600, Fault::CutOneWay(node, CSS))).to_vec();
+                faults.extend(nodes.map(|node| fault(2_100, 6_000, Fault::CutOneWay(CSS, node))));
+                faults.push(fault(7_000, 500, Fault::Kill(CSS)));
+                Plan::scripted(script, faults)
+            },
+            crash: None,
+            expect: |outcome| at_least(outcome, "refused", 1),
+        },
+        Scenario {
+            name: "late-write-of-the-dead",
+            about: "what a killed control process wrote reaches the store after its next start has read it: that \
+                    follows the store",
+            plan: || {
+                let late =
+                    Manner { lost_permille: 0, twice_permille: 0, delay_ms_min: 700, delay_ms_max: 900 };
+                let mut script = room();
+                script.push(order(9_000, 0, Ordered::Join("bob")));
+                let faults =
+                    vec![fault(8_900, 2_000, Fault::Noise(late)), fault(9_850, 50, Fault::Kill(CSS))];
+                Plan { shared: true, ..Plan::scripted(script, faults) }
+            },
+            crash: None,
+            expect: |outcome| at_least(outcome, "joined", 2),
+        },
+        Scenario {
+            name: "node-knows-better-than-the-store",
+            about: "the store forgets a join, and control dies while it is away: what the node runs is written again",
+            plan: || {
+                let mut script = room();
+                script.push(order(4_800, 0, Ordered::Join("bob")));
+                let faults =
+                    vec![fault(5_000, 6_000, Fault::StoreSwitchover), fault(5_500, 3_000, Fault::Kill(CSS))];
+                Plan { shared: true, store_lag_ms: 1_000, ..Plan::scripted(script, faults) }
+            },
+            crash: None,
+            expect: |outcome| {
+                at_least(outcome, "joined", 2)?;
+                at_least(outcome, "writes forgotten", 1)
+            },
+        },
+        Scenario {
+            name: "forgotten-by-the-store-kept-by-its-maintainer",
+            about: "a replica that has not heard of a conference takes over: who reads it before the maintainer has \
+                    written the conference again does not answer 'not found'",
+            plan: || {
+                let mut script = room();
+                script.extend((0..60).map(|turn| order(3_600 + 50 * turn, 0, Ordered::Get)));
+                let faults = vec![fault(3_000, 500, Fault::StoreSwitchover)];
+                Plan { css: 3, shared: true, store_lag_ms: 2_000, ..Plan::scripted(script, faults) }
+            },
+            crash: None,
+            expect: |outcome| {
+                at_least(outcome, "got", 60)?;
+                at_least(outcome, "writes forgotten", 1)
+            },
+        },
+        Scenario {
+            name: "maintainer-dies",
+            about: "the control process that maintains a conference dies for good, right before somebody joins: \
+                    another one takes it over",
+            plan: || {
+                let mut script = room();
+                script.push(order(6_050, 0, Ordered::Join("bob")));
+                let faults =
+                    [0, 1].map(|css| fault(6_000 + 8_000 * css as u64, 6_000, Fault::Kill(Who::Css(css))));
+                Plan { css: 2, shared: true, ..Plan::scripted(script, faults.to_vec()) }
+            },
+            crash: None,
+            expect: |outcome| at_least(outcome, "joined", 2),
+        },
+        Scenario {
+            name: "asked-elsewhere-at-once",
+            about: "what one control process has just acknowledged is found by all others, though they have not read \
+                    of it yet",
+            plan: || {
+                let mut script = vec![order(2_000, 0, Ordered::Create("700"))];
+                script.extend((0..20).map(|turn| order(2_030 + 10 * turn, 0, Ordered::Get)));
+                Plan { css: 3, shared: true, ..Plan::scripted(script, Vec::new()) }
+            },
+            crash: None,
+            expect: |outcome| at_least(outcome, "got", 20),
         },
     ]
 }

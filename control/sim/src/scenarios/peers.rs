@@ -1,5 +1,5 @@
 //! Failures that other systems had, by the issue that tells of them. Those that need several platforms, media
-//! or a recorder are tested elsewhere or wait for them.
+//! or a recorder (T-EGRESS210) are tested elsewhere or wait for them.
 
 use super::{Scenario, at_least, fault, never, order};
 use crate::message::Who;
@@ -28,6 +28,7 @@ fn small(faults: Vec<Planned>) -> Plan {
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = of_nodes();
+    all.extend(of_moves());
     all.extend(of_drains());
     all.extend(of_doubt());
     all.extend(of_blinks());
@@ -50,6 +51,88 @@ fn of_nodes() -> Vec<Scenario> {
             plan: || small(vec![fault(5_000, 600_000, Fault::Kill(N1))]),
             crash: None,
             expect: |outcome| at_least(outcome, "pending", 1),
+        },
+    ]
+}
+
+fn of_moves() -> Vec<Scenario> {
+    vec![
+        Scenario {
+            name: "T-LK1645",
+            about: "one room is asked for at the same moment, of three control processes: it is made once",
+            plan: || {
+                let script = (0..12).map(|_| order(3_000, 0, Ordered::Create("700"))).collect();
+                Plan { css: 3, shared: true, ..Plan::scripted(script, Vec::new()) }
+            },
+            crash: None,
+            expect: |outcome| {
+                at_least(outcome, "refused", 11)?;
+                at_least(outcome, "created", 1)
+            },
+        },
+        Scenario {
+            name: "T-LK3858",
+            about: "twenty nodes come while conferences are made: nobody gives up",
+            plan: || {
+                let away = (1..21).map(|node| fault(1, 6_000, Fault::Kill(Who::Node(node))));
+                busy(21, 14_000, away.collect())
+            },
+            crash: None,
+            expect: |outcome| {
+                at_least(outcome, "created", 3)?;
+                never(outcome, "given up")
+            },
+        },
+        Scenario {
+            name: "T-JI617",
+            about: "after a move everybody is told where to send",
+            plan: || small(vec![fault(6_000, 600_000, Fault::Kill(N1))]),
+            crash: None,
+            expect: |outcome| {
+                at_least(outcome, "restores", 1)?;
+                at_least(outcome, "moved", 1)
+            },
+        },
+        Scenario {
+            name: "T-JI1050",
+            about: "control does not reach a node, and another node does: nothing moves, and who joins meanwhile is \
+                    in when the link is back",
+            plan: || {
+                let cut = fault(5_000, 6_000, Fault::Cut(CSS, N1));
+                let mut plan = small(vec![cut]);
+                plan.script.push(order(7_000, 0, Ordered::Join("dave")));
+                plan.script.push(order(7_100, 1, Ordered::Join("erin")));
+                plan
+            },
+            crash: None,
+            expect: |outcome| {
+                at_least(outcome, "nodes isolated", 1)?;
+                at_least(outcome, "joined", 5)?;
+                never(outcome, "restores")
+            },
+        },
+        Scenario {
+            name: "T-FS2400",
+            about: "after a move every kind of request works as before: join, mute, leave, end",
+            plan: || {
+                let dead = [N1, Who::Node(1)].map(|node| fault(6_000, 1_000, Fault::Kill(node)));
+                let mut plan = small(dead.to_vec());
+                plan.script.extend([
+                    order(12_000, 1, Ordered::Join("dave")),
+                    order(12_500, 1, Ordered::Mute("bob", true)),
+                    order(13_000, 1, Ordered::Leave("carol")),
+                    order(13_500, 0, Ordered::End),
+                ]);
+                plan
+            },
+            crash: None,
+            expect: |outcome| {
+                for (what, times) in [("pending", 2), ("joined", 4), ("muted", 1), ("left", 1), ("ended", 1)]
+                {
+                    at_least(outcome, what, times)?;
+                }
+                Ok(())
+            },
         },
     ]
 }

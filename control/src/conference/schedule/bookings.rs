@@ -2,7 +2,6 @@
 
 use super::recurrence::written;
 use super::{Kind as What, Schedule};
-use crate::conference::effect::Effect;
 use crate::conference::model::{Conference, Phase, Record, RequestId, Work};
 use crate::conference::requests::{Request, Response};
 use crate::conference::step::{About, RETRY_MS, Step};
@@ -325,7 +324,7 @@ impl Step<'_> {
         }
         self.state.conferences.remove(&moid);
         // An answer that was lost may still have been a write; what it wrote must not stay.
-        self.effects.push(Effect::StoreRemove { conference: moid });
+        self.store_remove(&moid);
         self.reply(request, Err(refusal));
     }
 }

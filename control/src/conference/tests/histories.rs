@@ -189,7 +189,17 @@ fn what_could_not_be_created_is_not_adopted() {
         world.settle();
         world.pass(1_100);
     }
-    assert_eq!((world.nodes[&first].len(), world.state.conferences.len()), (0, 0), "it is deleted");
+    assert_eq!((world.nodes[&first].len(), world.phase("c1")), (0, Phase::Ended), "it is deleted");
+    assert_eq!(world.stored["c1"].phase, Phase::Ended, "whoever is started next knows it, too");
     world.pass(700_000);
-    assert!(world.state.abandoned.is_empty(), "and forgotten");
+    // Not while its node cannot be reached.
+    for _ in 0..5 {
+        for node in ["n1", "n2"] {
+            world.announce(node, "b1");
+        }
+        world.settle();
+        world.pass(300);
+    }
+    world.settle();
+    assert!(world.state.conferences.is_empty() && world.stored.is_empty(), "and forgotten");
 }
