@@ -121,6 +121,8 @@ impl Step<'_> {
                 self.next_request(moid);
             }
             Whose::Theirs(peer) if self.state.peers.hops.contains(&id) => {
+                // It may have waited here for somebody to maintain it.
+                self.state.peers.passed_on.remove(&id);
                 let why = format!("control process {} maintains it now; ask again", peer.id);
                 self.reply(id, Err(Refusal::at(Code::Aborted, "conference", why)));
             }

@@ -18,6 +18,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = of_restarts();
     all.extend(of_ends());
     all.extend(of_several());
+    all.extend(of_sharing());
     all
 }
 
@@ -186,6 +187,11 @@ fn of_several() -> Vec<Scenario> {
                 at_least(outcome, "writes forgotten", 1)
             },
         },
+    ]
+}
+
+fn of_sharing() -> Vec<Scenario> {
+    vec![
         Scenario {
             name: "forgotten-by-the-store-kept-by-its-maintainer",
             about: "a replica that has not heard of a conference takes over: who reads it before the maintainer has \

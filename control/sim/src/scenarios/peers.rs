@@ -28,6 +28,7 @@ fn small(faults: Vec<Planned>) -> Plan {
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = of_nodes();
+    all.extend(of_crowds());
     all.extend(of_moves());
     all.extend(of_drains());
     all.extend(of_doubt());
@@ -55,7 +56,7 @@ fn of_nodes() -> Vec<Scenario> {
     ]
 }
 
-fn of_moves() -> Vec<Scenario> {
+fn of_crowds() -> Vec<Scenario> {
     vec![
         Scenario {
             name: "T-LK1645",
@@ -83,6 +84,11 @@ fn of_moves() -> Vec<Scenario> {
                 never(outcome, "given up")
             },
         },
+    ]
+}
+
+fn of_moves() -> Vec<Scenario> {
+    vec![
         Scenario {
             name: "T-JI617",
             about: "after a move everybody is told where to send",
