@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "ZooKeeper")]
 pub struct ZooKeeperArgs {
-    /// Find nodes in ZooKeeper too, or be found there: HOST:PORT[,HOST:PORT...][/PATH]
+    /// Find nodes in ZooKeeper too, or be found there: `HOST:PORT[,HOST:PORT...][/PATH]`
     #[arg(long, value_name = "SERVERS")]
     pub zookeeper: Option<String>,
 

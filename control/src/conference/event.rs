@@ -50,7 +50,7 @@ pub enum Event {
     StoreLoaded(Vec<Record>),
     /// The store could not be read.
     StoreLoadFailed(String),
-    /// Answer to [`Effect::StorePut`].
+    /// Answer to [`Effect::StorePut`](super::Effect::StorePut).
     StorePutDone {
         /// As in the effect.
         token: Token,
@@ -68,7 +68,7 @@ pub enum Event {
     },
     /// A node announced itself.
     Announced(RequestId, Box<NodeAnnouncement>),
-    /// Answer to [`Effect::NodePut`].
+    /// Answer to [`Effect::NodePut`](super::Effect::NodePut).
     NodePutDone {
         /// As in the effect.
         token: Token,
@@ -77,7 +77,7 @@ pub enum Event {
         /// What the node said.
         result: Result<wire::ConferenceAllocation, NodeFailure>,
     },
-    /// Answer to [`Effect::NodeList`].
+    /// Answer to [`Effect::NodeList`](super::Effect::NodeList).
     NodeListed {
         /// As in the effect.
         token: Token,
@@ -86,7 +86,7 @@ pub enum Event {
         /// What it runs.
         result: Result<wire::ListConferencesResponse, NodeFailure>,
     },
-    /// Answer to [`Effect::NodeDrain`].
+    /// Answer to [`Effect::NodeDrain`](super::Effect::NodeDrain).
     NodeDrained {
         /// As in the effect.
         request: RequestId,
@@ -97,7 +97,7 @@ pub enum Event {
         /// How many conferences are left there.
         result: Result<u32, NodeFailure>,
     },
-    /// Answer to [`Effect::NodePrompt`].
+    /// Answer to [`Effect::NodePrompt`](super::Effect::NodePrompt).
     NodePrompted {
         /// As in the effect.
         request: RequestId,
@@ -117,7 +117,7 @@ pub enum Event {
         /// Nothing listens at its address any more.
         certain: bool,
     },
-    /// Answer to [`Effect::NodeDescribe`].
+    /// Answer to [`Effect::NodeDescribe`](super::Effect::NodeDescribe).
     NodeDescribed {
         /// As in the effect.
         token: Token,
@@ -126,7 +126,7 @@ pub enum Event {
         /// What the node said.
         result: Box<Result<wire::NodeDescription, NodeFailure>>,
     },
-    /// Answer to [`Effect::NodeProbe`].
+    /// Answer to [`Effect::NodeProbe`](super::Effect::NodeProbe).
     NodeProbed {
         /// As in the effect.
         token: Token,

@@ -42,7 +42,7 @@ pub struct Options {
     pub restoration: Restoration,
     /// Other control processes may use the store.
     pub shared: bool,
-    /// Id of this control process: [`Record::maintainer`].
+    /// Id of this control process: [`Record::maintainer`](super::Record::maintainer).
     pub css: String,
     /// Where others reach its services, such as `http://192.0.2.1:7400`.
     pub css_address: String,
