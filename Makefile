@@ -41,7 +41,7 @@ demo-upgrade: setup ## new processes take a node over under load, without a pack
 test: setup fmt-check lint tidy ## everything that a change must pass
 	cargo test --workspace --no-fail-fast
 	$(MAKE) --no-print-directory doc
-	scripts/fuzz.sh $(FUZZ_SECONDS)
+	scripts/fuzz.sh -s 1 $(FUZZ_SECONDS)
 	@echo "make test: format, lint, tidy, tests, documentation and fuzzing all passed"
 
 sim: ## simulated worlds of the seeds SEEDS: control against faults, in virtual time

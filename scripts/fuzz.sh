@@ -1,21 +1,27 @@
 #!/bin/sh
-# Runs every fuzz target for some seconds: scripts/fuzz.sh [SECONDS] [TARGET...]
+# Runs every fuzz target for some seconds: scripts/fuzz.sh [-s SEED] [SECONDS] [TARGET...]
 #
 # Needs cargo and a C++ compiler, no nightly and no cargo-fuzz: libfuzzer-sys brings libFuzzer, and the
 # coverage that guides it is LLVM's own pass. Starts from fuzz/corpus/TARGET, which is committed and
-# small; what it finds goes to target/fuzz-corpus/TARGET and is used the next time. Fails at the first
-# crash and says where its input is.
+# small; what it finds goes to target/fuzz-corpus/TARGET and is used the next time. With a SEED above 0 it
+# knows the committed ones alone and makes the same inputs each time, as far as the seconds reach: what
+# gates a change must not depend on luck. Fails at the first crash and says where its input is.
 set -eu
 
 cd "$(dirname "$0")/.."
+seed=0
+if [ "${1:-}" = -s ]; then
+    seed=${2:-}
+    shift $(($# < 2 ? $# : 2))
+fi
 seconds=${1:-10}
 [ $# -eq 0 ] || shift
-case $seconds in
-'' | *[!0-9]* | 0)
-    echo "usage: scripts/fuzz.sh [SECONDS] [TARGET...]; SECONDS is a whole number above 0" >&2
+usage() {
+    echo "usage: scripts/fuzz.sh [-s SEED] [SECONDS] [TARGET...]; SECONDS is a whole number above 0" >&2
     exit 2
-    ;;
-esac
+}
+case $seconds in '' | *[!0-9]* | 0) usage ;; esac
+case $seed in '' | *[!0-9]*) usage ;; esac
 targets=${*:-$(cd fuzz/fuzz_targets && ls ./*.rs | sed 's|^\./||; s|\.rs$||')}
 
 # What cargo-fuzz passes, without a sanitizer, which stable Rust lacks: the code under test is safe Rust,
@@ -34,9 +40,13 @@ for target in $targets; do
     found=target/fuzz-corpus/$target
     crashes=target/fuzz-crashes/$target
     log=target/fuzz-corpus/$target.log
+    if [ "$seed" -ne 0 ]; then
+        found=$found.$seed
+        rm -rf "$found"
+    fi
     mkdir -p "$found" "$crashes" "fuzz/corpus/$target"
     if ! "fuzz/target/$host/release/$target" "$found" "fuzz/corpus/$target" -max_total_time="$seconds" \
-        -max_len=2048 -timeout=5 -rss_limit_mb=1024 -artifact_prefix="$crashes/" -print_final_stats=1 \
+        -seed="$seed" -max_len=2048 -timeout=5 -rss_limit_mb=1024 -artifact_prefix="$crashes/" -print_final_stats=1 \
         >"$log" 2>&1; then
         cat "$log"
         echo "fuzz $target: crashed; inputs are in $crashes/, run one with" >&2

@@ -246,6 +246,20 @@ fn what_cannot_be_packetized_is_refused() {
 }
 
 #[test]
+fn what_receivers_would_read_as_another_packet_is_not_sent() {
+    // STAP-A, a fragment, the forbidden bit, a header alone: between two slices.
+    let parts: [&[u8]; 6] =
+        [&[0x41, 1], &[0x78, 0, 2, 0x65, 9], &[0x7c, 0xc5, 9], &[0xc1, 9], &[9], &[0x41, 2]];
+    let sent: Vec<u8> = parts.iter().flat_map(|nal| [&[0, 0, 1][..], nal].concat()).collect();
+    let packets = packetize(PayloadFormat::H264, std::slice::from_ref(&sent), 100, 1);
+    let found = receive(&mut depacketizer(PayloadFormat::H264), &packets);
+    assert_eq!(found[0].bytes, [0, 0, 0, 1, 0x41, 1, 0, 0, 0, 1, 0x41, 2]);
+    assert!(found.len() == 1 && !found[0].damaged);
+    let refused = Packetizer::h264(&[0, 0, 1, 0x78, 0, 2, 0x65, 9], H264Mode::SingleNal, 100).map(drop);
+    assert_eq!(refused, Err(PacketizeError::Empty));
+}
+
+#[test]
 fn parameter_sets_of_the_description_stand_in_for_those_in_band() {
     let fmtp = "packetization-mode=1; sprop-parameter-sets=Z0IAHg==,aM4G4g; profile-level-id=42001e";
     let sets = parameter_sets(PayloadFormat::H264, fmtp);

@@ -115,6 +115,12 @@ impl NalCodec {
         }
     }
 
+    /// Whether receivers take this NAL unit for one. With nothing but a header it says nothing; with a type from 24
+    /// on (48 with H.265) it would be read as a packet of several, or of a part.
+    pub(super) fn may_be_sent(self, nal: &[u8]) -> bool {
+        nal.len() > self.header_bytes() && nal[0] & FORBIDDEN == 0 && self.is_unit(self.kind(nal[0]))
+    }
+
     /// Whether this is the type of a NAL unit, and not of a packet.
     const fn is_unit(self, kind: u8) -> bool {
         match self {

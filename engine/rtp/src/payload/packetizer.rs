@@ -24,7 +24,7 @@ pub enum PacketizeError {
         /// The least that will do.
         least: usize,
     },
-    /// There is nothing in it.
+    /// There is nothing in it that may be sent.
     Empty,
     /// A NAL unit does not fit, and may not be cut with `packetization-mode=0`.
     NalTooLong {
@@ -39,7 +39,9 @@ impl std::fmt::Display for PacketizeError {
             PacketizeError::PayloadBytesMax { given, least } => {
                 write!(f, "payloads of {given} bytes are too short: at least {least}")
             }
-            PacketizeError::Empty => f.write_str("the access unit is empty, or has no start code"),
+            PacketizeError::Empty => {
+                f.write_str("the access unit has no start code, or nothing to send behind one")
+            }
             PacketizeError::NalTooLong { bytes } => {
                 write!(f, "a NAL unit of {bytes} bytes does not fit a packet: limit the encoder's slices")
             }
@@ -83,20 +85,23 @@ struct Now<'a> {
 const PAYLOAD_BYTES_LEAST: usize = 32;
 
 impl<'a> Packetizer<'a> {
-    /// Of an access unit of H.264, a byte stream; payloads have at most `bytes_max` bytes.
+    /// Of an access unit of H.264, a byte stream; payloads have at most `bytes_max` bytes. Left out are NAL units
+    /// that are nothing but a header, or have the forbidden bit, or a type that means a packet of another kind.
     ///
     /// # Errors
     /// See [`PacketizeError`].
     pub fn h264(unit: &'a [u8], mode: H264Mode, bytes_max: usize) -> Result<Self, PacketizeError> {
         if mode == H264Mode::SingleNal
-            && let Some(nal) = nal_units(unit).find(|nal| nal.len() > bytes_max)
+            && let Some(nal) =
+                nal_units(unit).find(|nal| NalCodec::H264.may_be_sent(nal) && nal.len() > bytes_max)
         {
             return Err(PacketizeError::NalTooLong { bytes: nal.len() });
         }
         Self::nal(NalCodec::H264, unit, mode == H264Mode::NonInterleaved, bytes_max)
     }
 
-    /// Of an access unit of H.265, a byte stream; payloads have at most `bytes_max` bytes.
+    /// Of an access unit of H.265, a byte stream; payloads have at most `bytes_max` bytes. Left out is what
+    /// [`Packetizer::h264`] leaves out.
     ///
     /// # Errors
     /// See [`PacketizeError`].
@@ -124,7 +129,6 @@ impl<'a> Packetizer<'a> {
         bytes_max: usize,
     ) -> Result<Self, PacketizeError> {
         let bytes_max = check_bytes_max(bytes_max)?;
-        // A NAL unit of nothing but a header says nothing, and is no packet.
         let mut rest = nal_units(unit);
         let first = next_nal(&mut rest, codec).ok_or(PacketizeError::Empty)?;
         let now = Some(Now { nal: first, taken: 0 });
@@ -186,8 +190,9 @@ fn check_bytes_max(given: usize) -> Result<usize, PacketizeError> {
     if given < least { Err(PacketizeError::PayloadBytesMax { given, least }) } else { Ok(given) }
 }
 
+/// The next NAL unit that receivers would read as one.
 fn next_nal<'a>(rest: &mut NalUnits<'a>, codec: NalCodec) -> Option<&'a [u8]> {
-    rest.find(|nal| nal.len() > codec.header_bytes())
+    rest.find(|nal| codec.may_be_sent(nal))
 }
 
 fn next_now<'a>(rest: &mut NalUnits<'a>, codec: NalCodec) -> Option<Now<'a>> {
