@@ -71,7 +71,10 @@ impl World {
                 // Another process begins where the clock says: that may be one off.
                 assert!((-1..200).contains(&step), "{last:?} {next:?}");
                 let ticks = next.timestamp.wrapping_sub(last.timestamp) as i32;
-                assert_eq!(ticks, i32::from(step) * TICKS as i32, "{last:?} {next:?}");
+                let (step, rounds) = (i32::from(step), ticks / TICKS as i32);
+                // What a thread that was held up has left out has its time, and no number.
+                let in_step = ticks % TICKS as i32 == 0 && (step..step + 200).contains(&rounds);
+                assert!(in_step, "{last:?} {next:?}");
             }
             last = Some(next);
             heard += u32::from(!next.is_silent);
