@@ -66,6 +66,9 @@ pub enum VideoCommand {
     AddOutput(OutputConfig),
     /// And is no longer.
     RemoveOutput(OutputId),
+    /// Another canvas, codec or rate for the output of this number. It goes on in its stream, with a key frame, and
+    /// `sequence` counts for nothing.
+    SetOutput(OutputConfig),
     /// Another layout for an output.
     SetLayout {
         /// Whose.

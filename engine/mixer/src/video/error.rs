@@ -93,3 +93,21 @@ pub struct VideoStats {
     /// Packets of nobody, of unknown payload types, or that are no RTP.
     pub packets_refused: u64,
 }
+
+impl std::ops::AddAssign for VideoStats {
+    fn add_assign(&mut self, other: VideoStats) {
+        self.decoded += other.decoded;
+        self.decodes_spared += other.decodes_spared;
+        self.undecoded += other.undecoded;
+        self.concealed += other.concealed;
+        self.scaled += other.scaled;
+        self.scales_shared += other.scales_shared;
+        self.composed += other.composed;
+        self.composes_shared += other.composes_shared;
+        self.encoded += other.encoded;
+        self.encodes_shared += other.encodes_shared;
+        self.skipped += other.skipped;
+        self.missed += other.missed;
+        self.packets_refused += other.packets_refused;
+    }
+}

@@ -4,8 +4,8 @@ use super::canvas::{Canvas, CanvasKey};
 use super::feed::{Feed, FeedKey, Receiver};
 use super::source::Source;
 use super::{
-    CANVASES_MAX, Layout, OUTPUTS_MAX, OutputConfig, OutputId, SOURCES_MAX, SourceConfig, SourceId,
-    VideoCommand, VideoMixError, VideoOutbox, VideoStats,
+    CANVASES_MAX, OUTPUTS_MAX, OutputConfig, OutputId, SOURCES_MAX, SourceConfig, SourceId, VideoCommand,
+    VideoMixError, VideoOutbox, VideoStats,
 };
 use motet_codecs::video::FramePool;
 use motet_rtp::{RtpView, Time, WireSeq};
@@ -85,7 +85,11 @@ impl VideoMixer {
                 self.leave(id);
                 self.forget();
             }
-            VideoCommand::SetLayout { id, layout } => self.set_layout(now, id, layout)?,
+            VideoCommand::SetOutput(config) => self.set_output(now, config)?,
+            VideoCommand::SetLayout { id, layout } => {
+                let config = self.outputs.get(&id).ok_or(VideoMixError::UnknownOutput(id))?;
+                self.set_output(now, OutputConfig { layout, ..config.clone() })?;
+            }
             VideoCommand::SetSpeaker(speaker) => {
                 if let Some(unknown) = speaker.filter(|id| !self.sources.contains_key(id)) {
                     return Err(VideoMixError::UnknownSource(unknown));
@@ -190,12 +194,13 @@ impl VideoMixer {
         Ok(())
     }
 
-    fn set_layout(&mut self, now: Time, id: OutputId, layout: Layout) -> Result<(), VideoMixError> {
-        let config = self.outputs.get(&id).ok_or(VideoMixError::UnknownOutput(id))?;
-        if config.layout == layout {
+    fn set_output(&mut self, now: Time, config: OutputConfig) -> Result<(), VideoMixError> {
+        let id = config.id;
+        let before = self.outputs.get(&id).ok_or(VideoMixError::UnknownOutput(id))?;
+        if *before == config {
             return Ok(());
         }
-        let config = OutputConfig { layout, ..config.clone() };
+        check(&config)?;
         let sequence = self.next_sequence(id).unwrap_or(WireSeq(config.sequence));
         // It goes on in its stream, with a key frame of the other canvas.
         let mut receiver = Receiver::new(&config);
