@@ -92,6 +92,8 @@ pub struct ResourceCapacity {
     pub units: u64,
     /// Threads that mix sound.
     pub mixing_threads: u32,
+    /// Threads that compose pictures.
+    pub canvas_threads: u32,
 }
 
 /// As in `motet.node.v1.Load`.
@@ -135,6 +137,7 @@ impl Resource {
                 packets_per_second: capacity.packets_per_second,
                 units: capacity.units,
                 mixing_threads: capacity.mixing_threads,
+                canvas_threads: capacity.canvas_threads,
             },
             load: ResourceLoad {
                 conferences: load.conferences,
@@ -165,6 +168,7 @@ impl Resource {
                 packets_per_second: self.capacity.packets_per_second,
                 units: self.capacity.units,
                 mixing_threads: self.capacity.mixing_threads,
+                canvas_threads: self.capacity.canvas_threads,
                 ..Capacity::default()
             }),
             load: Some(Load {
@@ -262,7 +266,12 @@ mod tests {
             address: "http://192.0.2.1:7400".into(),
             room: "r1".into(),
             numa_node: -1,
-            capacity: ResourceCapacity { units: 100_000, workers: 2, ..ResourceCapacity::default() },
+            capacity: ResourceCapacity {
+                units: 100_000,
+                workers: 2,
+                canvas_threads: 3,
+                ..ResourceCapacity::default()
+            },
             load: ResourceLoad { packets_per_second: 12.5, ..ResourceLoad::default() },
             ..Resource::default()
         }

@@ -85,6 +85,9 @@ pub enum NodeError {
     /// A mixing thread has ended: our own fault.
     #[error("mixing thread {0} has ended; the node must be started again")]
     MixerGone(usize),
+    /// A canvas thread has ended: our own fault.
+    #[error("canvas thread {0} has ended; the node must be started again")]
+    CanvasGone(usize),
     /// The mixer refused what the node had checked: our own fault.
     #[error("the mixer refused a checked command: {0}")]
     Mixer(String),
@@ -110,7 +113,7 @@ impl NodeError {
             NodeError::Exhausted { .. } => Code::ResourceExhausted,
             NodeError::Draining(_) | NodeError::TakenOver => Code::Unavailable,
             NodeError::WorkerGone(_) | NodeError::Relay(_) | NodeError::MoveFailed(_) => Code::Internal,
-            NodeError::MixerGone(_) | NodeError::Mixer(_) => Code::Internal,
+            NodeError::MixerGone(_) | NodeError::CanvasGone(_) | NodeError::Mixer(_) => Code::Internal,
         }
     }
 
@@ -126,7 +129,7 @@ impl NodeError {
             | NodeError::Relay(_)
             | NodeError::MoveFailed(_)
             | NodeError::TakenOver => None,
-            NodeError::MixerGone(_) | NodeError::Mixer(_) => None,
+            NodeError::MixerGone(_) | NodeError::CanvasGone(_) | NodeError::Mixer(_) => None,
         }
     }
 }

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Conferences that are mixed have a place on a mixing thread too, which the exchange joins with the workers
-//! (`mixing.rs`, `docs/audio.md`).
+//! (`mixing.rs`, `docs/audio.md`), and those with a canvas one on a canvas thread (`canvas.rs`, `docs/video.md`).
 //!
 //! Everything that decides is pure and tested without a socket: [`model`] (wire to domain, checked once),
 //! [`routing`] (which routes the policy wants) and [`plan`] (the difference as commands). Read
@@ -30,6 +30,7 @@ pub mod routing;
 pub mod topology;
 
 mod announce;
+mod canvas;
 mod claims;
 mod drain;
 mod ending;

@@ -7,10 +7,13 @@ use motet_net::{IoStats, Residence};
 use motet_status::{Buckets, Labels, Metric, Page, Source};
 use std::time::{Duration, Instant};
 
+mod canvas;
 mod mixing;
 
 /// A worker that has shown no counters for this long does not answer.
 const WORKER_SILENT_MAX: Duration = Duration::from_secs(2);
+/// The same for a canvas thread, for which large pictures may be much at once.
+const CANVAS_SILENT_MAX: Duration = Duration::from_secs(10);
 /// A change that takes longer than this does not hold up a scrape.
 const STATE_WAIT_MAX: Duration = Duration::from_millis(500);
 
@@ -26,6 +29,7 @@ impl Source for Shared {
         describe_trunks(&mut page, &workers);
         self.describe_workers(&mut page);
         self.describe_mixing(&mut page);
+        self.describe_canvases(&mut page);
         page
     }
 
@@ -44,6 +48,12 @@ impl Source for Shared {
             let silent = gauge.snapshot().taken.map(|taken| now.saturating_duration_since(taken));
             if silent.is_none_or(|silent| silent > WORKER_SILENT_MAX) {
                 return Err(format!("mixing thread {index} does not answer"));
+            }
+        }
+        for (index, gauge) in self.canvases.iter().enumerate() {
+            let silent = gauge.snapshot().taken.map(|taken| now.saturating_duration_since(taken));
+            if silent.is_none_or(|silent| silent > CANVAS_SILENT_MAX) {
+                return Err(format!("canvas thread {index} does not answer"));
             }
         }
         Ok(())

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 mod groups;
 mod meter;
-mod overload;
+pub(crate) mod overload;
 pub(crate) mod prompts;
 mod room;
 mod schedule;
@@ -34,11 +34,12 @@ pub(crate) use meter::{MixingSnapshot, tick_bounds_seconds};
 pub(crate) use room::RoomStatus;
 use tap::TapEnd;
 pub(crate) use tap::{Tap, TapOf};
+pub(crate) use thread::on_cpu;
 
 /// Jobs that may wait for a mixing thread.
 const JOBS_WAITING_MAX: usize = 1024;
 
-/// Something that happened in a mix.
+/// Something that happened in a mix, or on a canvas.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct MixingEvent {
     pub(crate) conference: Id,
@@ -58,6 +59,8 @@ pub(crate) enum MixingEventKind {
     Key { leg: Id, key: char, duration_ms: u32 },
     /// A prompt is over.
     PromptFinished { prompt: Id, complete: bool },
+    /// A canvas is made at another rate, in pictures a second.
+    CanvasRate { frames_per_s: f64, wanted: u32 },
 }
 
 /// A prompt to be played.

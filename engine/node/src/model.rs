@@ -4,6 +4,7 @@
 //! field. What depends on the node (ports, address families) is found when planning.
 
 use motet_codecs::audio::AudioCodec;
+use motet_codecs::video::VideoCodec;
 use motet_proto::{media as wire_media, node as wire};
 use motet_relay::Latch;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,11 +15,13 @@ use std::sync::Arc;
 mod audio;
 pub(crate) mod check;
 mod id;
+mod video;
 mod wire_form;
 
 pub use audio::{AudioMode, LegAudio, MixSettings};
 pub(crate) use audio::{below_all, gain};
 pub use id::Id;
+pub use video::{CanvasSettings, VideoMode};
 
 /// A checked conference specification.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +38,8 @@ pub struct Spec {
     pub metadata: Vec<u8>,
     /// What becomes of sound.
     pub audio: AudioMode,
+    /// What becomes of pictures.
+    pub video: VideoMode,
     /// How the first leg of a pair is heard by the second, in decibels; none: not at all.
     pub pair_gains: BTreeMap<(Id, Id), Option<f32>>,
     /// What SSRCs and numbers towards receivers are made of; none: they are random.
@@ -42,6 +47,17 @@ pub struct Spec {
     /// With [`AudioMode::Loudest`], who is among the loudest: the node's own finding.
     pub loudest: BTreeSet<Id>,
 }
+
+impl Spec {
+    /// How the mixer listens: to mix, to find the loudest, or only to show on a canvas who speaks; none: it does not.
+    pub fn listening(&self) -> Option<MixSettings> {
+        let shows = || self.video.canvas().map(|_| MixSettings::to_find(SHOWN_SPEAKERS));
+        self.audio.listening().or_else(shows)
+    }
+}
+
+/// Voices that are told apart where only who speaks is to be shown.
+const SHOWN_SPEAKERS: u32 = 3;
 
 /// Route policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +166,11 @@ impl Codec {
         let format = codec.format();
         let fits = (8_000..=48_000).contains(&format.sample_rate_hz) && matches!(format.channels, 1 | 2);
         fits.then_some(codec)
+    }
+
+    /// What a canvas makes of it; none: its pictures are not decoded or encoded here.
+    pub(crate) fn picture(&self) -> Option<VideoCodec> {
+        VideoCodec::parse(&self.name, self.clock_hz, &self.fmtp)
     }
 }
 

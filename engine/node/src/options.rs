@@ -91,6 +91,14 @@ pub struct NodeOptions {
     #[arg(long, value_name = "CORE,...", value_delimiter = ',')]
     pub mixing_cores: Vec<usize>,
 
+    /// Threads that compose pictures, apart from those that mix sound; 0: conferences with a canvas are refused
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(..=64))]
+    pub canvas_threads: u16,
+
+    /// CPU cores to pin the canvas threads to, in their order; best ones that neither workers nor mixing threads have
+    #[arg(long, value_name = "CORE,...", value_delimiter = ',')]
+    pub canvas_cores: Vec<usize>,
+
     /// Folder with WAV files that may be played into mixed conferences
     #[arg(long, value_name = "FOLDER")]
     pub prompts: Option<PathBuf>,
@@ -223,6 +231,11 @@ impl NodeOptions {
     pub(crate) fn binding(&self) -> anyhow::Result<Binding> {
         let wanted = Wanted { numa: &self.numa, workers: self.workers, worker_cores: &self.worker_cores };
         Binding::resolve(wanted, allowed_here())
+    }
+
+    /// Threads that take part in the exchange beside the workers.
+    pub(crate) fn other_threads(&self) -> usize {
+        usize::from(self.mixing_threads) + usize::from(self.canvas_threads)
     }
 
     /// When threads that were stopped hold media back.

@@ -15,6 +15,7 @@ use motet_relay::{Command, LegId, PortId, RouteId, RouteSpec, StreamId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+mod canvas;
 mod compare;
 mod identity;
 mod legs;
@@ -22,6 +23,7 @@ mod mix;
 mod relocate;
 mod trunks;
 
+pub use canvas::{CanvasForm, CanvasStep, FeedForm, FeedKey, HeldCanvas, HeldFeed, HeldView, SeenForm};
 pub(crate) use mix::LossWatch;
 pub use mix::{HeldMix, HeldOutput, HeldSource, MixForm, MixStep, MixTrunk, OutputForm, SourceForm};
 pub use relocate::{Relocation, only_worker, relocate};
@@ -43,6 +45,8 @@ pub struct Holdings {
     pub refused: BTreeMap<RouteKey, String>,
     /// What is mixed; none: nothing is.
     pub mix: Option<HeldMix>,
+    /// What is composed; none: nothing is.
+    pub canvas: Option<HeldCanvas>,
 }
 
 /// A leg on its worker.
@@ -98,11 +102,13 @@ pub trait Resources {
     fn route(&mut self, worker: usize) -> Result<RouteId, NodeError>;
     /// Ports of a worker for a transport.
     fn ports(&mut self, worker: usize, transport: &Transport) -> Result<HeldPorts, NodeError>;
-    /// A port number of a worker or a mixing thread without a socket: for the end of a trunk, or for a socket
-    /// that comes from another worker.
+    /// A port number of a worker, mixing or canvas thread without a socket: for the end of a trunk, or for a
+    /// socket that comes from another worker.
     fn trunk_port(&mut self, worker: usize) -> PortId;
     /// The mixing thread for another mix, by its place in the exchange.
     fn mixer(&mut self) -> Result<usize, NodeError>;
+    /// The canvas thread for another canvas, by its place in the exchange.
+    fn canvas(&mut self) -> Result<usize, NodeError>;
     /// A random number.
     fn random(&mut self) -> u32;
 }
@@ -118,6 +124,8 @@ pub struct Plan {
     pub released: Released,
     /// What a mixing thread is to do.
     pub mix: Option<MixStep>,
+    /// What a canvas thread is to do.
+    pub canvas: Option<CanvasStep>,
     /// Receivers are told nothing.
     pub silent: bool,
 }
@@ -176,6 +184,7 @@ pub fn plan(
     planner.change_trunks(&routes)?;
     let mut ssrcs = planner.ssrcs_in_use(&routes)?;
     planner.change_mix(&routes, &mut ssrcs)?;
+    planner.change_canvas(&routes, &mut ssrcs)?;
     planner.add_routes(&routes, ssrcs)?;
     planner.plan.next.refused = routes.refused;
     Ok(planner.plan)
@@ -194,6 +203,9 @@ pub fn plan_end(held: &Holdings) -> Plan {
     }
     if let Some(mix) = &held.mix {
         plan.end_mix(held, mix);
+    }
+    if let Some(canvas) = &held.canvas {
+        plan.end_canvas(held, canvas);
     }
     let streams = held.streams.iter().map(|((leg, _), stream)| (held.legs[leg].worker, *stream));
     plan.released.streams.extend(streams);
@@ -352,15 +364,17 @@ impl<'a> Planner<'a> {
         chosen.rev().map(|(key, held)| (key.source(), held.ssrc)).collect()
     }
 
-    /// SSRCs by receiving leg: those of the participant itself, of our reports, of the mix that it has, and of
-    /// routes that have one.
+    /// SSRCs by receiving leg: those of the participant itself, of our reports, of the mix and canvas that it has,
+    /// and of routes that have one.
     fn ssrcs_in_use(&self, routes: &Routes) -> Result<Ssrcs, NodeError> {
         let mut used = Ssrcs::new();
         for (id, leg) in &self.new.legs {
             let own = leg.media.iter().filter_map(|medium| medium.ssrc);
             let ours = [self.plan.next.legs[id].report_ssrc];
             let mix = self.held.mix.as_ref().and_then(|mix| mix.outputs.get(id));
-            used.insert(id.clone(), own.chain(ours).chain(mix.map(|output| output.ssrc)).collect());
+            let canvas = self.held.canvas.as_ref().and_then(|canvas| canvas.views.get(id));
+            let made = mix.map(|output| output.ssrc).into_iter().chain(canvas.map(|view| view.ssrc));
+            used.insert(id.clone(), own.chain(ours).chain(made).collect());
         }
         for (key, wanted) in &routes.wanted {
             let before = self.held.routes.get(key).map(|held| held.ssrc);

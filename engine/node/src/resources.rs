@@ -24,6 +24,14 @@ pub(crate) struct WorkerIds {
     pub(crate) shared: Vec<HeldPorts>,
 }
 
+/// How many take part, and in how many conferences, on each thread. Mixing threads come after the workers, and canvas
+/// threads after those.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ThreadLoads {
+    pub(crate) mixing: Vec<(usize, usize)>,
+    pub(crate) canvas: Vec<(usize, usize)>,
+}
+
 /// Takes numbers and ports, and remembers them until they are kept or given back.
 pub(crate) struct Taker<'a> {
     ids: &'a mut [WorkerIds],
@@ -31,8 +39,8 @@ pub(crate) struct Taker<'a> {
     /// With what this plan has placed so far.
     loads: Vec<WorkerLoad>,
     limits: Limits,
-    /// How many take part in mixes, and mixes, of each mixing thread, which come after the workers.
-    mixers: Vec<(usize, usize)>,
+    /// What other threads have to do.
+    threads: ThreadLoads,
     taken: Released,
     /// Sockets of the taken ports, by worker.
     pub(crate) opened: BTreeMap<usize, Vec<(SocketId, UdpSocket)>>,
@@ -44,10 +52,10 @@ impl<'a> Taker<'a> {
         pools: &'a mut [PortPool],
         loads: &[WorkerLoad],
         limits: Limits,
-        mixers: Vec<(usize, usize)>,
+        threads: ThreadLoads,
     ) -> Taker<'a> {
         let (loads, taken) = (loads.to_vec(), Released::default());
-        Taker { ids, pools, loads, limits, mixers, taken, opened: BTreeMap::new() }
+        Taker { ids, pools, loads, limits, threads, taken, opened: BTreeMap::new() }
     }
 
     /// Gives back all that was taken.
@@ -81,6 +89,11 @@ fn take(pool: &mut IdPool, max: usize, field: &str, what: &str) -> Result<u32, N
         return Err(NodeError::Exhausted { field: field.to_owned(), why });
     }
     Ok(pool.take())
+}
+
+/// The thread with least to do.
+fn least(threads: &[(usize, usize)]) -> Option<usize> {
+    (0..threads.len()).min_by_key(|thread| threads[*thread])
 }
 
 impl Resources for Taker<'_> {
@@ -159,11 +172,19 @@ impl Resources for Taker<'_> {
     }
 
     fn mixer(&mut self) -> Result<usize, NodeError> {
-        let least = (0..self.mixers.len()).min_by_key(|mixer| self.mixers[*mixer]);
         let why = "this node has no mixing threads (--mixing-threads)";
+        let least = least(&self.threads.mixing);
         let least =
             least.ok_or_else(|| NodeError::Exhausted { field: "spec.audio.mode".into(), why: why.into() })?;
         Ok(self.loads.len() + least)
+    }
+
+    fn canvas(&mut self) -> Result<usize, NodeError> {
+        let why = "this node has no canvas threads (--canvas-threads)";
+        let least = least(&self.threads.canvas);
+        let least =
+            least.ok_or_else(|| NodeError::Exhausted { field: "spec.video.mode".into(), why: why.into() })?;
+        Ok(self.loads.len() + self.threads.mixing.len() + least)
     }
 
     fn random(&mut self) -> u32 {

@@ -4,8 +4,10 @@ use crate::model::{AudioMode, Codec, Leg, MediaKind, Medium, Policy, RouteKey, S
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod composed;
 mod mixed;
 
+pub use composed::{Composed, Format, View};
 pub use mixed::{Mixed, Participation};
 
 /// A route that the specification wants.
@@ -37,6 +39,8 @@ pub struct Routes {
     pub refused: BTreeMap<RouteKey, String>,
     /// What is mixed; none: nothing is.
     pub mixed: Option<Mixed>,
+    /// What is composed; none: nothing is.
+    pub composed: Option<Composed>,
     mappings: Vec<Arc<Mapping>>,
 }
 
@@ -59,7 +63,8 @@ pub(crate) fn shared(mappings: &mut Vec<Arc<Mapping>>, mapping: Mapping) -> Arc<
 impl Routes {
     /// Named routes first, then those of the policy that are not named.
     pub fn of(spec: &Spec) -> Routes {
-        let mut routes = Routes { mixed: Mixed::of(spec), ..Routes::default() };
+        let (mixed, composed) = (Mixed::of(spec), Composed::of(spec));
+        let mut routes = Routes { mixed, composed, ..Routes::default() };
         for (key, ssrc) in &spec.routes {
             let source = medium(&spec.legs[&key.from_leg], &key.from_medium);
             let sink = medium(&spec.legs[&key.to_leg], &key.to_medium);
@@ -81,7 +86,11 @@ impl Routes {
     fn add_by_policy(&mut self, spec: &Spec, from: &Leg, source: &Medium, to: &Leg) {
         let takes = |medium: &&Medium| medium.receives && medium.kind == source.kind;
         let named = |medium: &&Medium| medium.receive_from.as_ref() == Some(&from.id);
-        let mixed = source.kind == MediaKind::Audio && spec.audio.mix().is_some();
+        let mixed = match source.kind {
+            MediaKind::Audio => spec.audio.mix().is_some(),
+            MediaKind::Video => spec.video.canvas().is_some(),
+            MediaKind::Content => false,
+        };
         let open = |medium: &&Medium| medium.receive_from.is_none() && !mixed;
         let sinks = || to.media.iter().filter(takes);
         let Some(sink) = sinks().find(named).or_else(|| sinks().find(open)) else {

@@ -2,6 +2,7 @@
 
 use crate::announce::{announce, leave};
 use crate::calibration::Calibration;
+use crate::canvas::CanvasGauge;
 use crate::ending::{Ending, ended};
 use crate::events::{Events, by_name};
 use crate::exchange::Exchange;
@@ -33,12 +34,16 @@ use wire::event::Kind;
 use wire::media_node_server::MediaNodeServer;
 
 mod beside;
+mod canvas;
+mod cpu;
 mod handover;
 mod mixing;
 mod open;
 
 pub use beside::Identity;
 use beside::{Beside, stdin_closed};
+use canvas::start_canvases;
+pub(crate) use cpu::cpu_times;
 use handover::{
     ask, ensure_together, handover_path, inherited, open_place, relaunch_when_asked, serve_status, take,
     wait_for_successor,
@@ -67,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) gauges: Vec<Gauge>,
     /// One for each mixing thread.
     pub(crate) mixing: Vec<MixingGauge>,
+    /// One for each canvas thread.
+    pub(crate) canvases: Vec<CanvasGauge>,
     /// The workers' end of their queue of events, to see how full it is.
     pub(crate) events_in: mpsc::Sender<(usize, motet_relay::Event)>,
     calibration: Option<Calibration>,
@@ -87,7 +94,7 @@ impl Shared {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             room: self.room.clone(),
             numa_node: self.numa_node.map_or(-1, |node| node as i32),
-            codecs: mixed_codecs(),
+            codecs: mixed_codecs().into_iter().chain(canvas::codecs()).collect(),
             io_backend: self.io_backend.to_owned(),
             io_reason: self.io_reason.clone(),
             capacity: Some(wire::Capacity {
@@ -98,6 +105,7 @@ impl Shared {
                 units: measured.map_or(0, |measured| measured.units(self.gauges.len() as u32)),
                 calibration: measured.map(Calibration::to_wire),
                 mixing_threads: self.mixing.len() as u32,
+                canvas_threads: self.canvases.len() as u32,
             }),
             load: status.load,
             draining: status.draining,
@@ -116,7 +124,8 @@ impl Shared {
 /// How a node came to its end in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// This worker ended by a failed assertion; mixing threads are counted after the workers.
+    /// This worker ended by a failed assertion; mixing and canvas threads are counted after the
+    /// workers.
     WorkerDied(usize),
     /// Another process has taken the node over: see [`RunningNode::retire`].
     TakenOver,
@@ -207,6 +216,7 @@ impl RunningNode {
             worker.stop();
         }
         state.mixing.stop();
+        state.canvases.stop();
     }
 }
 
@@ -335,11 +345,12 @@ impl Base {
         let paused = inheritance.is_some();
         let clock = Clock::new(inheritance.as_ref().map(|from| Ntp(from.form.ntp_origin)));
         let word = Word::new(options.controls().len());
-        let exchange = Exchange::new(binding.workers.len() + usize::from(options.mixing_threads));
+        let exchange = Exchange::new(binding.workers.len() + options.other_threads());
         let (io_backend, io_reason, workers) =
             start_workers(options, &binding, (paused, clock, &exchange, &word), &events_in, &died_in)?;
         let mixing = start_mixing(options, &binding, (&exchange, clock, &word), &mixing_in, &died_in)?;
-        let mixing_gauges = mixing.gauges();
+        let canvases = start_canvases(options, &binding, (&exchange, clock, &word), &mixing_in, &died_in)?;
+        let (mixing_gauges, canvas_gauges) = (mixing.gauges(), canvases.gauges());
         options.card_warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let count = workers.len();
 
@@ -347,7 +358,8 @@ impl Base {
         let gauges = workers.iter().map(Worker::gauge).collect();
         let limits = Limits { legs_max: options.worker_legs_max, busy_max: WORKER_BUSY_MAX };
         let ending = Arc::new(Ending::new());
-        let mut state = State::new((workers, mixing), pools, limits, events.clone(), Arc::clone(&ending));
+        let mut state =
+            State::new((workers, mixing, canvases), pools, limits, events.clone(), Arc::clone(&ending));
         state.rebalance_above(options.rebalance_above.share());
         let path = handover_path(options, &node_id);
         let (metrics, place);
@@ -374,6 +386,7 @@ impl Base {
             boot_id,
             gauges,
             mixing: mixing_gauges,
+            canvases: canvas_gauges,
             events_in,
             numa_node: binding.numa_node,
             ending,
@@ -481,20 +494,4 @@ async fn show_status(shared: Arc<Shared>, events: Events) {
         last = now;
         events.send("", 0, Kind::Status(shared.status().await));
     }
-}
-
-/// How long a thread of this process ran, and how long it could have run and had to wait.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct CpuTimes {
-    pub(crate) on_cpu: Duration,
-    pub(crate) waiting: Duration,
-}
-
-/// Reads a thread's schedstat: nanoseconds on a processor, nanoseconds in a run queue (proc(5) has none of
-/// it; Documentation/scheduler/sched-stats.rst of the kernel does). Zero where it cannot be read.
-pub(crate) fn cpu_times(thread: u32) -> CpuTimes {
-    let text = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).unwrap_or_default();
-    let mut fields = text.split_whitespace().map(|field| Duration::from_nanos(field.parse().unwrap_or(0)));
-    let mut next = || fields.next().unwrap_or_default();
-    CpuTimes { on_cpu: next(), waiting: next() }
 }

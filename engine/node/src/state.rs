@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod alive;
+mod canvases;
 mod inherit;
 mod kept;
 mod losses;
@@ -32,6 +33,7 @@ mod rebalance;
 mod shared;
 mod view;
 
+pub(crate) use canvases::Canvases;
 use kept::KeptSpec;
 pub(crate) use mixing::{Mixing, publish};
 pub(crate) use moving::Moves;
@@ -45,6 +47,8 @@ pub(crate) struct Conference {
     pub(crate) held: Holdings,
     /// Legs that packets come from.
     pub(crate) alive: BTreeSet<Id>,
+    /// Who talks most, where the node listens; none: nobody has, or who did has left.
+    pub(crate) speaker: Option<Id>,
 }
 
 /// Names of what a worker reports about: conference, leg and medium.
@@ -78,6 +82,7 @@ pub(crate) struct State {
     /// Whether new conferences are taken.
     ending: Arc<Ending>,
     pub(crate) mixing: Mixing,
+    pub(crate) canvases: Canvases,
 }
 
 /// Ended conferences remembered at most.
@@ -85,17 +90,18 @@ const ENDED_MAX: usize = 16_384;
 
 impl State {
     pub(crate) fn new(
-        (workers, mixing): (Vec<Worker>, Mixing),
+        (workers, mixing, canvases): (Vec<Worker>, Mixing, Canvases),
         pools: Vec<PortPool>,
         limits: Limits,
         events: Events,
         ending: Arc<Ending>,
     ) -> State {
-        let stations = workers.len() + mixing.threads();
+        let stations = workers.len() + mixing.threads() + canvases.threads();
         State {
             names: workers.iter().map(|_| Names::default()).collect(),
             ids: std::iter::repeat_with(WorkerIds::default).take(stations).collect(),
             mixing,
+            canvases,
             loads: vec![WorkerLoad::default(); workers.len()],
             limits,
             workers,
@@ -225,8 +231,8 @@ impl State {
             spec.loudest.clone_from(&running.spec.loudest);
         }
         let (old, held) = running.map_or((None, &nothing), |running| (Some(&running.spec), &running.held));
-        let mixers = self.mixing.loads();
-        let mut taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, mixers);
+        let threads = self.thread_loads();
+        let mut taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, threads);
         let planned = match plan(old, held, &spec, &mut taker) {
             Ok(planned) => planned,
             Err(error) => {
@@ -243,15 +249,17 @@ impl State {
         if let Some(claims) = &mut self.claims {
             claims.put(before.as_ref().map(|before| &before.spec), &spec);
         }
-        let mut alive = BTreeSet::new();
+        let (mut alive, mut speaker) = (BTreeSet::new(), None);
         if let Some(before) = &before {
+            speaker.clone_from(&before.speaker);
             alive = before.still_alive(&next);
             self.forget_names(before);
             for leg in before.held.legs.keys().filter(|leg| !next.legs.contains_key(*leg)) {
                 self.events.leg_gone(&id, epoch, leg);
             }
         }
-        let conference = Conference { wire: KeptSpec::new(&wire), spec, epoch, revision, held: next, alive };
+        let wire = KeptSpec::new(&wire);
+        let conference = Conference { wire, spec, epoch, revision, held: next, alive, speaker };
         self.remember_names(&conference);
         let allocation = conference.allocation();
         self.conferences.insert(id.clone(), conference);
@@ -275,13 +283,21 @@ impl State {
         for (worker, ports) in &plan.released.ports {
             first.entry(*worker).or_default().close.extend(sockets(ports));
         }
-        let mix = plan.mix;
+        let (mix, canvas) = (plan.mix, plan.canvas);
         if let Some((station, form)) = mix.as_ref().and_then(|mix| Some((mix.station, mix.first.clone()?))) {
             self.tell_mixer(station, id, Some(form)).await?;
+        }
+        if let Some((station, form)) =
+            canvas.as_ref().and_then(|step| Some((step.station, step.first.clone()?)))
+        {
+            self.tell_canvas(station, id, Some(form)).await?;
         }
         self.apply(first).await?;
         if let Some(mix) = mix {
             self.tell_mixer(mix.station, id, mix.last).await?;
+        }
+        if let Some(canvas) = canvas {
+            self.tell_canvas(canvas.station, id, canvas.last).await?;
         }
         self.apply(last).await?;
         give_back(&mut self.ids, &mut self.pools, plan.released);
@@ -322,6 +338,7 @@ impl State {
             load.place(legs(after), to_here(after).saturating_sub(to_here(before)));
         }
         self.mixing.account(before, after, self.workers.len());
+        self.canvases.account(before, after, self.workers.len() + self.mixing.threads());
     }
 
     fn check_ended(&self, id: &str, epoch: u64, revision: u64) -> Result<(), NodeError> {

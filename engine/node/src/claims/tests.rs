@@ -126,6 +126,9 @@ impl Resources for OnePort {
     fn mixer(&mut self) -> Result<usize, NodeError> {
         unreachable!("nothing is mixed")
     }
+    fn canvas(&mut self) -> Result<usize, NodeError> {
+        unreachable!("nothing is composed")
+    }
     fn random(&mut self) -> u32 {
         self.random += 1;
         0x8000_0000 | self.random

@@ -141,8 +141,8 @@ impl NodeForm {
 
 impl ConferenceForm {
     pub(crate) fn new(spec: &wire::ConferenceSpec, (epoch, revision): (u64, u64), held: &Holdings) -> Self {
-        // A node with trunks to other workers is not taken over.
-        let Holdings { legs, streams, routes, trunks: _, refused, mix: _ } = held;
+        // A node with trunks to other workers, or with canvases, is not taken over.
+        let Holdings { legs, streams, routes, trunks: _, refused, mix: _, canvas: _ } = held;
         ConferenceForm {
             spec: spec.encode_to_vec(),
             epoch,

@@ -47,6 +47,7 @@ pub(crate) struct Window {
 /// How much is taken away.
 #[derive(Debug)]
 pub(crate) struct Overload {
+    levels: usize,
     level: usize,
     /// Since when nothing speaks against doing more.
     calm_since: Option<Time>,
@@ -57,7 +58,12 @@ pub(crate) struct Overload {
 
 impl Overload {
     pub(crate) fn new() -> Overload {
-        Overload { level: 0, calm_since: None, patience: PATIENCE_MIN, eased: None }
+        Overload::with_levels(LEVELS.len())
+    }
+
+    /// For another thread, which does without something at each of so many levels but the first.
+    pub(crate) fn with_levels(levels: usize) -> Overload {
+        Overload { levels, level: 0, calm_since: None, patience: PATIENCE_MIN, eased: None }
     }
 
     /// 0: nothing is taken away.
@@ -75,7 +81,7 @@ impl Overload {
         let too_much = window.late > LATE_MAX || window.busy_share > BUSY_MAX;
         if too_much && window.own_share > BUSY_OWN {
             self.calm_since = None;
-            if self.level + 1 == LEVELS.len() {
+            if self.level + 1 == self.levels {
                 return false;
             }
             self.level += 1;

@@ -375,7 +375,7 @@ fn tell(events: &mpsc::Sender<MixingEvent>, dropped: &mut u64, event: MixingEven
 }
 
 /// Time that this thread has spent on a processor.
-fn on_cpu() -> Duration {
+pub(crate) fn on_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

@@ -81,14 +81,7 @@ impl AudioMode {
         match self {
             AudioMode::Relay => None,
             AudioMode::Mix(settings) => Some(*settings),
-            AudioMode::Loudest(count) => Some(MixSettings {
-                // Enough to tell how loud a voice is.
-                rate_hz: 8_000,
-                speakers_max: *count,
-                hold_ms: HOLD_MS_LOUDEST,
-                strip_dtmf: true,
-                floor: false,
-            }),
+            AudioMode::Loudest(count) => Some(MixSettings::to_find(*count)),
         }
     }
 
@@ -120,6 +113,13 @@ impl AudioMode {
 }
 
 impl MixSettings {
+    /// For who only has to be found: the loudest so many.
+    pub(super) fn to_find(speakers_max: u32) -> MixSettings {
+        // The rate is enough to tell how loud a voice is.
+        let (rate_hz, hold_ms) = (8_000, HOLD_MS_LOUDEST);
+        MixSettings { rate_hz, speakers_max, hold_ms, strip_dtmf: true, floor: false }
+    }
+
     fn from_wire(at: &Path, given: &wire::MixSettings) -> Result<MixSettings, NodeError> {
         let or = |value: u32, usual: u32| if value == 0 { usual } else { value };
         let settings = MixSettings {

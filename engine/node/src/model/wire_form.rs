@@ -2,8 +2,8 @@
 
 use super::check::{Path, address, identifier};
 use super::{
-    AudioMode, Codec, Id, Leg, LegAudio, METADATA_BYTES_MAX, MediaKind, Medium, Policy, RouteKey, Spec,
-    Transport, gain,
+    AudioMode, CanvasSettings, Codec, Id, Leg, LegAudio, METADATA_BYTES_MAX, MediaKind, Medium, Policy,
+    RouteKey, Spec, Transport, VideoMode, gain,
 };
 use crate::error::NodeError;
 use motet_proto::{media as wire_media, node as wire};
@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// The only rate at which noise can be taken out.
 const SUPPRESSION_HZ: u32 = 48_000;
+/// Canvases of one conference, so that all can be changed one after another within the mixer's limit.
+const HIDDEN_MAX: usize = 32;
 
 impl Spec {
     /// Checks a specification. Errors name the field, beginning with `spec.`. Transports that leave their
@@ -56,6 +58,17 @@ impl Spec {
                 check_mixed(&path.index("legs", index), &legs[leg.id.as_str()], &audio)?;
             }
         }
+        let video = VideoMode::from_wire(&path.field("video"), spec.video.as_ref())?;
+        if let Some(canvas) = video.canvas() {
+            if policy != Policy::All {
+                let why = "needs the route policy ALL; named routes are relayed as they are";
+                return Err(path.field("video").field("mode").error(why));
+            }
+            for (index, leg) in spec.legs.iter().enumerate() {
+                check_composed(&path.index("legs", index), &legs[leg.id.as_str()])?;
+            }
+            check_canvas(&path.field("video").field("canvas"), canvas, &legs)?;
+        }
         let pair_gains = pair_gains(&path, spec, &legs)?;
         let metadata = spec.metadata.clone();
         Ok(Spec {
@@ -65,6 +78,7 @@ impl Spec {
             routes,
             metadata,
             audio,
+            video,
             pair_gains,
             seed: NonZeroU64::new(spec.seed),
             loudest: BTreeSet::new(),
@@ -84,6 +98,33 @@ fn check_mixed(at: &Path, leg: &Leg, mode: &AudioMode) -> Result<(), NodeError> 
     if leg.audio.noise_suppression && rate_hz != SUPPRESSION_HZ {
         let why = format!("needs a mix at {SUPPRESSION_HZ} Hz, and audio.mix.rate_hz is {rate_hz}");
         return Err(at.field("audio").field("noise_suppression").error(why));
+    }
+    Ok(())
+}
+
+/// A cell shows a leg, and a leg sees one canvas.
+fn check_composed(at: &Path, leg: &Leg) -> Result<(), NodeError> {
+    let video = || leg.media.iter().filter(|medium| medium.kind == MediaKind::Video);
+    let sees = video().filter(|medium| medium.receives && medium.receive_from.is_none()).count();
+    if video().filter(|medium| medium.sends).count() > 1 || sees > 1 {
+        let why = "with a canvas a leg sends one video medium and receives one; use a leg for each";
+        return Err(at.field("media").error(why));
+    }
+    Ok(())
+}
+
+/// A thread has its limits.
+fn check_canvas(at: &Path, canvas: &CanvasSettings, legs: &BTreeMap<Id, Leg>) -> Result<(), NodeError> {
+    let shows = |leg: &&Leg| leg.media.iter().any(|medium| medium.kind == MediaKind::Video && medium.sends);
+    let seen = legs.values().filter(shows).count();
+    if canvas.hide_self && seen > HIDDEN_MAX {
+        let why =
+            format!("{seen} participants send pictures; at most {HIDDEN_MAX} get canvases of their own");
+        return Err(at.field("hide_self").error(why));
+    }
+    if seen > motet_mixer::video::SOURCES_MAX {
+        let max = motet_mixer::video::SOURCES_MAX;
+        return Err(at.error(format!("{seen} participants send pictures; at most {max} fit a canvas")));
     }
     Ok(())
 }

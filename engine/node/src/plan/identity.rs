@@ -108,6 +108,35 @@ impl<'a> Planner<'a> {
             .map_or_else(|| self.random_numbering(), |identity| identity.shift("mix numbers", &[leg]))
     }
 
+    /// The SSRC under which a leg knows a canvas: that of all who get the same, unless the leg uses it for something
+    /// else. `common` is the one that they know it by already.
+    pub(super) fn canvas_ssrc(
+        &mut self,
+        leg: &Id,
+        same: &str,
+        common: Option<u32>,
+        used: &mut BTreeSet<u32>,
+    ) -> u32 {
+        match self.identity() {
+            Some(identity) => {
+                let stream = identity.hash("canvas", &[same], 0) as u32;
+                let names = [&**leg];
+                let others = identity.ssrcs("canvas of", &names);
+                Planner::take(used, std::iter::once(stream).chain(others))
+            }
+            None => {
+                let random = std::iter::repeat_with(|| self.resources.random());
+                Planner::take(used, common.into_iter().chain(random))
+            }
+        }
+    }
+
+    /// Numbers of a canvas for those who get the same.
+    pub(super) fn canvas_numbering(&mut self, same: &str) -> Numbering {
+        self.identity()
+            .map_or_else(|| self.random_numbering(), |identity| identity.shift("canvas numbers", &[same]))
+    }
+
     /// Numbers that nobody else has.
     pub(super) fn random_numbering(&mut self) -> Numbering {
         let (sequence, timestamp) = (self.resources.random() as u16, self.resources.random());

@@ -35,22 +35,28 @@ impl Planner<'_> {
             return Ok(());
         };
         let station = held.map_or_else(|| self.resources.mixer(), |held| Ok(held.station))?;
+        let legs = mixed.sources.keys().chain(mixed.outputs.keys());
+        let needed = legs.map(|leg| self.plan.next.legs[leg].worker).collect();
+        let none = BTreeMap::new();
+        let before = held.map_or(&none, |held| &held.trunks);
         let mut mix = HeldMix {
             station,
-            trunks: self.change_mix_trunks(mixed, station)?,
+            trunks: self.change_mix_trunks(needed, before, (station, "mix"))?,
             sources: BTreeMap::new(),
             outputs: BTreeMap::new(),
             unheard: mixed.unheard.clone(),
             unserved: mixed.unserved.clone(),
-            form: Arc::new(MixForm::empty(self.new.audio.listening().expect("it is mixed"))),
+            form: Arc::new(MixForm::empty(self.new.listening().expect("it is mixed"))),
         };
         self.leave_mix(mixed, &mix);
+        let mut crossing: BTreeSet<u32> = held.iter().flat_map(|held| held.crossing()).collect();
         for (leg, part) in &mixed.sources {
-            let source = self.change_source(&mix, leg, part)?;
+            let before = held.and_then(|held| held.sources.get(leg));
+            let source = self.change_source((&mix.trunks, &mut crossing), leg, part, before)?;
             mix.sources.insert(leg.clone(), source);
         }
         for (leg, part) in &mixed.outputs {
-            let output = self.change_output(&mix, leg, part, ssrcs)?;
+            let output = self.change_output((&mix, &mut crossing), leg, part, ssrcs)?;
             mix.outputs.insert(leg.clone(), output);
         }
         let form = Arc::new(MixForm::new(self.new, &self.plan.next, &mix));
@@ -67,28 +73,32 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// One trunk for each worker with somebody who takes part.
-    fn change_mix_trunks(
+    /// One trunk between a station and each worker with somebody who takes part.
+    pub(super) fn change_mix_trunks(
         &mut self,
-        mixed: &Mixed,
-        station: usize,
+        needed: BTreeSet<usize>,
+        held: &BTreeMap<usize, MixTrunk>,
+        (station, name): (usize, &str),
     ) -> Result<BTreeMap<usize, MixTrunk>, NodeError> {
-        let legs = mixed.sources.keys().chain(mixed.outputs.keys());
-        let needed: BTreeSet<usize> = legs.map(|leg| self.plan.next.legs[leg].worker).collect();
-        let held = self.held.mix.iter().flat_map(|held| &held.trunks);
-        let (stay, go): (Vec<_>, Vec<_>) =
-            held.map(|(worker, trunk)| (*worker, *trunk)).partition(|(worker, _)| needed.contains(worker));
+        let (stay, go): (Vec<_>, Vec<_>) = held
+            .iter()
+            .map(|(worker, trunk)| (*worker, *trunk))
+            .partition(|(worker, _)| needed.contains(worker));
         go.into_iter().for_each(|(worker, trunk)| self.plan.close_mix_trunk(station, worker, &trunk));
         let mut trunks: BTreeMap<usize, MixTrunk> = stay.into_iter().collect();
         for worker in needed {
             if let Entry::Vacant(entry) = trunks.entry(worker) {
-                entry.insert(self.open_mix_trunk(station, worker)?);
+                entry.insert(self.open_mix_trunk((station, name), worker)?);
             }
         }
         Ok(trunks)
     }
 
-    fn open_mix_trunk(&mut self, station: usize, worker: usize) -> Result<MixTrunk, NodeError> {
+    fn open_mix_trunk(
+        &mut self,
+        (station, name): (usize, &str),
+        worker: usize,
+    ) -> Result<MixTrunk, NodeError> {
         let leg = self.resources.leg(worker)?;
         let (near, far) = (self.resources.trunk_port(worker), self.resources.trunk_port(station));
         let transport = TransportSpec {
@@ -98,7 +108,7 @@ impl Planner<'_> {
             remote_rtcp: None,
             latch: Latch::Trunk,
         };
-        let cname = format!("mix@{}", self.new.id);
+        let cname = format!("{name}@{}", self.new.id);
         let spec = LegSpec { cname, report_ssrc: REPORT_SSRC, transports: vec![transport] };
         let step = self.plan.steps.entry(worker).or_default();
         step.open.push(TrunkEnd { port: near, worker: station, peer: far });
@@ -110,16 +120,7 @@ impl Planner<'_> {
     /// command of its own.
     fn leave_mix(&mut self, mixed: &Mixed, mix: &HeldMix) {
         let Some(held) = &self.held.mix else { return };
-        for (leg, source) in &held.sources {
-            if self.source_stays(mixed, leg) {
-                continue;
-            }
-            let worker = self.held.legs[leg].worker;
-            if self.kept.contains(leg.as_str()) && mix.trunks.contains_key(&worker) {
-                self.plan.command(worker, Command::RemoveRoute(source.route));
-            }
-            self.plan.released.routes.push((worker, source.route));
-        }
+        self.leave_sources(&held.sources, &mixed.sources, &mix.trunks);
         for (leg, output) in &held.outputs {
             if self.output_stays(leg, output, mixed.outputs.get(leg)) {
                 continue;
@@ -136,33 +137,55 @@ impl Planner<'_> {
         }
     }
 
-    fn source_stays(&self, mixed: &Mixed, leg: &Id) -> bool {
-        self.kept.contains(leg.as_str()) && mixed.sources.contains_key(leg)
+    /// Ends the routes of those who are no longer heard or seen. Those of a closed trunk end with it.
+    pub(super) fn leave_sources(
+        &mut self,
+        held: &BTreeMap<Id, HeldSource>,
+        wanted: &BTreeMap<Id, Participation>,
+        trunks: &BTreeMap<usize, MixTrunk>,
+    ) {
+        for (leg, source) in held {
+            let kept = self.kept.contains(leg.as_str());
+            if kept && wanted.contains_key(leg) {
+                continue;
+            }
+            let worker = self.held.legs[leg].worker;
+            if kept && trunks.contains_key(&worker) {
+                self.plan.command(worker, Command::RemoveRoute(source.route));
+            }
+            self.plan.released.routes.push((worker, source.route));
+        }
     }
 
     /// Whether what a leg gets goes on, at the same port.
     fn output_stays(&self, leg: &Id, output: &HeldOutput, part: Option<&Participation>) -> bool {
-        let Some(part) = part.filter(|_| self.kept.contains(leg.as_str())) else { return false };
-        let old = self.old_leg(leg).and_then(|leg| leg.media.iter().find(|m| m.id == output.part.medium));
-        old.is_some_and(|old| old.transport == self.medium_of(leg, &part.medium).transport)
+        part.is_some_and(|part| self.stays_at_port(leg, &output.part.medium, &part.medium))
     }
 
-    fn medium_of(&self, leg: &Id, medium: &Id) -> &Medium {
+    /// Whether a leg that stays has both media, the one before and the one now, at one port.
+    pub(super) fn stays_at_port(&self, leg: &Id, before: &Id, now: &Id) -> bool {
+        let old = self.old_leg(leg).and_then(|leg| leg.media.iter().find(|medium| medium.id == *before));
+        let same = old.is_some_and(|old| old.transport == self.medium_of(leg, now).transport);
+        same && self.kept.contains(leg.as_str())
+    }
+
+    pub(super) fn medium_of(&self, leg: &Id, medium: &Id) -> &Medium {
         let media = &self.new.legs[leg].media;
         media.iter().find(|known| known.id == *medium).expect("who takes part has the medium")
     }
 
-    fn change_source(
+    /// The route from a leg to the trunk of its worker; `crossing` are the SSRCs that are used on trunks.
+    pub(super) fn change_source(
         &mut self,
-        mix: &HeldMix,
+        (trunks, crossing): (&BTreeMap<usize, MixTrunk>, &mut BTreeSet<u32>),
         leg: &Id,
         part: &Participation,
+        held: Option<&HeldSource>,
     ) -> Result<HeldSource, NodeError> {
         let worker = self.plan.next.legs[leg].worker;
         let stream = self.plan.next.streams[&(leg.clone(), part.medium.clone())];
         let active = !self.new.legs[leg].muted;
         let payload_map = identity(self.medium_of(leg, &part.medium));
-        let held = self.held.mix.as_ref().and_then(|held| held.sources.get(leg));
         if let Some(held) = held.filter(|_| self.kept.contains(leg.as_str())) {
             if held.stream != stream {
                 self.plan.command(worker, Command::SwitchRoute { route: held.route, stream, payload_map });
@@ -175,11 +198,11 @@ impl Planner<'_> {
         let route = self.resources.route(worker)?;
         let ssrc = match held {
             Some(held) => held.ssrc,
-            None => self.crossing_ssrc(mix),
+            None => self.crossing_ssrc(crossing),
         };
         let spec = RouteSpec {
             stream,
-            leg: mix.trunks[&worker].leg,
+            leg: trunks[&worker].leg,
             transport: 0,
             ssrc,
             payload_map,
@@ -193,7 +216,7 @@ impl Planner<'_> {
 
     fn change_output(
         &mut self,
-        mix: &HeldMix,
+        (mix, crossing): (&HeldMix, &mut BTreeSet<u32>),
         leg: &Id,
         part: &Participation,
         ssrcs: &mut Ssrcs,
@@ -206,7 +229,7 @@ impl Planner<'_> {
         {
             return Ok(HeldOutput { part: part.clone(), ..held.clone() });
         }
-        let crossing = self.crossing_ssrc(mix);
+        let crossing = self.crossing_ssrc(crossing);
         let stream = self.resources.stream(worker)?;
         let spec = StreamSpec {
             leg: mix.trunks[&worker].leg,
@@ -245,18 +268,10 @@ impl Planner<'_> {
         Ok(HeldOutput { part: part.clone(), stream, crossing, route, ssrc, loss: LossWatch::default() })
     }
 
-    /// An SSRC that nobody uses between this mix and the workers.
-    fn crossing_ssrc(&mut self, mix: &HeldMix) -> u32 {
-        let held = self.held.mix.as_ref();
-        let used = |ssrc: u32| {
-            let of = |mix: &HeldMix| {
-                mix.sources.values().any(|source| source.ssrc == ssrc)
-                    || mix.outputs.values().any(|output| output.crossing == ssrc)
-            };
-            ssrc <= REPORT_SSRC || of(mix) || held.is_some_and(of)
-        };
+    /// An SSRC that nobody uses between a station and the workers.
+    pub(super) fn crossing_ssrc(&mut self, used: &mut BTreeSet<u32>) -> u32 {
         std::iter::repeat_with(|| self.resources.random())
-            .find(|ssrc| !used(*ssrc))
+            .find(|ssrc| *ssrc > REPORT_SSRC && used.insert(*ssrc))
             .expect("random numbers do not end")
     }
 }
@@ -279,7 +294,7 @@ impl Plan {
         self.mix = Some(MixStep { station: held.station, first, last: None });
     }
 
-    fn close_mix_trunk(&mut self, station: usize, worker: usize, trunk: &MixTrunk) {
+    pub(super) fn close_mix_trunk(&mut self, station: usize, worker: usize, trunk: &MixTrunk) {
         let step = self.steps.entry(worker).or_default();
         step.commands.push(Command::RemoveLeg(trunk.leg));
         step.close.push(trunk.near);

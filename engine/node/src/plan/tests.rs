@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 /// The place of the only mixing thread.
 const MIXING_THREAD: usize = 1_000;
+/// And of canvas threads.
+const CANVAS_THREAD: usize = 2_000;
 
 /// Counts upwards; ports are numbers only.
 #[derive(Default)]
@@ -49,6 +51,10 @@ impl Resources for Counting {
         let rtcp = (!transport.rtcp_mux).then(|| (PortId(self.count()), address(base + 1)));
         Ok(HeldPorts { pool: 0, base, rtp, rtcp, shared: false })
     }
+    fn canvas(&mut self) -> Result<usize, NodeError> {
+        Ok(CANVAS_THREAD)
+    }
+
     fn mixer(&mut self) -> Result<usize, NodeError> {
         Ok(MIXING_THREAD)
     }
@@ -211,6 +217,7 @@ fn running_out_of_ports_is_an_error() {
     assert!(matches!(error, NodeError::Exhausted { .. }));
 }
 
+mod canvas;
 mod identity;
 mod mix;
 mod model;

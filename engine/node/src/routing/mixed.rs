@@ -28,9 +28,9 @@ pub struct Participation {
 }
 
 impl Mixed {
-    /// None: the mixer has nothing to do with it. To find the loudest it listens, and nobody hears it.
+    /// None: the mixer has nothing to do with it. To find who speaks it listens, and nobody hears it.
     pub(super) fn of(spec: &Spec) -> Option<Mixed> {
-        spec.audio.listening()?;
+        spec.listening()?;
         let hears = spec.audio.mix().is_some();
         let mut mixed = Mixed::default();
         for leg in spec.legs.values() {

@@ -67,6 +67,9 @@ pub(super) async fn forward_mixing(
             }
             continue;
         }
+        if let MixingEventKind::Active { leg } = &kind {
+            state.show_speaker(&conference, leg.clone());
+        }
         publish(&state.conferences, &events, MixingEvent { conference, kind });
     }
 }

@@ -20,6 +20,7 @@ impl State {
     pub(crate) fn check_movable(&self, version: u32) -> Result<(), String> {
         for Conference { spec, held, .. } in self.conferences.values() {
             let why = match (&held.mix, held.trunks.is_empty()) {
+                _ if held.canvas.is_some() => "has a canvas, which cannot be handed over yet",
                 (_, false) => "is spread over workers, and what is between them cannot be handed over yet",
                 (Some(_), true) if version < MIXES_SINCE => {
                     "is mixed, and the new process is of a version that cannot take a mix over"
@@ -58,7 +59,7 @@ impl State {
         let pools = self.pools.iter().map(|pool| PoolForm { ip: pool.ip(), free: pool.free().collect() });
         let conferences = self.conferences.values().map(|conference| {
             // Who is heard is known to the relays.
-            let Conference { wire, spec, epoch, revision, held, alive: _ } = conference;
+            let Conference { wire, spec, epoch, revision, held, .. } = conference;
             let mix = held.mix.as_ref().map(|mix| MixForm::new(spec, mix, self.workers.len()));
             ConferenceForm { mix, ..ConferenceForm::new(&wire.spec(), (*epoch, *revision), held) }
         });
@@ -147,11 +148,11 @@ impl State {
         check_holdings(&spec, &held).map_err(|why| named(why.to_owned()))?;
         let stations = (self.workers.len(), self.mixing.threads());
         held.mix = mix.map(|mix| mix.held(&spec, &held, stations)).transpose().map_err(named)?;
-        if spec.audio.listening().is_some() != held.mix.is_some() {
+        if spec.listening().is_some() != held.mix.is_some() {
             return Err(named("is mixed by its specification only".to_owned()));
         }
-        let alive = BTreeSet::new();
-        let conference = Conference { wire: KeptSpec::new(&wire), spec, epoch, revision, held, alive };
+        let (wire, alive, speaker) = (KeptSpec::new(&wire), BTreeSet::new(), None);
+        let conference = Conference { wire, spec, epoch, revision, held, alive, speaker };
         self.remember_names(&conference);
         self.account(&Holdings::default(), &conference.held);
         self.conferences.insert(conference.spec.id.clone(), conference);

@@ -90,8 +90,8 @@ impl State {
         }
         let spec = Spec { loudest: legs.into_iter().collect(), ..conference.spec.clone() };
         let (old, held) = (&conference.spec, &conference.held);
-        let mixers = self.mixing.loads();
-        let mut taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, mixers);
+        let threads = self.thread_loads();
+        let mut taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, threads);
         let planned = match plan(Some(old), held, &spec, &mut taker) {
             Ok(planned) => planned,
             Err(error) => {
@@ -251,6 +251,10 @@ pub(crate) fn publish(
     let kind = match event.kind {
         // It changes what is forwarded, and is no news of its own.
         MixingEventKind::Loudest { .. } => return,
+        MixingEventKind::CanvasRate { frames_per_s, wanted } => {
+            let frames_per_second = frames_per_s;
+            Kind::CanvasRateChanged(wire::CanvasRateChanged { frames_per_second, wanted })
+        }
         MixingEventKind::Speaker { leg, speaking } => {
             Kind::SpeakerChanged(wire::SpeakerChanged { leg: leg.to_string(), speaking })
         }

@@ -3,7 +3,7 @@
 use super::{State, sockets, stale_epoch};
 use crate::error::NodeError;
 use crate::plan::{Relocation, only_worker, relocate};
-use crate::resources::{Taker, give_back};
+use crate::resources::{Taker, ThreadLoads, give_back};
 use crate::worker::{Worker, monotonic};
 use motet_net::SocketId;
 use motet_proto::node as wire;
@@ -80,6 +80,7 @@ impl State {
             }
             Some(from) => Ok(from),
             None if running.held.mix.is_some() => immovable("its sound is mixed"),
+            None if running.held.canvas.is_some() => immovable("its pictures are composed"),
             None if running.held.legs.is_empty() => immovable("it has no legs, so that it is on no worker"),
             None => immovable("it is spread over workers"),
         }
@@ -87,7 +88,8 @@ impl State {
 
     async fn relocate(&mut self, id: &str, (from, to): (usize, usize)) -> Result<Duration, NodeError> {
         let held = &self.conferences[id].held;
-        let mut taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, Vec::new());
+        let mut taker =
+            Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, ThreadLoads::default());
         let relocation = match relocate(held, (from, to), &mut taker) {
             Ok(relocation) => relocation,
             Err(error) => {

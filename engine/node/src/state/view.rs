@@ -4,13 +4,15 @@ use super::{Conference, State};
 use crate::error::NodeError;
 use crate::metrics::{io_drops, trunk_drops};
 use crate::model::{Id, MediaKind, RouteKey};
-use crate::plan::HeldMix;
+use crate::plan::{HeldCanvas, HeldMix};
 use crate::rates::Rate;
 use motet_proto::{media, node as wire};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What the mix is called where a medium is.
 const MIX: &str = "mix";
+/// And the canvas.
+const CANVAS: &str = "canvas";
 
 impl Conference {
     /// What the conference was given.
@@ -39,13 +41,14 @@ impl Conference {
             .iter()
             .map(|(key, reason)| wire::RouteRefusal { route: Some(key.to_wire(0)), reason: reason.clone() });
         let (from_mix, refused_by_mix) = self.held.mix.as_ref().map(mixed).unwrap_or_default();
+        let (from_canvas, refused_by_canvas) = self.held.canvas.as_ref().map(composed).unwrap_or_default();
         wire::ConferenceAllocation {
             id: self.spec.id.clone(),
             epoch: self.epoch,
             revision: self.revision,
             legs: legs.collect(),
-            routes: routes.chain(from_mix).collect(),
-            refused: refused.chain(refused_by_mix).collect(),
+            routes: routes.chain(from_mix).chain(from_canvas).collect(),
+            refused: refused.chain(refused_by_mix).chain(refused_by_canvas).collect(),
         }
     }
 
@@ -82,28 +85,48 @@ impl Conference {
 /// What comes from a mix, and what cannot.
 fn mixed(mix: &HeldMix) -> (Vec<wire::RouteAllocation>, Vec<wire::RouteRefusal>) {
     let outputs = mix.outputs.iter().map(|(leg, output)| wire::RouteAllocation {
-        route: Some(from_mix(leg, &output.part.medium, output.ssrc)),
+        route: Some(made(MIX, leg, &output.part.medium, output.ssrc)),
         codecs: output.part.codecs.iter().map(|codec| codec.wire.clone()).collect(),
         kind: media::MediaKind::Audio.into(),
     });
-    let unserved = mix.unserved.iter().map(|(leg, (medium, reason))| wire::RouteRefusal {
-        route: Some(from_mix(leg, medium, 0)),
+    (outputs.collect(), refusals(MIX, &mix.unserved, &mix.unheard).collect())
+}
+
+/// What comes from a canvas, and what cannot.
+fn composed(canvas: &HeldCanvas) -> (Vec<wire::RouteAllocation>, Vec<wire::RouteRefusal>) {
+    let views = canvas.views.iter().map(|(leg, held)| wire::RouteAllocation {
+        route: Some(made(CANVAS, leg, &held.view.medium, held.ssrc)),
+        codecs: vec![held.view.codec.wire.clone()],
+        kind: media::MediaKind::Video.into(),
+    });
+    (views.collect(), refusals(CANVAS, &canvas.unserved, &canvas.unseen).collect())
+}
+
+/// Why some get nothing that is made here, and others cannot take part in it.
+fn refusals(
+    what: &str,
+    unserved: &BTreeMap<Id, (Id, String)>,
+    untaken: &BTreeMap<Id, (Id, String)>,
+) -> impl Iterator<Item = wire::RouteRefusal> {
+    let unserved = unserved.iter().map(move |(leg, (medium, reason))| wire::RouteRefusal {
+        route: Some(made(what, leg, medium, 0)),
         reason: reason.clone(),
     });
-    let unheard = mix.unheard.iter().map(|(leg, (medium, reason))| wire::RouteRefusal {
+    let untaken = untaken.iter().map(move |(leg, (medium, reason))| wire::RouteRefusal {
         route: Some(wire::Route {
             from_leg: leg.to_string(),
             from_medium: medium.to_string(),
-            to_medium: MIX.to_owned(),
+            to_medium: what.to_owned(),
             ..wire::Route::default()
         }),
         reason: reason.clone(),
     });
-    (outputs.collect(), unserved.chain(unheard).collect())
+    unserved.chain(untaken)
 }
 
-fn from_mix(leg: &str, medium: &str, ssrc: u32) -> wire::Route {
-    let (from_medium, to_leg, to_medium) = (MIX.to_owned(), leg.to_owned(), medium.to_owned());
+/// A route from what is made here.
+fn made(what: &str, leg: &str, medium: &str, ssrc: u32) -> wire::Route {
+    let (from_medium, to_leg, to_medium) = (what.to_owned(), leg.to_owned(), medium.to_owned());
     wire::Route { from_leg: String::new(), from_medium, to_leg, to_medium, ssrc }
 }
 
@@ -153,23 +176,27 @@ impl State {
         let held = &conference.held;
         let mut streams = Vec::new();
         let mut routes = Vec::new();
-        let from_mix: Vec<_> = held.mix.iter().flat_map(|mix| &mix.outputs).collect();
+        let from_mix = held.mix.iter().flat_map(|mix| &mix.outputs);
+        let from_mix = from_mix
+            .map(|(leg, output)| (leg, output.route, made(MIX, leg, &output.part.medium, output.ssrc)));
+        let from_canvas = held.canvas.iter().flat_map(|canvas| &canvas.views);
+        let from_canvas =
+            from_canvas.map(|(leg, held)| (leg, held.route, made(CANVAS, leg, &held.view.medium, held.ssrc)));
+        let made: Vec<_> = from_mix.chain(from_canvas).collect();
         for worker in conference.workers() {
             let on_worker = |leg: &Id| held.legs[leg].worker == worker;
             let streams_here: Vec<_> = held.streams.iter().filter(|((leg, _), _)| on_worker(leg)).collect();
             let routes_here: Vec<_> = held.routes.iter().filter(|(key, _)| on_worker(&key.to_leg)).collect();
             let ids = streams_here.iter().map(|(_, stream)| **stream).collect();
-            let from_mix_here: Vec<_> = from_mix.iter().filter(|(leg, _)| on_worker(leg)).collect();
-            let ids_from_mix = from_mix_here.iter().map(|(_, output)| output.route);
-            let route_ids = routes_here.iter().map(|(_, route)| route.id).chain(ids_from_mix).collect();
+            let made_here: Vec<_> = made.iter().filter(|(leg, ..)| on_worker(leg)).collect();
+            let ids_made = made_here.iter().map(|(_, route, _)| *route);
+            let route_ids = routes_here.iter().map(|(_, route)| route.id).chain(ids_made).collect();
             let stats =
                 self.workers[worker].stats(ids, route_ids).await.ok_or(NodeError::WorkerGone(worker))?;
             streams.extend(streams_here.into_iter().map(|(key, _)| key).zip(stats.streams));
             let shown = routes_here.into_iter().map(|(key, held)| key.to_wire(held.ssrc));
-            let shown_of_mix = from_mix_here
-                .into_iter()
-                .map(|(leg, output)| self::from_mix(leg, &output.part.medium, output.ssrc));
-            routes.extend(shown.chain(shown_of_mix).zip(stats.routes));
+            let shown_made = made_here.into_iter().map(|(_, _, route)| route.clone());
+            routes.extend(shown.chain(shown_made).zip(stats.routes));
         }
         let streams = streams.into_iter().filter_map(|((leg, medium), stats)| {
             let stats = stats?;
@@ -197,7 +224,12 @@ impl State {
                 round_trip_us: stats.round_trip.map_or(-1, |trip| trip.as_micros() as i64),
             })
         });
-        let mix = self.mix_stats(conference).await?;
-        Ok(wire::ConferenceStatsResponse { streams: streams.collect(), routes: routes.collect(), mix })
+        let (mix, canvas) = (self.mix_stats(conference).await?, self.canvas_stats(conference).await?);
+        Ok(wire::ConferenceStatsResponse {
+            streams: streams.collect(),
+            routes: routes.collect(),
+            mix,
+            canvas,
+        })
     }
 }

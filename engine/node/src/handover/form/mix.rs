@@ -113,7 +113,7 @@ impl MixForm {
         {
             return Err(wrong());
         }
-        let settings = spec.audio.listening().ok_or_else(wrong)?;
+        let settings = spec.listening().ok_or_else(wrong)?;
         let mut mix = HeldMix {
             station: workers + self.thread,
             trunks,

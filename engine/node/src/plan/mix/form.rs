@@ -1,7 +1,7 @@
 //! What is held of a mix, and what a mixing thread is told of it.
 
 use super::LossWatch;
-use crate::model::{Codec, Id, MixSettings, Spec};
+use crate::model::{AudioMode, Codec, Id, MixSettings, Spec};
 use crate::plan::{Holdings, TrunkEnd};
 use crate::routing::Participation;
 use motet_codecs::audio::fmtp;
@@ -28,14 +28,22 @@ pub struct HeldMix {
     pub form: Arc<MixForm>,
 }
 
-/// What joins a worker and a mixing thread for one conference.
+impl HeldMix {
+    /// SSRCs that are used on the trunks.
+    pub(crate) fn crossing(&self) -> impl Iterator<Item = u32> {
+        let outputs = self.outputs.values().map(|output| output.crossing);
+        self.sources.values().map(|source| source.ssrc).chain(outputs)
+    }
+}
+
+/// What joins a worker and a mixing thread, or a canvas thread, for one conference.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MixTrunk {
     /// The worker's leg.
     pub leg: LegId,
     /// The worker's port.
     pub near: PortId,
-    /// The mixing thread's port.
+    /// The other thread's port.
     pub far: PortId,
 }
 
@@ -180,8 +188,8 @@ impl MixForm {
 
     /// What a mixing thread has to know of a mix that is held. `spec` is mixed.
     pub fn new(spec: &Spec, held: &Holdings, mix: &HeldMix) -> MixForm {
-        let mut form = MixForm::empty(spec.audio.listening().expect("it is mixed"));
-        form.finds_loudest = spec.audio.mix().is_none();
+        let mut form = MixForm::empty(spec.listening().expect("it is mixed"));
+        form.finds_loudest = matches!(spec.audio, AudioMode::Loudest(_));
         let far = |leg: &Id| mix.trunks[&held.legs[leg].worker].far;
         for (worker, trunk) in &mix.trunks {
             form.ends.push(TrunkEnd { port: trunk.far, worker: *worker, peer: trunk.near });

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::model::Id;
-use motet_proto::media::{AudioMode, AudioSettings, Direction, MediaKind};
+use motet_proto::media::{
+    AudioMode, AudioSettings, CanvasSettings, Direction, MediaKind, VideoMode, VideoSettings,
+};
 use std::sync::Arc;
 
 /// What the relays would hold after the commands. Numbers are unique over all workers here.
@@ -18,6 +20,8 @@ struct Model {
     trunks: BTreeMap<(usize, u32), (usize, u32)>,
     /// What the mixing thread knows.
     mix: Option<Arc<MixForm>>,
+    /// And the canvas thread.
+    canvas: Option<Arc<CanvasForm>>,
     /// SSRCs that streams are fixed to.
     mixed: BTreeMap<u32, u32>,
 }
@@ -27,6 +31,10 @@ impl Model {
         if let Some(first) = plan.mix.as_ref().and_then(|step| step.first.clone()) {
             self.mix = Some(first);
             self.check_mix();
+        }
+        if let Some(first) = plan.canvas.as_ref().and_then(|step| step.first.clone()) {
+            self.canvas = Some(first);
+            self.check_canvas();
         }
         for (worker, step) in &plan.steps {
             for end in &step.open {
@@ -43,6 +51,11 @@ impl Model {
             self.mix = step.last.clone();
             self.check_mix();
         }
+        if let Some(step) = &plan.canvas {
+            assert_eq!(step.station, CANVAS_THREAD);
+            self.canvas = step.last.clone();
+            self.check_canvas();
+        }
         for (worker, step) in &plan.steps {
             step.last.iter().for_each(|command| self.apply(*worker, command));
         }
@@ -56,6 +69,17 @@ impl Model {
                 let end = form.ends.iter().find(|end| end.port == output.port).expect("an open end");
                 assert_eq!(self.trunks[&(end.worker, end.peer.0)], (MIXING_THREAD, end.port.0));
                 let stream = self.mixed.iter().find(|(_, ssrc)| **ssrc == output.ssrc).expect("a stream").0;
+                assert!(self.routes.values().any(|route| route.0 == *stream), "with a route");
+            }
+        }
+    }
+
+    fn check_canvas(&self) {
+        if let Some(form) = &self.canvas {
+            for feed in form.outputs.values() {
+                let end = form.ends.iter().find(|end| end.port == feed.port).expect("an open end");
+                assert_eq!(self.trunks[&(end.worker, end.peer.0)], (CANVAS_THREAD, end.port.0));
+                let stream = self.mixed.iter().find(|(_, ssrc)| **ssrc == feed.ssrc).expect("a stream").0;
                 assert!(self.routes.values().any(|route| route.0 == *stream), "with a route");
             }
         }
@@ -128,6 +152,9 @@ impl Model {
         if let Some(mix) = &held.mix {
             model.take_mix(held, mix);
         }
+        if let Some(canvas) = &held.canvas {
+            model.take_canvas(held, canvas);
+        }
         model
     }
 
@@ -146,6 +173,48 @@ impl Model {
             self.routes.insert(output.route.0, (output.stream.0, held.legs[leg].id.0, true));
         }
         self.mix = Some(Arc::clone(&mix.form));
+    }
+
+    fn take_canvas(&mut self, held: &Holdings, canvas: &HeldCanvas) {
+        for (worker, trunk) in &canvas.trunks {
+            self.legs.insert(trunk.leg.0, *worker);
+            self.trunks.insert((*worker, trunk.near.0), (CANVAS_THREAD, trunk.far.0));
+        }
+        for (leg, source) in &canvas.sources {
+            let trunk = canvas.trunks[&held.legs[leg].worker];
+            self.routes.insert(source.route.0, (source.stream.0, trunk.leg.0, source.active));
+        }
+        for (key, feed) in &canvas.feeds {
+            self.streams.insert(feed.stream.0, canvas.trunks[&key.worker].leg.0);
+            self.mixed.insert(feed.stream.0, feed.crossing);
+        }
+        for (leg, view) in &canvas.views {
+            let stream = canvas.feeds[&view.feed].stream;
+            self.routes.insert(view.route.0, (stream.0, held.legs[leg].id.0, true));
+        }
+        self.canvas = Some(Arc::clone(&canvas.form));
+    }
+
+    /// Legs that the canvas thread sees, by what really reaches it, and legs that get exactly one stream of it.
+    fn composed(&self, held: &Holdings) -> (BTreeSet<Id>, BTreeSet<Id>) {
+        let Some(canvas) = &held.canvas else { return Default::default() };
+        let form = self.canvas.as_ref().expect("the canvas thread was told");
+        let seen = form.sources.iter().filter(|(leg, source)| {
+            let (from, route) = (&canvas.sources[*leg], &self.routes[&canvas.sources[*leg].route.0]);
+            let trunk = canvas.trunks[&held.legs[*leg].worker];
+            let stream = held.streams[&((*leg).clone(), from.part.medium.clone())].0;
+            *route == (stream, trunk.leg.0, true) && (source.port, source.ssrc) == (trunk.far, from.ssrc)
+        });
+        let trunks: BTreeSet<u32> = canvas.trunks.values().map(|trunk| trunk.leg.0).collect();
+        let served = held.legs.iter().filter(|(id, leg)| {
+            let routes = self.routes.values().filter(|route| route.1 == leg.id.0);
+            let streams: Vec<u32> =
+                routes.map(|route| route.0).filter(|stream| trunks.contains(&self.streams[stream])).collect();
+            let made = |stream: &u32| form.outputs.values().any(|feed| feed.ssrc == self.mixed[stream]);
+            assert!(streams.len() <= 1 && streams.iter().all(made), "{id} gets {streams:?}");
+            !streams.is_empty()
+        });
+        (seen.map(|(leg, _)| leg.clone()).collect(), served.map(|(leg, _)| leg.clone()).collect())
     }
 
     /// Legs that the mixer hears, by what really reaches it.
@@ -192,7 +261,8 @@ impl Model {
         };
         let mixed = |stream: &u32| {
             let mut outputs = held.mix.iter().flat_map(|mix| mix.outputs.values());
-            outputs.any(|output| output.stream.0 == *stream)
+            let mut feeds = held.canvas.iter().flat_map(|canvas| canvas.feeds.values());
+            outputs.any(|output| output.stream.0 == *stream) || feeds.any(|feed| feed.stream.0 == *stream)
         };
         streams.filter(|stream| !mixed(stream)).map(origin).collect()
     }
@@ -200,7 +270,8 @@ impl Model {
 
 fn any_spec() -> impl Strategy<Value = wire::ConferenceSpec> {
     let leg = (0..5_usize, any::<bool>(), any::<bool>(), 97..100_u32, 0..3_u32, 0..4_u32);
-    (any::<bool>(), proptest::collection::vec(leg, 0..5)).prop_map(|(mixed, legs)| {
+    let modes = (any::<bool>(), any::<bool>(), any::<bool>());
+    (modes, proptest::collection::vec(leg, 0..5)).prop_map(|((mixed, composed, hide_self), legs)| {
         let mut by_id = BTreeMap::new();
         for (id, muted, more_ports, payload_type, generation, codec) in legs {
             let mut leg = caller(["a", "b", "c", "d", "e"][id]);
@@ -222,6 +293,10 @@ fn any_spec() -> impl Strategy<Value = wire::ConferenceSpec> {
         if mixed {
             spec.audio = Some(AudioSettings { mode: AudioMode::Mix.into(), ..AudioSettings::default() });
         }
+        if composed {
+            let canvas = Some(CanvasSettings { hide_self, ..CanvasSettings::default() });
+            spec.video = Some(VideoSettings { mode: VideoMode::Canvas.into(), canvas });
+        }
         spec
     })
 }
@@ -234,8 +309,8 @@ fn naive(spec: &wire::ConferenceSpec, to: &str) -> Vec<(Id, Id)> {
         for (sent, received) in from.media.iter().zip(&receiver.media) {
             let is_audio = sent.kind() == MediaKind::Audio;
             let takes = received.direction() != Direction::SendOnly;
-            if takes && sent.codecs[0].name == received.codecs[0].name && !(is_audio && spec.audio.is_some())
-            {
+            let made_here = if is_audio { spec.audio.is_some() } else { spec.video.is_some() };
+            if takes && sent.codecs[0].name == received.codecs[0].name && !made_here {
                 streams.push((Id::from(&from.id), Id::from(&sent.id)));
             }
         }
@@ -263,13 +338,20 @@ proptest! {
                 prop_assert_eq!(model.reaches(&world.held, leg), wanted);
             }
             let mixed = spec.audio.is_some();
-            let audio = |test: fn(&wire::Medium) -> bool| -> BTreeSet<Id> {
-                let able = spec.legs.iter().filter(|leg| mixed && leg.media[0].codecs[0].name == "opus");
+            let audio = |made: bool, test: fn(&wire::Medium) -> bool| -> BTreeSet<Id> {
+                let able = spec.legs.iter().filter(|leg| made && leg.media[0].codecs[0].name == "opus");
                 able.filter(|leg| test(&leg.media[0])).map(|leg| Id::from(&leg.id)).collect()
             };
-            prop_assert_eq!(model.heard(&world.held), audio(|_| true), "each publisher is heard by the mixer");
+            let canvas = |test: fn(&wire::Leg) -> bool| -> BTreeSet<Id> {
+                let legs = spec.legs.iter().filter(|leg| spec.video.is_some() && test(leg));
+                legs.map(|leg| Id::from(&leg.id)).collect()
+            };
+            prop_assert_eq!(model.composed(&world.held), (canvas(|leg| !leg.muted), canvas(|_| true)));
+            // On a canvas it is shown who speaks.
+            let listens = mixed || spec.video.is_some();
+            prop_assert_eq!(model.heard(&world.held), audio(listens, |_| true), "each publisher is listened to");
             let receives = |medium: &wire::Medium| medium.direction != i32::from(Direction::SendOnly);
-            prop_assert_eq!(model.served(&world.held), audio(receives), "each receiver gets one stream of it");
+            prop_assert_eq!(model.served(&world.held), audio(mixed, receives), "each receiver gets one stream of it");
             let (released, expected) = (&plan.released, Model::of(&world.held));
             prop_assert!(released.routes.iter().all(|(_, route)| !expected.routes.contains_key(&route.0)));
             prop_assert!(released.streams.iter().all(|(_, stream)| !expected.streams.contains_key(&stream.0)));

@@ -76,6 +76,9 @@ fn a_conference_that_finds_no_room_stays() {
         fn mixer(&mut self) -> Result<usize, NodeError> {
             self.0.mixer()
         }
+        fn canvas(&mut self) -> Result<usize, NodeError> {
+            self.0.canvas()
+        }
         fn random(&mut self) -> u32 {
             self.0.random()
         }

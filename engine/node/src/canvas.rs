@@ -1,0 +1,156 @@
+//! Canvas threads: where conferences' pictures are composed.
+//!
+//! A canvas thread is a station of the node's exchange, like a mixing thread (`mixing.rs`) and apart from those: sound
+//! never waits for pictures. It takes what came every few milliseconds, decodes it as it comes, and composes and
+//! encodes each canvas when it is due. All between it and the rest of the node is bounded: parcels, jobs, events.
+//! `docs/video.md` says why decoders run here.
+//!
+//! When there is too much to do, all canvases of the thread are made less often (`rate.rs`).
+
+use crate::exchange::Exchange;
+use crate::fence::Fence;
+use crate::mixing::MixingEvent;
+use crate::model::Id;
+use crate::plan::CanvasForm;
+use crate::worker::{Clock, thread_id};
+use crossbeam_channel::{Sender, TrySendError, bounded};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
+
+mod meter;
+mod rate;
+mod scene;
+mod thread;
+
+use meter::CanvasShown;
+pub(crate) use meter::CanvasSnapshot;
+pub(crate) use scene::SceneStatus;
+
+/// Jobs that may wait for a canvas thread.
+const JOBS_WAITING_MAX: usize = 1024;
+
+/// What a canvas thread is asked to do.
+enum Job {
+    /// Make a canvas what the form says; none: end it.
+    Put(Id, Option<Arc<CanvasForm>>, oneshot::Sender<Result<(), String>>),
+    /// This one talks most; none: who did has left.
+    Speaker(Id, Option<Id>),
+    /// How it is doing.
+    Look(Id, oneshot::Sender<Option<SceneStatus>>),
+    End,
+}
+
+/// Settings of a canvas thread.
+pub(crate) struct CanvasOptions {
+    /// Its place in the exchange.
+    pub(crate) station: usize,
+    /// Its number among canvas threads.
+    pub(crate) index: usize,
+    pub(crate) core: Option<usize>,
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) clock: Clock,
+    pub(crate) fence: Fence,
+    pub(crate) events: mpsc::Sender<MixingEvent>,
+    /// Told its station when the thread ends without being asked to.
+    pub(crate) died: mpsc::Sender<usize>,
+}
+
+/// What the rest of the node holds of a canvas thread.
+pub(crate) struct CanvasThread {
+    jobs: Sender<Job>,
+    shown: CanvasShown,
+    thread_id: u32,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What can be read of a canvas thread at any time, whatever it is doing.
+pub(crate) struct CanvasGauge {
+    /// Kernel's id of the thread.
+    pub(crate) thread_id: u32,
+    shown: CanvasShown,
+}
+
+impl CanvasGauge {
+    pub(crate) fn snapshot(&self) -> CanvasSnapshot {
+        self.shown.read()
+    }
+}
+
+impl CanvasThread {
+    /// Starts the thread.
+    pub(crate) fn start(
+        options: CanvasOptions,
+        prepare: impl FnOnce() -> Result<(), String> + Send + 'static,
+    ) -> Result<CanvasThread, String> {
+        let (jobs, waiting) = bounded(JOBS_WAITING_MAX);
+        let shown = CanvasShown::default();
+        let show = shown.clone();
+        let (started, start) = std::sync::mpsc::sync_channel(1);
+        let index = options.index;
+        let body = move || match prepare().and_then(|()| thread::Loop::new(options, waiting, show)) {
+            Ok(this) => {
+                let _ = started.send(Ok(thread_id()));
+                this.run();
+            }
+            Err(error) => {
+                let _ = started.send(Err(error));
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("canvas-{index}")).spawn(body);
+        let thread = thread.map_err(|error| format!("cannot start a thread: {error}"))?;
+        let thread_id = start.recv().map_err(|_| format!("canvas thread {index} ended at start"))??;
+        Ok(CanvasThread { jobs, shown, thread_id, thread: Some(thread) })
+    }
+
+    /// Makes a canvas what the form says, or ends it. None: the thread is gone.
+    pub(crate) async fn put(&self, id: &str, form: Option<Arc<CanvasForm>>) -> Option<Result<(), String>> {
+        let (done, answer) = oneshot::channel();
+        self.send(Job::Put(id.into(), form, done))?;
+        answer.await.ok()
+    }
+
+    /// Tells who talks most in a conference; none: who did has left.
+    pub(crate) fn tell_speaker(&self, id: &str, leg: Option<Id>) {
+        // A thread that is gone ends the node.
+        let _ = self.send(Job::Speaker(id.into(), leg));
+    }
+
+    /// How a canvas is doing. None: the thread is gone, or the conference has no canvas on it.
+    pub(crate) async fn look(&self, id: &str) -> Option<SceneStatus> {
+        let (done, answer) = oneshot::channel();
+        self.send(Job::Look(id.into(), done))?;
+        answer.await.ok().flatten()
+    }
+
+    pub(crate) fn gauge(&self) -> CanvasGauge {
+        CanvasGauge { thread_id: self.thread_id, shown: self.shown.clone() }
+    }
+
+    /// Ends the thread and waits for it.
+    pub(crate) fn stop(&mut self) {
+        let _ = self.send(Job::End);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
+    fn send(&self, job: Job) -> Option<()> {
+        match self.jobs.try_send(job) {
+            Ok(()) => {}
+            // The thread is behind by a thousand changes; wait for it.
+            Err(TrySendError::Full(job)) => self.jobs.send(job).ok()?,
+            Err(TrySendError::Disconnected(_)) => return None,
+        }
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+        Some(())
+    }
+}
+
+impl Drop for CanvasThread {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,245 @@
+//! One conference on a canvas thread: its mixer, and who is who.
+//!
+//! What is to be composed comes as a whole ([`CanvasForm`]); here it becomes the mixer's commands.
+
+use crate::exchange::Desk;
+use crate::model::Id;
+use crate::plan::{CanvasForm, FeedForm, FeedKey, SeenForm, TrunkEnd};
+use motet_codecs::video::H264Library;
+use motet_mixer::video::{
+    OutputConfig, OutputId, SourceConfig, SourceId, VideoCommand, VideoMixError, VideoMixer, VideoOutbox,
+    VideoStats,
+};
+use motet_rtp::demux::{PacketClass, classify};
+use motet_rtp::rtcp::{Compound, Packet, write_pli};
+use motet_rtp::{Ntp, Time};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// The canvas's name in feedback (RFC 4585 section 6.1), which only the relay sees.
+const FEEDBACK_SSRC: u32 = 1;
+
+/// How a canvas is doing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SceneStatus {
+    pub(crate) stats: VideoStats,
+    /// Pictures a second that are made now.
+    pub(crate) frames_per_s: f64,
+}
+
+/// What a scene counts besides its mixer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) packets: u64,
+    pub(super) key_frames_asked: u64,
+    pub(super) key_frames_wanted: u64,
+}
+
+/// A stream that leaves.
+#[derive(Clone, Copy)]
+struct Output {
+    id: OutputId,
+    end: Option<TrunkEnd>,
+    ssrc: u32,
+}
+
+/// A conference.
+pub(super) struct Scene {
+    pub(super) form: Arc<CanvasForm>,
+    pub(super) mixer: VideoMixer,
+    pub(super) counts: Counts,
+    /// A leg's number is its own for as long as it is here; who came first has the lowest.
+    numbers: HashMap<Id, SourceId>,
+    outputs: BTreeMap<FeedKey, Output>,
+    /// Numbers given so far.
+    given: u32,
+    speaker: Option<Id>,
+    divisor: u32,
+    /// Room for a request.
+    request: Vec<u8>,
+}
+
+impl Scene {
+    /// An empty one with the form's settings. [`Scene::put`] fills it.
+    pub(super) fn new(form: &CanvasForm) -> Scene {
+        Scene {
+            form: Arc::new(CanvasForm::empty(form.settings.clone())),
+            mixer: VideoMixer::new(),
+            counts: Counts::default(),
+            numbers: HashMap::new(),
+            outputs: BTreeMap::new(),
+            given: 0,
+            speaker: None,
+            divisor: 1,
+            request: Vec::new(),
+        }
+    }
+
+    /// Makes the canvas what the form says. Goes on after what fails, and gives the first failure.
+    /// `wall` is the time of day now, which the numbers of new outputs begin with.
+    pub(super) fn put(&mut self, now: Time, form: Arc<CanvasForm>, wall: Ntp) -> Result<(), VideoMixError> {
+        let old = std::mem::replace(&mut self.form, Arc::clone(&form));
+        let mut first_failure = None;
+        for command in self.changes(&old, &form, (now, wall)) {
+            if let Err(failure) = self.mixer.handle_command(now, command) {
+                first_failure.get_or_insert(failure);
+            }
+        }
+        self.numbers.retain(|leg, _| form.sources.contains_key(leg));
+        self.show_speaker(now);
+        first_failure.map_or(Ok(()), Err)
+    }
+
+    /// From one form to another, as commands in their order.
+    fn changes(&mut self, old: &CanvasForm, new: &CanvasForm, at: (Time, Ntp)) -> Vec<VideoCommand> {
+        let mut commands = Vec::new();
+        for (key, feed) in &old.outputs {
+            if new.outputs.get(key) != Some(feed)
+                && let Some(output) = self.outputs.remove(key)
+            {
+                commands.push(VideoCommand::RemoveOutput(output.id));
+            }
+        }
+        let same = |leg: &Id, source: &SeenForm| old.sources.get(leg) == Some(source);
+        for leg in old.sources.iter().filter(|(leg, source)| new.sources.get(*leg) != Some(*source)) {
+            commands.push(VideoCommand::RemoveSource(self.number(leg.0)));
+        }
+        for (leg, source) in new.sources.iter().filter(|(leg, source)| !same(leg, source)) {
+            let (id, codecs) = (self.number(leg), source.codecs.clone());
+            commands.push(VideoCommand::AddSource(SourceConfig { id, ssrc: source.ssrc, codecs }));
+        }
+        for (key, feed) in &new.outputs {
+            let known = self.outputs.get(key).copied();
+            let config = |id, scene: &Scene| scene.config(id, (key, feed), new, at);
+            match known {
+                None => {
+                    self.given += 1;
+                    let id = OutputId(self.given);
+                    let end = new.ends.iter().find(|end| end.port == feed.port).copied();
+                    self.outputs.insert(key.clone(), Output { id, end, ssrc: feed.ssrc });
+                    commands.push(VideoCommand::AddOutput(config(id, self)));
+                }
+                Some(output) if old.settings != new.settings => {
+                    commands.push(VideoCommand::SetOutput(config(output.id, self)));
+                }
+                Some(_) => {}
+            }
+        }
+        commands
+    }
+
+    fn config(
+        &self,
+        id: OutputId,
+        (key, feed): (&FeedKey, &FeedForm),
+        form: &CanvasForm,
+        (now, wall): (Time, Ntp),
+    ) -> OutputConfig {
+        let settings = &form.settings;
+        OutputConfig {
+            id,
+            ssrc: feed.ssrc,
+            payload_type: key.format.payload_type(),
+            codec: key.format.codec(),
+            h264: H264Library::default(),
+            bitrate_bps: settings.bitrate_bps,
+            frames_per_s: settings.frames_per_s,
+            size: settings.size,
+            layout: settings.layout.clone(),
+            fit: settings.fit,
+            without: key.without.as_ref().and_then(|leg| self.numbers.get(leg)).copied(),
+            // Of the time of day, so that another node that makes the canvas begins later.
+            sequence: (wall.0 >> 22) as u16,
+            timestamp: ticks_of_day(wall).wrapping_sub(ticks(now)),
+        }
+    }
+
+    fn number(&mut self, leg: &Id) -> SourceId {
+        *self.numbers.entry(leg.clone()).or_insert_with(|| {
+            self.given += 1;
+            SourceId(self.given)
+        })
+    }
+
+    /// Takes a datagram in that came to one of its ports.
+    pub(super) fn handle_packet(&mut self, came: Time, datagram: &[u8]) {
+        if classify(datagram) == PacketClass::Rtp {
+            return self.mixer.handle_packet(came, datagram);
+        }
+        let Ok(compound) = Compound::reduced(datagram) else { return };
+        for packet in compound.packets() {
+            match packet {
+                Packet::Pli(pli) => self.key_frame_asked(came, pli.media_ssrc),
+                Packet::Fir(fir) => fir.entries().for_each(|entry| self.key_frame_asked(came, entry.ssrc)),
+                // The relay's reports say nothing that matters here.
+                _ => {}
+            }
+        }
+    }
+
+    fn key_frame_asked(&mut self, now: Time, ssrc: u32) {
+        let Some(output) = self.outputs.values().find(|output| output.ssrc == ssrc) else { return };
+        self.counts.key_frames_asked += 1;
+        let asked = self.mixer.handle_command(now, VideoCommand::RequestKeyFrame(output.id));
+        debug_assert!(asked.is_ok(), "an output that is there");
+    }
+
+    /// Another one talks most; none: who did has left.
+    pub(super) fn set_speaker(&mut self, now: Time, leg: Option<Id>) {
+        self.speaker = leg;
+        self.show_speaker(now);
+    }
+
+    /// Who is not seen does not take the place of who is.
+    fn show_speaker(&mut self, now: Time) {
+        let speaker = self.speaker.as_ref().and_then(|leg| self.numbers.get(leg)).copied();
+        let set = self.mixer.handle_command(now, VideoCommand::SetSpeaker(speaker));
+        debug_assert!(set.is_ok(), "whoever has a number is a source");
+    }
+
+    /// Only each so many pictures are made.
+    pub(super) fn set_divisor(&mut self, now: Time, divisor: u32) {
+        self.divisor = divisor;
+        let set = self.mixer.handle_command(now, VideoCommand::SetDivisor(divisor));
+        debug_assert!(set.is_ok(), "any will do");
+    }
+
+    /// Pictures a second that are made now.
+    pub(super) fn frames_per_s(&self) -> f64 {
+        f64::from(self.form.settings.frames_per_s) / f64::from(self.divisor)
+    }
+
+    pub(super) fn status(&self) -> SceneStatus {
+        SceneStatus { stats: *self.mixer.stats(), frames_per_s: self.frames_per_s() }
+    }
+
+    /// Makes what is due, and hands it over.
+    pub(super) fn make(&mut self, now: Time, out: &mut VideoOutbox, desk: &mut Desk) {
+        self.mixer.handle_timeout(now, out);
+        for packet in out.packets() {
+            let output = self.outputs.values().find(|output| output.id == packet.output);
+            let Some(end) = output.and_then(|output| output.end) else { continue };
+            let bytes = packet.header.len() + packet.payload.len();
+            desk.pack(end, packet.header, packet.payload, bytes as u32);
+            self.counts.packets += 1;
+        }
+        for wanted in out.key_frames_wanted() {
+            let leg = self.numbers.iter().find(|(_, number)| *number == wanted).map(|(leg, _)| leg);
+            let Some(source) = leg.and_then(|leg| self.form.sources.get(leg)) else { continue };
+            let Some(end) = self.form.ends.iter().find(|end| end.port == source.port) else { continue };
+            self.request.clear();
+            write_pli(&mut self.request, FEEDBACK_SSRC, source.ssrc);
+            desk.pack(*end, &self.request, &[], self.request.len() as u32);
+            self.counts.key_frames_wanted += 1;
+        }
+    }
+}
+
+/// RTP ticks of 90 kHz since an origin; they wrap. As the mixer counts them.
+fn ticks(now: Time) -> u32 {
+    (u128::from(now.as_nanos()) * 9 / 100_000) as u32
+}
+
+fn ticks_of_day(wall: Ntp) -> u32 {
+    ((u128::from(wall.0) * 90_000) >> 32) as u32
+}

@@ -1,0 +1,120 @@
+//! What becomes of a conference's pictures, checked.
+
+use super::check::Path;
+use crate::error::NodeError;
+use motet_codecs::video::{PictureSize, VideoCodec, VideoCodecName};
+use motet_mixer::video::{Fit, Layout};
+use motet_proto::media as wire;
+
+/// How pictures reach participants.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum VideoMode {
+    /// Each to each, as it is.
+    #[default]
+    Relay,
+    /// Composed.
+    Canvas(CanvasSettings),
+}
+
+/// How a conference's pictures are composed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CanvasSettings {
+    /// Size of the canvas; both sides even, 64 to 4096 pixels.
+    pub size: PictureSize,
+    /// Pictures a second, 1 to 60.
+    pub frames_per_s: u32,
+    /// Bits a second towards each receiver, 10,000 to 100,000,000.
+    pub bitrate_bps: u32,
+    /// What those get who have it; none: each the first of its list.
+    pub codec: Option<VideoCodecName>,
+    /// How it is divided.
+    pub layout: Layout,
+    /// How pictures get into cells.
+    pub fit: Fit,
+    /// Nobody sees their own picture.
+    pub hide_self: bool,
+}
+
+const SIDE: std::ops::RangeInclusive<u32> = 64..=4096;
+const RATE: std::ops::RangeInclusive<u32> = 1..=60;
+const BITRATE_BPS: std::ops::RangeInclusive<u32> = 10_000..=100_000_000;
+const SIZE_USUAL: (u32, u32) = (1280, 720);
+const RATE_USUAL: u32 = 30;
+const BITRATE_USUAL_BPS: u32 = 1_500_000;
+
+impl VideoMode {
+    /// The settings of a canvas; none: there is none.
+    pub fn canvas(&self) -> Option<&CanvasSettings> {
+        match self {
+            VideoMode::Relay => None,
+            VideoMode::Canvas(settings) => Some(settings),
+        }
+    }
+
+    pub(super) fn from_wire(at: &Path, video: Option<&wire::VideoSettings>) -> Result<VideoMode, NodeError> {
+        let Some(video) = video else { return Ok(VideoMode::Relay) };
+        let mode = wire::VideoMode::try_from(video.mode)
+            .map_err(|_| at.field("mode").error(format!("{} is not known", video.mode)))?;
+        match mode {
+            wire::VideoMode::Canvas => {
+                let settings = video.canvas.clone().unwrap_or_default();
+                CanvasSettings::from_wire(&at.field("canvas"), &settings).map(VideoMode::Canvas)
+            }
+            _ if video.canvas.is_some() => {
+                Err(at.field("canvas").error("is given, but the mode is not CANVAS"))
+            }
+            _ => Ok(VideoMode::Relay),
+        }
+    }
+}
+
+impl CanvasSettings {
+    fn from_wire(at: &Path, given: &wire::CanvasSettings) -> Result<CanvasSettings, NodeError> {
+        let or = |value: u32, usual: u32| if value == 0 { usual } else { value };
+        let (width, height) = match (given.width, given.height) {
+            (0, 0) => SIZE_USUAL,
+            size => size,
+        };
+        for (field, side) in [("width", width), ("height", height)] {
+            if !SIDE.contains(&side) || !side.is_multiple_of(2) {
+                let why = format!("{side}; must be even, {} to {}", SIDE.start(), SIDE.end());
+                return Err(at.field(field).error(why));
+            }
+        }
+        let settings = CanvasSettings {
+            size: PictureSize::new(width, height),
+            frames_per_s: or(given.frames_per_second, RATE_USUAL),
+            bitrate_bps: or(given.bitrate_bps, BITRATE_USUAL_BPS),
+            codec: codec(&at.field("codec"), &given.codec)?,
+            layout: layout(&at.field("layout"), &given.layout)?,
+            fit: if given.crop { Fit::Crop } else { Fit::Letterbox },
+            hide_self: given.hide_self,
+        };
+        if !RATE.contains(&settings.frames_per_s) {
+            let why = format!("{}; must be {} to {}", settings.frames_per_s, RATE.start(), RATE.end());
+            return Err(at.field("frames_per_second").error(why));
+        }
+        if !BITRATE_BPS.contains(&settings.bitrate_bps) {
+            let (least, most) = (BITRATE_BPS.start(), BITRATE_BPS.end());
+            let why = format!("{} bit/s; must be {least} to {most}", settings.bitrate_bps);
+            return Err(at.field("bitrate_bps").error(why));
+        }
+        Ok(settings)
+    }
+}
+
+fn codec(at: &Path, name: &str) -> Result<Option<VideoCodecName>, NodeError> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let known = VideoCodec::parse(name, 90_000, "").map(|codec| codec.name);
+    let names = || VideoCodecName::ALL.map(VideoCodecName::encoding_name).join(", ");
+    known.map(Some).ok_or_else(|| at.error(format!("'{name}' is not encoded here; {} are", names())))
+}
+
+fn layout(at: &Path, words: &str) -> Result<Layout, NodeError> {
+    if words.is_empty() {
+        return Ok(Layout::Auto);
+    }
+    words.parse().map_err(|error: motet_mixer::video::LayoutError| at.error(error.to_string()))
+}

@@ -1,0 +1,198 @@
+//! Canvases: how pictures reach a canvas thread, and come back as streams that many receive.
+//!
+//! As for a mix (`mix.rs`), the thread is the far end of a trunk from each worker with somebody who takes part. Who
+//! can be seen has a route to it. What comes back is published by the trunk once for all on a worker who get the
+//! same (a *feed*), and each of them has a route from there: the relay sends it on as it does a participant's stream.
+//! So numbers and timestamps go on towards a participant whatever feed it gets, and requests for key frames come as
+//! for any stream.
+
+use super::{Holdings, MixTrunk, Plan, Planner, Ssrcs};
+use crate::error::NodeError;
+use crate::model::Id;
+use crate::routing::{Composed, Routes, View};
+use motet_relay::{Command, Kind, PayloadType, RouteSpec, StreamSpec};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+mod form;
+
+pub use form::{CanvasForm, CanvasStep, FeedForm, FeedKey, HeldCanvas, HeldFeed, HeldView, SeenForm};
+
+/// RFC 6184 section 8.1, and the other formats.
+const CLOCK_HZ: u32 = 90_000;
+
+impl Planner<'_> {
+    /// Begins, changes or ends the canvas.
+    pub(super) fn change_canvas(&mut self, routes: &Routes, ssrcs: &mut Ssrcs) -> Result<(), NodeError> {
+        let held = self.held.canvas.as_ref();
+        let Some((composed, settings)) = routes.composed.as_ref().zip(self.new.video.canvas()) else {
+            if let Some(held) = held {
+                self.plan.end_canvas(self.held, held);
+            }
+            return Ok(());
+        };
+        let station = held.map_or_else(|| self.resources.canvas(), |held| Ok(held.station))?;
+        let legs = composed.sources.keys().chain(composed.outputs.keys());
+        let needed = legs.map(|leg| self.plan.next.legs[leg].worker).collect();
+        let none = BTreeMap::new();
+        let before = held.map_or(&none, |held| &held.trunks);
+        let mut canvas = HeldCanvas {
+            station,
+            trunks: self.change_mix_trunks(needed, before, (station, "canvas"))?,
+            sources: BTreeMap::new(),
+            feeds: BTreeMap::new(),
+            views: BTreeMap::new(),
+            unseen: composed.unseen.clone(),
+            unserved: composed.unserved.clone(),
+            form: Arc::new(CanvasForm::empty(settings.clone())),
+        };
+        self.leave_canvas(composed, &canvas.trunks);
+        let mut crossing: BTreeSet<u32> = held.iter().flat_map(|held| held.crossing()).collect();
+        for (leg, part) in &composed.sources {
+            let before = held.and_then(|held| held.sources.get(leg));
+            let source = self.change_source((&canvas.trunks, &mut crossing), leg, part, before)?;
+            canvas.sources.insert(leg.clone(), source);
+        }
+        for (leg, view) in &composed.outputs {
+            let feed = self.feed_for(&mut canvas, &mut crossing, leg, view)?;
+            let view = self.change_view(&canvas, leg, (view, feed), ssrcs)?;
+            canvas.views.insert(leg.clone(), view);
+        }
+        self.end_feeds(&canvas);
+        let form = Arc::new(CanvasForm::new(self.new, &self.plan.next, &canvas));
+        if held.is_none_or(|held| held.form != form) {
+            let goes = |key: &FeedKey, feed: &FeedForm| form.outputs.get(key) != Some(feed);
+            let first = held.and_then(|held| held.form.without(goes)).map(Arc::new);
+            self.plan.canvas = Some(CanvasStep { station, first, last: Some(Arc::clone(&form)) });
+        }
+        self.plan.next.canvas = Some(HeldCanvas { form, ..canvas });
+        Ok(())
+    }
+
+    /// Ends what no longer takes part, or takes part in another way. What ends with its leg or its trunk needs no
+    /// command of its own.
+    fn leave_canvas(&mut self, composed: &Composed, trunks: &BTreeMap<usize, MixTrunk>) {
+        let Some(held) = &self.held.canvas else { return };
+        self.leave_sources(&held.sources, &composed.sources, trunks);
+        for (leg, view) in &held.views {
+            if self.view_stays(leg, view, composed.outputs.get(leg)) {
+                continue;
+            }
+            let worker = self.held.legs[leg].worker;
+            if self.kept.contains(leg.as_str()) && trunks.contains_key(&worker) {
+                self.plan.command(worker, Command::RemoveRoute(view.route));
+            }
+            self.plan.released.routes.push((worker, view.route));
+        }
+    }
+
+    /// Whether what a leg sees goes on, at the same port.
+    fn view_stays(&self, leg: &Id, held: &HeldView, view: Option<&View>) -> bool {
+        view.is_some_and(|view| self.stays_at_port(leg, &held.view.medium, &view.medium))
+    }
+
+    /// The feed for a leg: the one that others get, or was there before, or a new one.
+    fn feed_for(
+        &mut self,
+        canvas: &mut HeldCanvas,
+        crossing: &mut BTreeSet<u32>,
+        leg: &Id,
+        view: &View,
+    ) -> Result<FeedKey, NodeError> {
+        let worker = self.plan.next.legs[leg].worker;
+        let key = FeedKey { worker, format: view.format, without: view.without_self.then(|| leg.clone()) };
+        if canvas.feeds.contains_key(&key) {
+            return Ok(key);
+        }
+        let held = self.held.canvas.as_ref();
+        // A worker's feeds end with its trunk, and nobody there has seen anything since.
+        let feed = match held.and_then(|held| held.feeds.get(&key)) {
+            Some(feed) => *feed,
+            None => {
+                let (stream, crossing) = (self.resources.stream(worker)?, self.crossing_ssrc(crossing));
+                let number = key.format.payload_type();
+                let spec = StreamSpec {
+                    leg: canvas.trunks[&worker].leg,
+                    transport: 0,
+                    kind: Kind::Video,
+                    ssrc: Some(crossing),
+                    payload_types: vec![PayloadType { number, clock_hz: CLOCK_HZ }],
+                };
+                self.plan.command(worker, Command::AddStream(stream, spec));
+                HeldFeed { stream, crossing }
+            }
+        };
+        canvas.feeds.insert(key.clone(), feed);
+        Ok(key)
+    }
+
+    fn change_view(
+        &mut self,
+        canvas: &HeldCanvas,
+        leg: &Id,
+        (view, feed): (&View, FeedKey),
+        ssrcs: &mut Ssrcs,
+    ) -> Result<HeldView, NodeError> {
+        let worker = self.plan.next.legs[leg].worker;
+        let stream = canvas.feeds[&feed].stream;
+        let payload_map = vec![(feed.format.payload_type(), view.codec.payload_type)];
+        let before = self.held.canvas.as_ref().and_then(|held| held.views.get(leg).map(|view| (held, view)));
+        if let Some((held, known)) = before.filter(|(_, known)| self.view_stays(leg, known, Some(view))) {
+            let same_types = known.view.codec.payload_type == view.codec.payload_type;
+            if held.feeds[&known.feed].stream != stream || !same_types {
+                // Another picture: what the participant receives goes on where it was.
+                self.plan.command(worker, Command::SwitchRoute { route: known.route, stream, payload_map });
+            }
+            return Ok(HeldView { view: view.clone(), feed, ..*known });
+        }
+        let same = feed.name();
+        let ssrc = match before {
+            Some((_, known)) => known.ssrc,
+            None => {
+                let others = canvas.views.values().filter(|other| other.feed.name() == same);
+                let common = others.map(|other| other.ssrc).next();
+                self.canvas_ssrc(leg, &same, common, ssrcs.entry(leg.clone()).or_default())
+            }
+        };
+        let route = self.resources.route(worker)?;
+        let spec = RouteSpec {
+            stream,
+            leg: self.plan.next.legs[leg].id,
+            transport: self.medium_of(leg, &view.medium).transport as u8,
+            ssrc,
+            payload_map,
+            numbering: self.canvas_numbering(&same),
+            active: true,
+            shared: true,
+        };
+        self.plan.command(worker, Command::AddRoute(route, spec));
+        Ok(HeldView { view: view.clone(), feed, route, ssrc })
+    }
+
+    /// Ends feeds that nobody gets any more.
+    fn end_feeds(&mut self, canvas: &HeldCanvas) {
+        let held = self.held.canvas.iter().flat_map(|held| &held.feeds);
+        for (key, feed) in held.filter(|(key, _)| !canvas.feeds.contains_key(*key)) {
+            if canvas.trunks.contains_key(&key.worker) {
+                self.plan.command(key.worker, Command::RemoveStream(feed.stream));
+            }
+            self.plan.released.streams.push((key.worker, feed.stream));
+        }
+    }
+}
+
+impl Plan {
+    /// Removes all of a canvas.
+    pub(super) fn end_canvas(&mut self, holdings: &Holdings, held: &HeldCanvas) {
+        for (worker, trunk) in &held.trunks {
+            self.close_mix_trunk(held.station, *worker, trunk);
+        }
+        let sources = held.sources.iter().map(|(leg, source)| (leg, source.route));
+        let views = held.views.iter().map(|(leg, view)| (leg, view.route));
+        let routes = sources.chain(views).map(|(leg, route)| (holdings.legs[leg].worker, route));
+        self.released.routes.extend(routes);
+        self.released.streams.extend(held.feeds.iter().map(|(key, feed)| (key.worker, feed.stream)));
+        let first = held.form.without(|_, _| true).map(Arc::new);
+        self.canvas = Some(CanvasStep { station: held.station, first, last: None });
+    }
+}

@@ -1,0 +1,159 @@
+//! What is held of a canvas, and what a canvas thread is told of it.
+
+use crate::model::{CanvasSettings, Id, Spec};
+use crate::plan::{HeldSource, Holdings, MixTrunk, TrunkEnd};
+use crate::routing::{Format, View};
+use motet_codecs::video::VideoCodec;
+use motet_relay::{PortId, RouteId, StreamId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A canvas as it is held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldCanvas {
+    /// The canvas thread, by its place in the exchange: workers and mixing threads come first.
+    pub station: usize,
+    /// By worker.
+    pub trunks: BTreeMap<usize, MixTrunk>,
+    /// Who can be seen, by leg.
+    pub sources: BTreeMap<Id, HeldSource>,
+    /// What is made.
+    pub feeds: BTreeMap<FeedKey, HeldFeed>,
+    /// Who sees, by leg.
+    pub views: BTreeMap<Id, HeldView>,
+    /// As in [`Composed::unseen`](crate::routing::Composed::unseen).
+    pub unseen: BTreeMap<Id, (Id, String)>,
+    /// As in [`Composed::unserved`](crate::routing::Composed::unserved).
+    pub unserved: BTreeMap<Id, (Id, String)>,
+    /// What the canvas thread was told.
+    pub form: Arc<CanvasForm>,
+}
+
+impl HeldCanvas {
+    /// SSRCs that are used on the trunks.
+    pub(crate) fn crossing(&self) -> impl Iterator<Item = u32> {
+        let feeds = self.feeds.values().map(|feed| feed.crossing);
+        self.sources.values().map(|source| source.ssrc).chain(feeds)
+    }
+}
+
+/// What makes a feed one: all on a worker who get the same packets have one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FeedKey {
+    /// The worker that it comes to.
+    pub worker: usize,
+    /// What its packets hold.
+    pub format: Format,
+    /// The leg that is not seen, and alone gets it.
+    pub without: Option<Id>,
+}
+
+impl FeedKey {
+    /// What those know it by who get the same, on any worker and node.
+    pub(super) fn name(&self) -> String {
+        let without = self.without.as_deref().unwrap_or_default();
+        format!("{} {without}", self.format.payload_type())
+    }
+}
+
+/// A feed as it is held.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeldFeed {
+    /// The stream that the trunk publishes.
+    pub stream: StreamId,
+    /// SSRC on the trunk.
+    pub crossing: u32,
+}
+
+/// Somebody who sees.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldView {
+    /// With which medium, and what.
+    pub view: View,
+    /// What it gets.
+    pub feed: FeedKey,
+    /// The route to the leg.
+    pub route: RouteId,
+    /// SSRC towards the participant.
+    pub ssrc: u32,
+}
+
+/// All that a canvas is to a canvas thread.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CanvasForm {
+    /// How it is composed.
+    pub settings: CanvasSettings,
+    /// The canvas thread's ends of the trunks.
+    pub ends: Vec<TrunkEnd>,
+    /// Who is seen, by leg.
+    pub sources: BTreeMap<Id, SeenForm>,
+    /// What is made.
+    pub outputs: BTreeMap<FeedKey, FeedForm>,
+}
+
+/// Somebody who is seen, as a canvas thread knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeenForm {
+    /// The canvas thread's port that packets come to.
+    pub port: PortId,
+    /// SSRC that they come under.
+    pub ssrc: u32,
+    /// Payload types and what they hold.
+    pub codecs: Vec<(u8, VideoCodec)>,
+}
+
+/// A feed, as a canvas thread knows it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FeedForm {
+    /// The canvas thread's port that packets leave from.
+    pub port: PortId,
+    /// SSRC that they leave under.
+    pub ssrc: u32,
+}
+
+/// What a canvas thread is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CanvasStep {
+    /// The canvas thread, by its place in the exchange.
+    pub station: usize,
+    /// To be told before the workers change: what nobody gets any more is not made any more. None: as it is.
+    pub first: Option<Arc<CanvasForm>>,
+    /// To be told when the workers have changed. None: the canvas ends.
+    pub last: Option<Arc<CanvasForm>>,
+}
+
+impl CanvasForm {
+    pub(crate) fn empty(settings: CanvasSettings) -> CanvasForm {
+        CanvasForm { settings, ends: Vec::new(), sources: BTreeMap::new(), outputs: BTreeMap::new() }
+    }
+
+    /// What a canvas thread has to know of a canvas that is held. `spec` is composed.
+    pub fn new(spec: &Spec, held: &Holdings, canvas: &HeldCanvas) -> CanvasForm {
+        let mut form = CanvasForm::empty(spec.video.canvas().expect("it is composed").clone());
+        for (worker, trunk) in &canvas.trunks {
+            form.ends.push(TrunkEnd { port: trunk.far, worker: *worker, peer: trunk.near });
+        }
+        // Of who is muted nothing comes, and a picture that stands still is no picture of who is there.
+        for (leg, source) in canvas.sources.iter().filter(|(_, source)| source.active) {
+            let port = canvas.trunks[&held.legs[leg].worker].far;
+            let codecs = source.part.codecs.iter();
+            let codecs = codecs.filter_map(|codec| Some((codec.payload_type, codec.picture()?))).collect();
+            form.sources.insert(leg.clone(), SeenForm { port, ssrc: source.ssrc, codecs });
+        }
+        for (key, feed) in &canvas.feeds {
+            let port = canvas.trunks[&key.worker].far;
+            form.outputs.insert(key.clone(), FeedForm { port, ssrc: feed.crossing });
+        }
+        form
+    }
+
+    /// The form without some of its outputs; none: all stay.
+    pub(super) fn without(&self, goes: impl Fn(&FeedKey, &FeedForm) -> bool) -> Option<CanvasForm> {
+        if !self.outputs.iter().any(|(key, feed)| goes(key, feed)) {
+            return None;
+        }
+        let mut form = self.clone();
+        form.outputs.retain(|key, feed| !goes(key, feed));
+        Some(form)
+    }
+}

@@ -1,0 +1,109 @@
+//! Canvases: what begins, stays and ends.
+
+use super::*;
+use crate::testing::{codec, leg, medium};
+use motet_proto::media::{CanvasSettings, MediaKind, VideoMode, VideoSettings};
+
+fn composed(legs: Vec<wire::Leg>, canvas: CanvasSettings) -> wire::ConferenceSpec {
+    let video = VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(canvas) };
+    wire::ConferenceSpec { video: Some(video), ..conference(legs) }
+}
+
+fn viewer(id: &str, codecs: &[(u32, &str, &str)]) -> wire::Leg {
+    let codecs = codecs.iter().map(|(number, name, fmtp)| codec(*number, name, 90_000, fmtp)).collect();
+    leg(id, vec![medium("video", MediaKind::Video, codecs)])
+}
+
+/// The canvas, which there must be.
+fn canvas(world: &World) -> &HeldCanvas {
+    world.held.canvas.as_ref().expect("it is composed")
+}
+
+#[test]
+fn who_has_a_codec_in_common_gets_one_stream_under_one_ssrc() {
+    let mut world = World::new();
+    let legs = || {
+        let old = viewer("old", &[(34, "H263", ""), (97, "H264", "")]);
+        vec![caller("a"), caller("b"), caller("c"), viewer("web", &[(120, "VP8", "")]), old]
+    };
+    world.go(&composed(legs(), CanvasSettings::default()));
+    let canvas = canvas(&world);
+    assert_eq!((canvas.trunks.len(), canvas.sources.len(), canvas.views.len()), (1, 5, 5));
+    assert!(world.held.routes.keys().all(|key| key.from_medium == "audio"), "no picture is relayed");
+    let feeds: Vec<u8> = canvas.feeds.keys().map(|key| key.format.payload_type()).collect();
+    assert_eq!(feeds, [96, 97, 99], "H.264 in both packetization modes, and VP8");
+    let common: BTreeSet<u32> = ["a", "b", "c"].iter().map(|leg| canvas.views[*leg].ssrc).collect();
+    assert_eq!(common.len(), 1, "the relay can send them the same packets");
+    assert_eq!(canvas.views["web"].view.codec.payload_type, 120);
+    let again = world.go(&composed(legs(), CanvasSettings::default()));
+    assert_eq!((commands(&again), again.canvas), (vec![], None));
+}
+
+#[test]
+fn layout_and_codec_change_without_another_ssrc() {
+    let mut world = World::new();
+    let legs = || vec![caller("a"), viewer("v", &[(96, "H264", "packetization-mode=1"), (120, "VP8", "")])];
+    world.go(&composed(legs(), CanvasSettings::default()));
+    let before = canvas(&world).views["v"].clone();
+    let plan = world.go(&composed(legs(), CanvasSettings { layout: "pip".into(), ..Default::default() }));
+    assert_eq!(commands(&plan), [], "only the canvas thread has to know");
+    let step = plan.canvas.expect("it is told");
+    assert!(step.first.is_none() && step.last.is_some());
+
+    let plan = world.go(&composed(legs(), CanvasSettings { codec: "vp8".into(), ..Default::default() }));
+    let after = &canvas(&world).views["v"];
+    assert_eq!((after.route, after.ssrc), (before.route, before.ssrc));
+    let stream = canvas(&world).feeds[&after.feed].stream;
+    let switch = Command::SwitchRoute { route: after.route, stream, payload_map: vec![(99, 120)] };
+    assert!(commands(&plan).contains(&switch), "{:?}", commands(&plan));
+    assert_eq!(canvas(&world).feeds.len(), 2, "who does not have it goes on with another");
+}
+
+#[test]
+fn without_oneself_everybody_who_is_seen_has_a_picture_of_their_own() {
+    let mut world = World::new();
+    let mut listener = viewer("v", &[(96, "H264", "packetization-mode=1")]);
+    listener.media[0].direction = motet_proto::media::Direction::ReceiveOnly.into();
+    let legs = || vec![caller("a"), caller("b"), listener.clone()];
+    world.go(&composed(legs(), CanvasSettings { hide_self: true, ..Default::default() }));
+    let without: Vec<Option<&str>> = canvas(&world).feeds.keys().map(|key| key.without.as_deref()).collect();
+    assert_eq!(without, [None, Some("a"), Some("b")]);
+    let plan = world.go(&composed(legs(), CanvasSettings::default()));
+    assert_eq!(canvas(&world).feeds.len(), 1);
+    let removed = commands(&plan).iter().filter(|c| matches!(c, Command::RemoveStream(_))).count();
+    assert_eq!((removed, plan.released.streams.len()), (2, 2));
+}
+
+#[test]
+fn a_running_conference_gets_a_canvas_and_loses_it() {
+    let mut world = World::new();
+    let legs = || vec![caller("a"), caller("b"), caller("c")];
+    world.go(&conference(legs()));
+    let relayed = world.held.clone();
+    world.go(&composed(legs(), CanvasSettings::default()));
+    assert_eq!(world.held.streams, relayed.streams, "publishers do not notice");
+    assert_eq!(only_worker(&world.held), None, "it stays on its worker");
+    let plan = world.go(&conference(legs()));
+    let step = plan.canvas.expect("the canvas thread is told");
+    assert!(step.first.expect("at first").outputs.is_empty() && step.last.is_none());
+    assert!(plan.released.trunk_ports.iter().any(|(station, _)| *station == CANVAS_THREAD));
+    assert_eq!((world.held.canvas, world.held.mix), (None, None));
+    assert_eq!(world.held.routes.len(), relayed.routes.len());
+}
+
+#[test]
+fn who_is_muted_is_not_seen_and_who_has_no_codec_is_named() {
+    let mut world = World::new();
+    let exotic = viewer("x", &[(100, "AV1", "")]);
+    let mut spec = composed(vec![caller("a"), caller("b"), exotic], CanvasSettings::default());
+    spec.legs[1].muted = true;
+    world.go(&spec);
+    let canvas = canvas(&world);
+    assert!(canvas.unseen["x"].1.contains("av1") && canvas.unserved["x"].1.contains("av1"), "{canvas:?}");
+    assert_eq!(canvas.form.sources.keys().map(Id::as_str).collect::<Vec<_>>(), ["a"]);
+    spec.legs[1].muted = false;
+    let plan = world.go(&spec);
+    let route = self::canvas(&world).sources["b"].route;
+    assert!(commands(&plan).contains(&Command::SetRouteActive(route, true)));
+    assert_eq!(self::canvas(&world).form.sources.len(), 2);
+}

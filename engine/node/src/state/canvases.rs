@@ -1,0 +1,134 @@
+//! What the state asks of canvas threads.
+
+use super::{Conference, State};
+use crate::canvas::{CanvasGauge, CanvasThread};
+use crate::error::NodeError;
+use crate::model::Id;
+use crate::plan::{CanvasForm, Holdings};
+use crate::resources::ThreadLoads;
+use motet_proto::node as wire;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The canvas threads, and what they have to do.
+#[derive(Default)]
+pub(crate) struct Canvases {
+    threads: Vec<CanvasThread>,
+    /// Who takes part in canvases of each thread, and how many it has.
+    loads: Vec<(usize, usize)>,
+}
+
+impl Canvases {
+    pub(crate) fn new(threads: Vec<CanvasThread>) -> Canvases {
+        Canvases { loads: vec![(0, 0); threads.len()], threads }
+    }
+
+    /// For whoever watches the threads without holding them.
+    pub(crate) fn gauges(&self) -> Vec<CanvasGauge> {
+        self.threads.iter().map(CanvasThread::gauge).collect()
+    }
+
+    /// Number of threads.
+    pub(super) fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.threads.iter_mut().for_each(CanvasThread::stop);
+    }
+
+    /// Keeps the loads in step with a conference that changed; `first` is the first canvas thread's station.
+    pub(super) fn account(&mut self, before: &Holdings, after: &Holdings, first: usize) {
+        for (held, joins) in [(before, false), (after, true)] {
+            let Some(canvas) = &held.canvas else { continue };
+            let (members, canvases) = &mut self.loads[canvas.station - first];
+            // What is decoded and what is encoded; to be sent to many costs little here.
+            let count = canvas.sources.len() + canvas.feeds.len();
+            (*members, *canvases) =
+                if joins { (*members + count, *canvases + 1) } else { (*members - count, *canvases - 1) };
+        }
+    }
+}
+
+impl State {
+    /// What planning looks at.
+    pub(super) fn thread_loads(&self) -> ThreadLoads {
+        ThreadLoads { mixing: self.mixing.loads(), canvas: self.canvases.loads.clone() }
+    }
+
+    fn canvas_index(&self, station: usize) -> usize {
+        station - self.workers.len() - self.mixing.threads()
+    }
+
+    /// Tells the canvas thread at a station what a canvas is to be; none: it ends.
+    pub(super) async fn tell_canvas(
+        &self,
+        station: usize,
+        id: &str,
+        form: Option<Arc<CanvasForm>>,
+    ) -> Result<(), NodeError> {
+        let index = self.canvas_index(station);
+        let begins = form.is_some();
+        match self.canvases.threads[index].put(id, form).await {
+            None => return Err(NodeError::CanvasGone(index)),
+            Some(Err(error)) => {
+                tracing::error!(conference = id, %error, "the canvas refused what the node had checked");
+                return Err(NodeError::Mixer(error));
+            }
+            Some(Ok(())) => {}
+        }
+        let speaker = self.conferences.get(id).and_then(|conference| conference.speaker.clone());
+        if begins && speaker.is_some() {
+            self.canvases.threads[index].tell_speaker(id, speaker);
+        }
+        Ok(())
+    }
+
+    /// Another one talks most in a conference, and is to be seen so; none: who did has left.
+    pub(crate) fn show_speaker(&mut self, id: &str, leg: Option<Id>) {
+        let Some(conference) = self.conferences.get_mut(id) else { return };
+        conference.speaker.clone_from(&leg);
+        if let Some(canvas) = &conference.held.canvas {
+            let index = canvas.station - self.workers.len() - self.mixing.threads();
+            self.canvases.threads[index].tell_speaker(id, leg);
+        }
+    }
+
+    /// How the canvas of a conference is doing; none: there is none.
+    pub(super) async fn canvas_stats(
+        &self,
+        conference: &Conference,
+    ) -> Result<Option<wire::CanvasStats>, NodeError> {
+        let Some(canvas) = &conference.held.canvas else { return Ok(None) };
+        let index = self.canvas_index(canvas.station);
+        let look = self.canvases.threads[index].look(&conference.spec.id).await;
+        let look = look.ok_or(NodeError::CanvasGone(index))?;
+        // On several workers the same is encoded once.
+        let mut outputs: BTreeMap<_, Vec<String>> = BTreeMap::new();
+        for (leg, held) in &canvas.views {
+            let same = (held.feed.format, held.feed.without.clone());
+            outputs.entry(same).or_default().push(leg.to_string());
+        }
+        let outputs = outputs.into_iter().map(|((format, _), legs)| wire::CanvasOutputStats {
+            codec: format.name.encoding_name().to_owned(),
+            legs,
+        });
+        let stats = look.stats;
+        Ok(Some(wire::CanvasStats {
+            canvas_thread: index as u32,
+            frames_per_second: look.frames_per_s,
+            sources: canvas.sources.keys().map(Id::to_string).collect(),
+            outputs: outputs.collect(),
+            decoded: stats.decoded,
+            decodes_spared: stats.decodes_spared,
+            undecoded: stats.undecoded,
+            concealed: stats.concealed,
+            composed: stats.composed,
+            composes_shared: stats.composes_shared,
+            encoded: stats.encoded,
+            encodes_shared: stats.encodes_shared,
+            missed: stats.missed,
+            packets_refused: stats.packets_refused,
+        }))
+    }
+}

@@ -1,0 +1,33 @@
+//! Canvases over loopback: cameras of known colours go in as RTP, and what comes out is decoded and looked at.
+
+mod changes;
+mod studio;
+
+use motet_codecs::video::VideoCodecName::{H264, Vp8};
+use studio::{BACKGROUND, GREEN, RED, Studio, canvas};
+
+/// 320 by 180, 15 a second: a slow machine can do it, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_is_seen_in_a_cell_of_their_own_and_gets_a_codec_of_their_own() {
+    let mut studio = Studio::start(26_200).await;
+    studio.camera("alice", H264, RED);
+    studio.camera("bob", Vp8, GREEN);
+    studio.viewer("carol", H264);
+    studio.viewer("dave", Vp8);
+    studio.put(canvas("auto")).await;
+    // Two beside each other, with bars above and below.
+    let cells = [(40, 90, RED), (280, 90, GREEN), (40, 10, BACKGROUND), (280, 164, BACKGROUND)];
+    studio.until_seen("carol", &cells).await;
+    studio.until_seen("dave", &cells).await;
+    studio.until_seen("alice", &cells).await;
+    studio.check_streams();
+
+    // Once for all who get the same: alice and carol, bob and dave.
+    let stats = studio.stats().await;
+    let mut shares: Vec<_> = stats.outputs.iter().map(|output| (&*output.codec, output.legs.len())).collect();
+    shares.sort_unstable();
+    assert_eq!(shares, [("H264", 2), ("VP8", 2)]);
+    assert!(stats.encoded <= 2 * stats.composed, "{stats:?}");
+    assert!(stats.decoded > 0 && stats.undecoded < stats.decoded, "{stats:?}");
+    studio.end().await;
+}
