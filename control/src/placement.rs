@@ -64,6 +64,8 @@ pub struct Wanted {
     pub labels: BTreeMap<String, String>,
     /// It is mixed.
     pub mixes: bool,
+    /// Its pictures are composed.
+    pub composes: bool,
     /// The time, on the clock that never jumps.
     pub now_ms: u64,
 }
@@ -82,6 +84,7 @@ impl Wanted {
             backup_rooms: Vec::new(),
             labels: record.placing.labels.clone(),
             mixes: record.audio.is_mixed(),
+            composes: record.video.is_composed(),
             now_ms,
         }
     }
@@ -239,8 +242,11 @@ fn unable(node: &Node, wanted: &Wanted) -> Option<String> {
         }
     }
     let capacity = node.description.capacity.as_ref();
-    let threads = capacity.is_none_or(|capacity| capacity.mixing_threads > 0);
-    (wanted.mixes && !threads).then(|| "has no threads that mix (--mixing-threads)".to_owned())
+    if wanted.mixes && capacity.is_some_and(|capacity| capacity.mixing_threads == 0) {
+        return Some("has no threads that mix (--mixing-threads)".to_owned());
+    }
+    let composes = capacity.is_none_or(|capacity| capacity.canvas_threads > 0);
+    (wanted.composes && !composes).then(|| "has no threads for canvases (--canvas-threads)".to_owned())
 }
 
 /// Whether a conference on this node may grow by so many units beyond what it was promised. What is kept

@@ -98,6 +98,13 @@ impl Conference for ConferenceService {
         self.info(call, Request::SetAudio).await
     }
 
+    async fn set_video(
+        &self,
+        call: Call<wire::SetVideoRequest>,
+    ) -> Result<Answer<wire::ConferenceInfo>, Status> {
+        self.info(call, Request::SetVideo).await
+    }
+
     async fn set_participant_audio(
         &self,
         call: Call<wire::SetParticipantAudioRequest>,

@@ -94,6 +94,7 @@ impl Node {
                 workers: 2,
                 legs_max: self.legs_max,
                 mixing_threads: 1,
+                canvas_threads: 1,
                 ..Default::default()
             }),
             load: Some(wire::Load { conferences: self.conferences.len() as u32, legs, ..Default::default() }),

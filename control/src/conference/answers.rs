@@ -1,6 +1,6 @@
 //! What the store and nodes said to an operation, and what follows.
 
-use super::audio::{AudioChange, PairGain, mode_name};
+use super::audio::{AudioChange, PairGain};
 use super::effect::Effect;
 use super::limits::no_place;
 use super::media::leg;
@@ -322,10 +322,8 @@ impl Step<'_> {
             }
             Work::Audio { request, what } => {
                 let response = conference.audio_response(&what);
-                if what == AudioChange::Mode {
-                    let mode = mode_name(&conference.record.audio);
-                    let message = format!("the sound of conference {number} is {mode} now");
-                    self.emit(Kind::AudioChanged, about, message);
+                if let Some((kind, message)) = conference.record.news(&what) {
+                    self.emit(kind, about, message);
                 }
                 if let AudioChange::Role(who) = &what {
                     let role = self.role_name(moid, who);
@@ -478,6 +476,7 @@ fn specification(record: &Record) -> node::ConferenceSpec {
         id: record.id.clone(),
         legs: legs.collect(),
         audio: record.audio.to_wire(),
+        video: record.video.to_wire(),
         pair_gains: record.pair_gains.iter().map(PairGain::to_wire).collect(),
         seed: record.seed,
         ..node::ConferenceSpec::default()

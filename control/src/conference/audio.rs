@@ -12,6 +12,7 @@ use crate::refusal::Refusal;
 use motet_proto::{conference as wire, media, node};
 use serde::{Deserialize, Serialize};
 use tonic::Code;
+use wire::ConferenceEventKind as Kind;
 
 /// A conference's audio mode; see `media.proto`. Enumerations are the numbers of the schema.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +81,7 @@ pub struct PairGain {
     pub heard: bool,
 }
 
-/// A change of what becomes of sound.
+/// A change of what becomes of sound or pictures.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum AudioChange {
     /// Of the mode.
@@ -91,6 +92,8 @@ pub(super) enum AudioChange {
     Role(String),
     /// Of a pair.
     Pair,
+    /// Of what becomes of pictures.
+    Pictures,
 }
 
 const GAINS_DB: std::ops::RangeInclusive<f64> = -60.0..=20.0;
@@ -277,6 +280,22 @@ impl Record {
         }
     }
 
+    /// What is told of a change of modes.
+    pub(super) fn news(&self, what: &AudioChange) -> Option<(Kind, String)> {
+        let number = &self.number;
+        match what {
+            AudioChange::Mode => {
+                let mode = mode_name(&self.audio);
+                Some((Kind::AudioChanged, format!("the sound of conference {number} is {mode} now")))
+            }
+            AudioChange::Pictures => {
+                let mode = self.video.mode_name();
+                Some((Kind::VideoChanged, format!("the pictures of conference {number} are {mode} now")))
+            }
+            AudioChange::Participant(_) | AudioChange::Role(_) | AudioChange::Pair => None,
+        }
+    }
+
     /// Forgets how a participant who left was heard.
     pub(super) fn forget_pairs(&mut self, participant: &str) {
         self.pair_gains.retain(|pair| pair.from != participant && pair.to != participant);
@@ -437,7 +456,9 @@ impl super::Conference {
                 let info = self.participant_info(participant).expect("it was found before it was changed");
                 Response::Participant(Box::new(info))
             }
-            AudioChange::Mode | AudioChange::Pair => Response::Conference(Box::new(self.info())),
+            AudioChange::Mode | AudioChange::Pair | AudioChange::Pictures => {
+                Response::Conference(Box::new(self.info()))
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use super::requests::Response;
 use super::room::{Placing, expected_participants};
 use super::schedule::{Kind, Schedule};
 use super::step::Step;
+use super::video::Video;
 use crate::refusal::Refusal;
 use motet_proto::conference as wire;
 use std::collections::BTreeMap;
@@ -96,6 +97,9 @@ impl Step<'_> {
         if create.audio.is_none() {
             create.audio = template.audio.to_wire();
         }
+        if create.video.is_none() {
+            create.video = template.video.to_wire();
+        }
         if create.end_unix_ms == 0 && create.duration_ms == 0 {
             create.duration_ms = schedule.duration_ms.unsigned_abs();
         }
@@ -151,6 +155,7 @@ impl Step<'_> {
             version: 1,
             expected: expected_participants(create)?,
             audio: Audio::check(create.audio.as_ref())?,
+            video: Video::check(create.video.as_ref())?,
             placing: Placing::check(create, &self.state.options.rooms)?,
             schedule,
             access,
@@ -187,6 +192,9 @@ impl Step<'_> {
         }
         if record.audio.is_mixed() {
             self.permits(user_domain, Feature::Mixing, "audio.mode")?;
+        }
+        if record.video.is_composed() {
+            self.permits(user_domain, Feature::Mixing, "video.mode")?;
         }
         Ok(record)
     }

@@ -258,6 +258,7 @@ fn is_kept(kind: Kind) -> bool {
         Kind::ParticipantJoined,
         Kind::ParticipantLeft,
         Kind::AudioChanged,
+        Kind::VideoChanged,
         Kind::EndsSoon,
         Kind::EndChanged,
         Kind::LockChanged,

@@ -35,6 +35,7 @@ impl Conference {
             created_unix_ms: record.created_unix_ms,
             ended_unix_ms: record.ended_unix_ms,
             audio: record.audio.to_wire(),
+            video: record.video.to_wire(),
             pair_gains: record.pair_gains.iter().map(PairGain::to_wire).collect(),
             participants: record.participants.keys().filter_map(|id| self.participant_info(id)).collect(),
             r#type: record.schedule.kind.to_wire().into(),

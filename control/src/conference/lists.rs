@@ -6,6 +6,7 @@ use super::audio::{Audio, PairGain, ParticipantAudio};
 use super::media::media_of_leg;
 use super::model::{Conference, Participant, Phase, Record, RunningCopy, Token};
 use super::step::{About, RETRY_MS, Step};
+use super::video::Video;
 use crate::nodes::NodeFailure;
 use motet_proto::conference::ConferenceEventKind as Kind;
 use motet_proto::node::{ConferenceSpec, Leg, ListConferencesResponse};
@@ -271,6 +272,7 @@ impl Step<'_> {
             legs.map(|leg| (leg.id.clone(), participant_of_leg(leg))).collect();
         let spec = copy.spec.as_ref();
         let audio = spec.and_then(|spec| Audio::check(spec.audio.as_ref()).ok()).unwrap_or_default();
+        let video = spec.and_then(|spec| Video::check(spec.video.as_ref()).ok()).unwrap_or_default();
         let pair_gains = spec.iter().flat_map(|spec| &spec.pair_gains).map(PairGain::from_wire).collect();
         Record {
             id: copy.id.clone(),
@@ -281,6 +283,7 @@ impl Step<'_> {
             revision: copy.revision,
             participants,
             audio,
+            video,
             pair_gains,
             seed: spec.map_or(0, |spec| spec.seed),
             ..Record::default()

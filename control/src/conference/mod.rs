@@ -50,6 +50,7 @@ mod step;
 mod storing;
 #[cfg(test)]
 mod tests;
+mod video;
 mod visit;
 
 pub use access::{Access, Password, Role};
@@ -75,3 +76,4 @@ pub use restore::Restoration;
 pub use room::Placing;
 pub use schedule::{Kind, Schedule};
 pub use step::step;
+pub use video::{Canvas, Video};

@@ -19,6 +19,7 @@ use super::restore::{Restore, Restores};
 use super::room::Placing;
 use super::schedule::{Schedule, Watch};
 use super::storing::Stored;
+use super::video::Video;
 use crate::placement::units;
 use motet_proto::conference::ConferenceEventKind;
 use motet_proto::node as wire;
@@ -128,6 +129,9 @@ pub struct Record {
     /// What becomes of sound.
     #[serde(default)]
     pub audio: Audio,
+    /// What becomes of pictures.
+    #[serde(default)]
+    pub video: Video,
     /// Who hears whom in another way than all others do.
     #[serde(default)]
     pub pair_gains: Vec<PairGain>,
@@ -158,7 +162,8 @@ pub struct Record {
 impl Record {
     /// Work that the conference is promised; see [`units`].
     pub fn units(&self) -> u64 {
-        units::units_of(&self.participants, self.expected, self.audio.voices_max())
+        let streams_max = (self.audio.voices_max(), self.video.pictures_max());
+        units::units_of(&self.participants, self.expected, streams_max)
     }
 
     /// Id of who has the number: the reservation or room that it is of, or the conference itself.

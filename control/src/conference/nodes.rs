@@ -261,7 +261,7 @@ impl Step<'_> {
         }
     }
 
-    /// An event of a mix.
+    /// An event of a mix or a canvas.
     fn sound(&mut self, event: &MediaEvent, number: &str, kind: &Media) {
         let (kind, who, message) = match kind {
             Media::SpeakerChanged(changed) if changed.speaking => {
@@ -284,6 +284,12 @@ impl Step<'_> {
             Media::PromptFinished(finished) => {
                 let how = if finished.complete { "has been played" } else { "was stopped" };
                 (Kind::PromptFinished, "", format!("prompt {} {how} in conference {number}", finished.prompt))
+            }
+            Media::CanvasRateChanged(changed) => {
+                let (rate, wanted) = (changed.frames_per_second, changed.wanted);
+                let message =
+                    format!("the canvas of conference {number} has {rate:.1} of {wanted} pictures a second");
+                (Kind::CanvasRateChanged, "", message)
             }
             _ => return,
         };

@@ -91,6 +91,7 @@ impl Step<'_> {
                 Request::SetRole(set) => self.set_role(id, moid, set),
                 Request::Extend(extend) => self.extend(id, moid, &extend),
                 Request::SetAudio(set) => self.set_audio(id, moid, set.audio),
+                Request::SetVideo(set) => self.set_video(id, moid, set.video),
                 Request::SetParticipantAudio(set) => self.set_participant_audio(id, moid, set),
                 Request::SetPairGain(set) => self.set_pair_gain(id, moid, set.pair_gain),
                 _ => unreachable!("only changes are queued"),

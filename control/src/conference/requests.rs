@@ -28,6 +28,8 @@ pub enum Request {
     End(wire::EndRequest),
     /// Change the audio mode.
     SetAudio(wire::SetAudioRequest),
+    /// Change the video mode, or the canvas.
+    SetVideo(wire::SetVideoRequest),
     /// Mute a participant, and so on.
     SetParticipantAudio(wire::SetParticipantAudioRequest),
     /// Say how one participant hears another.
@@ -90,6 +92,7 @@ impl Request {
             Request::Remove(_) => "remove",
             Request::End(_) => "end",
             Request::SetAudio(_) => "set-audio",
+            Request::SetVideo(_) => "set-video",
             Request::SetParticipantAudio(_) => "set-participant-audio",
             Request::SetPairGain(_) => "set-pair-gain",
             Request::Play { .. } => "play-prompt",

@@ -377,5 +377,13 @@ impl Step<'_> {
             let mode = mode_name(&after.audio);
             self.emit(Kind::AudioChanged, about, format!("the sound of conference {number} is {mode} now"));
         }
+        if !before.id.is_empty() && before.video != after.video {
+            let mode = after.video.mode_name();
+            self.emit(
+                Kind::VideoChanged,
+                about,
+                format!("the pictures of conference {number} are {mode} now"),
+            );
+        }
     }
 }

@@ -24,6 +24,7 @@ mod losing;
 mod many;
 mod notes;
 mod operating;
+mod pictures;
 mod restoring;
 mod room;
 mod settling;

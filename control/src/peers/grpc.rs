@@ -102,6 +102,7 @@ impl Peers for GrpcPeers {
             }
             Request::End(end) => conference(client.end(self.marked(end)).await?),
             Request::SetAudio(set) => conference(client.set_audio(self.marked(set)).await?),
+            Request::SetVideo(set) => conference(client.set_video(self.marked(set)).await?),
             Request::SetParticipantAudio(set) => {
                 participant(client.set_participant_audio(self.marked(set)).await?)
             }

@@ -170,6 +170,9 @@ fn what_a_node_lacks_is_said() {
     let in_zone = Wanted { labels, ..wanted("c") };
     let none = BTreeMap::new();
     assert_eq!(place(&nodes, &none, &in_zone, &BTreeMap::new()).expect("one has it").node, "labelled");
+    let composed = Wanted { composes: true, ..in_zone.clone() };
+    let refusal = place(&nodes, &none, &composed, &BTreeMap::new()).expect_err("none composes");
+    assert!(refusal.message.contains("labelled: has no threads for canvases"), "{}", refusal.message);
     let mixed = Wanted { mixes: true, ..in_zone };
     let refusal = place(&nodes, &none, &mixed, &BTreeMap::new()).expect_err("none mixes");
     for part in ["labelled: has no threads that mix", "plain: has no label zone=dmz"] {

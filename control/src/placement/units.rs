@@ -19,11 +19,15 @@ pub const PARTICIPANTS_EXPECTED: u32 = 3;
 /// Work of a conference with these participants, of whom each gets at most `voices_max` streams of sound from all
 /// others. Seats up to `expected` that nobody has taken yet count as sending and receiving sound and a camera,
 /// since that room is promised.
-pub fn units_of(participants: &BTreeMap<String, Participant>, expected: u32, voices_max: u64) -> u64 {
+pub fn units_of(
+    participants: &BTreeMap<String, Participant>,
+    expected: u32,
+    (voices_max, pictures_max): (u64, u64),
+) -> u64 {
     let empty = u64::from(expected).saturating_sub(participants.len() as u64);
     let of = |kind, units, empty, streams_max| units * routes(participants, kind, empty, streams_max);
     of(MediaKind::Audio, AUDIO_UNITS, empty, voices_max)
-        + of(MediaKind::Video, VIDEO_UNITS, empty, u64::MAX)
+        + of(MediaKind::Video, VIDEO_UNITS, empty, pictures_max)
         + of(MediaKind::Content, CONTENT_UNITS, 0, u64::MAX)
 }
 
@@ -104,15 +108,16 @@ mod tests {
     }
 
     fn units_of(participants: &BTreeMap<String, Participant>, expected: u32) -> u64 {
-        super::units_of(participants, expected, u64::MAX)
+        super::units_of(participants, expected, (u64::MAX, u64::MAX))
     }
 
     #[test]
     fn of_a_mix_everybody_gets_one_stream() {
         let three = room(vec![("a", both_kinds()), ("b", both_kinds()), ("c", both_kinds())]);
-        assert_eq!(super::units_of(&three, 5, 1), 5 * AUDIO_UNITS + 20 * VIDEO_UNITS);
+        assert_eq!(super::units_of(&three, 5, (1, u64::MAX)), 5 * AUDIO_UNITS + 20 * VIDEO_UNITS);
+        assert_eq!(super::units_of(&three, 5, (1, 1)), 5 * (AUDIO_UNITS + VIDEO_UNITS), "and of a canvas");
         assert_eq!(
-            super::units_of(&three, 5, 2),
+            super::units_of(&three, 5, (2, u64::MAX)),
             10 * AUDIO_UNITS + 20 * VIDEO_UNITS,
             "and of the two loudest two"
         );

@@ -2,7 +2,7 @@
 
 use crate::client::{Server, Usage};
 use crate::conf::{Wishes, done};
-use crate::{show, sound, times};
+use crate::{picture, show, sound, times};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use motet_proto::conference::conference_client::ConferenceClient;
@@ -158,7 +158,8 @@ struct One {
 
 /// What is said below the options.
 pub(crate) fn help() -> String {
-    format!("{}\n\n{}", times::HELP, sound::MODES)
+    let video = picture::MODES.replacen("A MODE", "A MODE of --video", 1);
+    format!("{}\n\n{}\n\n{video}", times::HELP, sound::MODES)
 }
 
 /// Runs `motet reservations`.

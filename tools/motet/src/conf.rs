@@ -1,11 +1,11 @@
 //! `motet conf`: conferences, as control's clients see them.
 
 use crate::client::{Server, Usage};
-use crate::{booking, domains, guard, history, medium, out, rooms, sdp, show, sound};
+use crate::{booking, domains, guard, history, medium, out, picture, rooms, sdp, show, sound};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use motet_proto::conference::*;
-use motet_proto::media::{AudioSettings, MediaKind};
+use motet_proto::media::{AudioSettings, MediaKind, VideoSettings};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -30,6 +30,10 @@ enum Command {
     Leave(Leave),
     /// Change how sound reaches participants: relayed, the loudest only, or mixed
     Audio(sound::Audio),
+    /// Change how pictures reach participants: relayed, or composed to one
+    Video(picture::Video),
+    /// Change how a composed picture is divided
+    Layout(picture::Layout),
     /// Let nobody, or one, hear a participant
     Mute(sound::Mute),
     /// Let a participant hear nobody
@@ -99,6 +103,9 @@ pub(crate) struct Wishes {
     /// How sound reaches participants; see below [default: relay]
     #[arg(long, value_name = "MODE", value_parser = sound::parse_mode)]
     audio: Option<AudioSettings>,
+    /// How pictures reach participants; see below [default: relay]
+    #[arg(long, value_name = "MODE", value_parser = picture::parse_mode)]
+    video: Option<VideoSettings>,
     /// Needed to join; better given by the environment, which others do not see
     #[arg(long, value_name = "TEXT", env = "MOTET_PASSWORD", hide_env_values = true)]
     password: Option<String>,
@@ -128,6 +135,7 @@ impl Wishes {
             node_labels: self.node_label.into_iter().collect(),
             expected_participants: self.participants,
             audio: self.audio,
+            video: self.video,
             password: guard::secret(self.password),
             chair_password: guard::secret(self.chair_password),
             template: self.template,
@@ -245,6 +253,8 @@ pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
         Command::Join(options) => join(*options).await,
         Command::Leave(options) => leave(options).await,
         Command::Audio(options) => sound::audio(options).await,
+        Command::Video(options) => picture::video(options).await,
+        Command::Layout(options) => picture::layout(options).await,
         Command::Mute(options) => sound::mute(options).await,
         Command::Deaf(options) => sound::deaf(options).await,
         Command::Gain(options) => sound::gain(options).await,

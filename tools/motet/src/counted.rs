@@ -1,7 +1,9 @@
 //! What a node counts of a conference, as tables and as JSON.
 
 use crate::show::table;
-use motet_proto::node::{ConferenceStatsResponse, MixSourceStats, MixStats, Route, RouteStats, StreamStats};
+use motet_proto::node::{
+    CanvasStats, ConferenceStatsResponse, MixSourceStats, MixStats, Route, RouteStats, StreamStats,
+};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -11,6 +13,7 @@ pub(crate) fn value(stats: &ConferenceStatsResponse) -> Value {
         "streams": stats.streams.iter().map(stream).collect::<Vec<_>>(),
         "routes": stats.routes.iter().map(route).collect::<Vec<_>>(),
         "mix": stats.mix.as_ref().map(mix),
+        "canvas": stats.canvas.as_ref().map(canvas),
     })
 }
 
@@ -105,6 +108,10 @@ pub(crate) fn tables(stats: &ConferenceStatsResponse) -> String {
         page += "\n";
         page += &mix_tables(mix);
     }
+    if let Some(canvas) = &stats.canvas {
+        page += "\n";
+        page += &canvas_table(canvas);
+    }
     page
 }
 
@@ -142,6 +149,38 @@ fn mix_tables(mix: &MixStats) -> String {
     let hears = table(&["HEARS THE MIX", "CODEC", "GUARDED LOSS"], outputs.collect());
     let thread = format!("mixed by thread {}; dropped: {}\n", mix.mixing_thread, reasons(&mix.drops));
     format!("{}\n{hears}\n{thread}", table(&head, sources.collect()))
+}
+
+fn canvas(canvas: &CanvasStats) -> Value {
+    let outputs = canvas.outputs.iter().map(|output| json!({ "codec": output.codec, "legs": output.legs }));
+    json!({
+        "canvas_thread": canvas.canvas_thread,
+        "frames_per_second": canvas.frames_per_second,
+        "sources": canvas.sources,
+        "outputs": outputs.collect::<Vec<_>>(),
+        "decoded": canvas.decoded,
+        "decodes_spared": canvas.decodes_spared,
+        "undecoded": canvas.undecoded,
+        "concealed": canvas.concealed,
+        "composed": canvas.composed,
+        "composes_shared": canvas.composes_shared,
+        "encoded": canvas.encoded,
+        "encodes_shared": canvas.encodes_shared,
+        "missed": canvas.missed,
+        "packets_refused": canvas.packets_refused,
+    })
+}
+
+fn canvas_table(canvas: &CanvasStats) -> String {
+    let outputs = canvas.outputs.iter().map(|output| vec![output.codec.clone(), output.legs.join(", ")]);
+    let CanvasStats { decoded, undecoded, concealed, composed, encoded, missed, .. } = canvas;
+    let (thread, rate) = (canvas.canvas_thread, canvas.frames_per_second);
+    format!(
+        "{}\ncomposed by thread {thread}, {rate:.1} pictures a second\n\
+         decoded {decoded}, not decodable {undecoded}, mended {concealed}; composed {composed}, missed {missed}; \
+         encoded {encoded}\n",
+        table(&["CANVAS AS", "SEEN BY"], outputs.collect())
+    )
 }
 
 fn reasons(drops: &HashMap<String, u64>) -> String {

@@ -16,6 +16,7 @@ mod medium;
 mod node;
 mod nodes;
 mod out;
+mod picture;
 mod rooms;
 mod sdp;
 mod serve;

@@ -52,6 +52,10 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(..=64))]
     mixing_threads: u16,
 
+    /// Threads that compose pictures; 0: conferences with a canvas are refused
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(..=64))]
+    canvas_threads: u16,
+
     /// How packets are carried: auto, uring or mmsg
     #[arg(long, value_name = "auto|uring|mmsg", default_value = "auto")]
     io: String,
@@ -115,6 +119,7 @@ fn start_node(options: &ServeOptions, control: &str) -> Result<(Child, Option<Ch
         None => command.args(["--port-range", &options.port_range]),
     };
     command.args(["--io", &options.io, "--mixing-threads", &options.mixing_threads.to_string()]);
+    command.args(["--canvas-threads", &options.canvas_threads.to_string()]);
     if let Some(folder) = &options.prompts {
         command.arg("--prompts").arg(folder);
     }

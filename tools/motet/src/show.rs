@@ -36,6 +36,7 @@ pub(crate) fn conference(info: &ConferenceInfo) -> Value {
         "created_unix_ms": info.created_unix_ms,
         "ended_unix_ms": info.ended_unix_ms,
         "audio": crate::sound::mode_of(info),
+        "video": crate::picture::mode_of(info),
         "pair_gains": info.pair_gains.iter().map(pair_gain).collect::<Vec<_>>(),
         "participants": info.participants.iter().map(participant).collect::<Vec<_>>(),
         "type": kind(info),

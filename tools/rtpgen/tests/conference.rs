@@ -159,6 +159,10 @@ impl Conference for FakeControl {
         Err(Status::unimplemented("not asked for"))
     }
 
+    async fn set_video(&self, _: Request<SetVideoRequest>) -> Result<Response<ConferenceInfo>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
     async fn set_participant_audio(
         &self,
         _: Request<SetParticipantAudioRequest>,

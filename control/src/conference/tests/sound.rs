@@ -174,6 +174,10 @@ fn what_happens_in_a_mix_is_told() {
             Media::PromptFinished(node::PromptFinished { prompt: "p1".into(), complete: true }),
             Kind::PromptFinished,
         ),
+        (
+            Media::CanvasRateChanged(node::CanvasRateChanged { frames_per_second: 7.5, wanted: 30 }),
+            Kind::CanvasRateChanged,
+        ),
     ];
     for (media, kind) in kinds {
         let event = node::Event {

@@ -1,0 +1,161 @@
+//! What becomes of a conference's pictures: checked once, kept in records, and told to nodes.
+
+use super::audio::AudioChange;
+use super::domains::Feature;
+use super::model::{Record, RequestId};
+use super::requests::Response;
+use super::step::Step;
+use crate::refusal::Refusal;
+use motet_proto::media;
+use serde::{Deserialize, Serialize};
+
+/// A conference's video mode; see `media.proto`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Video {
+    /// With a canvas: how it is composed. None: pictures are relayed.
+    pub canvas: Option<Canvas>,
+}
+
+/// How pictures are composed. 0, and what is empty, is read as what is usual.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Canvas {
+    /// In pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
+    /// Pictures a second.
+    pub frames_per_s: u32,
+    /// Bits a second towards each receiver.
+    pub bitrate_bps: u32,
+    /// Encoding name of what those get who have it.
+    pub codec: String,
+    /// In words.
+    pub layout: String,
+    /// Pictures fill their cells.
+    pub crop: bool,
+    /// Nobody sees themself.
+    pub hide_self: bool,
+}
+
+const SIDE: std::ops::RangeInclusive<u32> = 64..=4096;
+const BITRATE_BPS: std::ops::RangeInclusive<u32> = 10_000..=100_000_000;
+const RATE_MAX: u32 = 60;
+/// Codecs that nodes make canvases of.
+const CODECS: [&str; 3] = ["h264", "h265", "vp8"];
+/// The longest layout in words: 25 cells of four numbers with two decimals.
+const LAYOUT_BYTES_MAX: usize = 1024;
+
+impl Video {
+    /// Pictures are composed.
+    pub fn is_composed(&self) -> bool {
+        self.canvas.is_some()
+    }
+
+    /// Streams of pictures that each participant gets from all others at most.
+    pub(crate) fn pictures_max(&self) -> u64 {
+        if self.is_composed() { 1 } else { u64::MAX }
+    }
+
+    /// Checks what was given; errors name the field, beginning with `video`. What a layout's words mean is for
+    /// nodes to say.
+    pub(super) fn check(given: Option<&media::VideoSettings>) -> Result<Video, Refusal> {
+        let Some(given) = given else { return Ok(Video::default()) };
+        let mode = media::VideoMode::try_from(given.mode)
+            .map_err(|_| Refusal::invalid("video.mode", format!("{} is not known", given.mode)))?;
+        if mode != media::VideoMode::Canvas {
+            return match &given.canvas {
+                Some(_) => Err(Refusal::invalid("video.canvas", "is given, but the mode is not CANVAS")),
+                None => Ok(Video::default()),
+            };
+        }
+        let canvas = given.canvas.clone().unwrap_or_default();
+        let bad = |field: &str, why: String| Err(Refusal::invalid(format!("video.canvas.{field}"), why));
+        let given_size = (canvas.width, canvas.height) != (0, 0);
+        for (field, side) in [("width", canvas.width), ("height", canvas.height)] {
+            if given_size && (!SIDE.contains(&side) || !side.is_multiple_of(2)) {
+                return bad(field, format!("{side}; must be even, {} to {}", SIDE.start(), SIDE.end()));
+            }
+        }
+        if canvas.frames_per_second > RATE_MAX {
+            return bad("frames_per_second", format!("{}; at most {RATE_MAX}", canvas.frames_per_second));
+        }
+        if canvas.bitrate_bps != 0 && !BITRATE_BPS.contains(&canvas.bitrate_bps) {
+            let (least, most) = (BITRATE_BPS.start(), BITRATE_BPS.end());
+            return bad("bitrate_bps", format!("{}; must be {least} to {most}", canvas.bitrate_bps));
+        }
+        if !canvas.codec.is_empty() && !CODECS.contains(&canvas.codec.to_ascii_lowercase().as_str()) {
+            return bad("codec", format!("'{}' must be H264, H265 or VP8", canvas.codec));
+        }
+        if canvas.layout.len() > LAYOUT_BYTES_MAX {
+            return bad("layout", format!("{} bytes; at most {LAYOUT_BYTES_MAX}", canvas.layout.len()));
+        }
+        Ok(Video { canvas: Some(Canvas::from_wire(canvas)) })
+    }
+
+    /// As applications and nodes see it; none: as usual.
+    pub(super) fn to_wire(&self) -> Option<media::VideoSettings> {
+        let canvas = self.canvas.as_ref()?.to_wire();
+        Some(media::VideoSettings { mode: media::VideoMode::Canvas.into(), canvas: Some(canvas) })
+    }
+
+    /// For people.
+    pub(super) fn mode_name(&self) -> String {
+        match &self.canvas {
+            None => "relayed".to_owned(),
+            Some(canvas) if canvas.layout.is_empty() => "composed".to_owned(),
+            Some(canvas) => format!("composed as {}", canvas.layout),
+        }
+    }
+}
+
+impl Canvas {
+    fn from_wire(given: media::CanvasSettings) -> Canvas {
+        let media::CanvasSettings {
+            width,
+            height,
+            frames_per_second: frames_per_s,
+            bitrate_bps,
+            codec,
+            layout,
+            crop,
+            hide_self,
+        } = given;
+        Canvas { width, height, frames_per_s, bitrate_bps, codec, layout, crop, hide_self }
+    }
+
+    fn to_wire(&self) -> media::CanvasSettings {
+        let Canvas { width, height, frames_per_s, bitrate_bps, codec, layout, crop, hide_self } =
+            self.clone();
+        let frames_per_second = frames_per_s;
+        media::CanvasSettings {
+            width,
+            height,
+            frames_per_second,
+            bitrate_bps,
+            codec,
+            layout,
+            crop,
+            hide_self,
+        }
+    }
+}
+
+impl Step<'_> {
+    /// Another video mode, or another canvas.
+    pub(super) fn set_video(
+        &mut self,
+        request: RequestId,
+        moid: &str,
+        given: Option<media::VideoSettings>,
+    ) -> Result<Option<Response>, Refusal> {
+        let video = Video::check(given.as_ref())?;
+        let before = self.changeable(moid)?.record.clone();
+        if video.is_composed() {
+            self.permits(&before.user_domain, Feature::Mixing, "video.mode")?;
+        }
+        let next = Record { video, ..before.clone() };
+        self.check_growth(&before, &next)?;
+        self.change_audio(request, moid, next, AudioChange::Pictures)
+    }
+}
