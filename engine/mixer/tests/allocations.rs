@@ -1,6 +1,7 @@
 //! Packets and ticks allocate nothing once the mixer is warm, shown by an allocator that counts. (What codecs'
 //! libraries take for themselves is not seen here.)
 
+use allocation_counter::measure;
 use motet_codecs::audio::AudioCodec;
 use motet_mixer::audio::prompt::PromptSound;
 use motet_mixer::audio::{
@@ -9,32 +10,6 @@ use motet_mixer::audio::{
 };
 use motet_mixer::testing::ToneSender;
 use motet_rtp::Time;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call is passed on to the system's allocator unchanged; counting touches a thread-local
-// integer that needs no allocation and no destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const CODECS: [(&str, u32); 3] = [("PCMA", 8_000), ("G722", 8_000), ("opus", 48_000)];
 
@@ -89,21 +64,25 @@ fn ticks_and_packets_allocate_nothing() {
     };
     mixer.handle_command(MixCommand::PlayPrompt(prompt)).expect("a prompt");
     let mut out = MixOutbox::new();
-    let (mut packets, mut allocations) = (0, 0);
+    let (mut packets, mut allocations, mut before) = (0, 0, 0);
     for tick in 0..300 {
         let now = Time::from_millis(1_000 + 20 * tick);
         let datagrams: Vec<Vec<u8>> = senders.iter_mut().map(ToneSender::packet).collect();
-        let before = ALLOCATIONS.with(Cell::get);
-        for datagram in &datagrams {
-            mixer.handle_packet(now, datagram);
-        }
-        mixer.tick(now, &mut out);
+        let mixed = measure(|| {
+            for datagram in &datagrams {
+                mixer.handle_packet(now, datagram);
+            }
+            mixer.tick(now, &mut out);
+        });
         if tick >= 100 {
-            allocations += ALLOCATIONS.with(Cell::get) - before;
+            allocations += mixed.count_total;
             packets += out.packets().len();
+        } else {
+            before += mixed.count_total;
         }
     }
     assert_eq!(packets, 200 * 18);
     assert_eq!(mixer.drops().total(), 0);
+    assert!(before > 0, "the counter counts");
     assert_eq!(allocations, 0);
 }

@@ -3,35 +3,10 @@
 
 mod support;
 
+use allocation_counter::measure;
 use motet_mixer::playout::{Playout, Pulled, SourcePacket};
 use motet_rtp::{Time, WireSeq, WireTimestamp};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use support::{Dice, PathConfig, path};
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call is passed on to the system's allocator unchanged; counting touches a thread-local
-// integer that needs no allocation and no destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Ticks of a stream of payloads over a bad network; the allocations of the playout alone.
 fn run(
@@ -60,18 +35,17 @@ fn run(
                 level: Some(20),
                 payload: &payloads[number as usize % payloads.len()],
             };
-            let before = ALLOCATIONS.with(Cell::get);
-            playout.insert(now, &packet);
-            allocations += ALLOCATIONS.with(Cell::get) - before;
+            allocations += measure(|| _ = playout.insert(now, &packet)).count_total;
         }
-        let before = ALLOCATIONS.with(Cell::get);
-        if tick / 50 % 4 == 3 {
-            playout.skip(now);
-        } else {
-            playout.pull(now, &mut out);
-        }
-        playout.stats(now);
-        allocations += ALLOCATIONS.with(Cell::get) - before;
+        let played = measure(|| {
+            if tick / 50 % 4 == 3 {
+                playout.skip(now);
+            } else {
+                playout.pull(now, &mut out);
+            }
+            playout.stats(now);
+        });
+        allocations += played.count_total;
     }
     allocations
 }
@@ -99,7 +73,6 @@ fn playing_does_not_allocate_once_warm() {
         let mut out = vec![0.0; playout.tick_samples()];
         assert_ne!(playout.pull(Time::from_millis(5000 * 20), &mut out), Pulled::Silence, "{codec:?}");
     }
-    let before = ALLOCATIONS.with(Cell::get);
-    drop(vec![0_u8; 100]);
-    assert_eq!(ALLOCATIONS.with(Cell::get), before + 1, "the counter counts");
+    let one = measure(|| drop(std::hint::black_box(vec![0_u8; 100])));
+    assert_eq!(one.count_total, 1, "the counter counts");
 }

@@ -2,37 +2,12 @@
 
 mod common;
 
+use allocation_counter::measure;
 use common::{Open, add, peer, send_gso, turn, wait};
 use motet_net::{DatagramsIndex, Io, Options, Slice, SocketId};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
 
 on_both!(receiving_and_forwarding_allocates_nothing);
-
-/// Counts the allocations of each thread.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: passes every call on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from `System` above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn receiving_and_forwarding_allocates_nothing(open: Open<'_>) {
     const SINKS: u32 = 30;
@@ -45,23 +20,24 @@ fn receiving_and_forwarding_allocates_nothing(open: Open<'_>) {
     for round in 0..150 {
         send_gso(&source, at, &burst, 1200);
         source.send_to(b"single", at).expect("loopback");
-        let before = ALLOCATIONS.with(Cell::get);
-        let turn_ = wait(&mut io);
-        for index in 0..turn_.received as u32 {
-            let run = io.datagrams(DatagramsIndex(index));
-            let (len, segment) = (run.bytes.len() as u32, run.segment_bytes as u32);
-            for (to, socket) in to.iter().zip(1..) {
-                // Several copies, so that chunks are sent early, too.
-                for offset in (0..len).step_by(segment as usize).cycle().take(80) {
-                    let len = segment.min(len - offset);
-                    let slice = Slice { datagrams: DatagramsIndex(index), offset, len };
-                    io.queue(SocketId(socket), *to, &[1; 12], Some(slice));
+        let forwarded = measure(|| {
+            let turn_ = wait(&mut io);
+            for index in 0..turn_.received as u32 {
+                let run = io.datagrams(DatagramsIndex(index));
+                let (len, segment) = (run.bytes.len() as u32, run.segment_bytes as u32);
+                for (to, socket) in to.iter().zip(1..) {
+                    // Several copies, so that chunks are sent early, too.
+                    for offset in (0..len).step_by(segment as usize).cycle().take(80) {
+                        let len = segment.min(len - offset);
+                        let slice = Slice { datagrams: DatagramsIndex(index), offset, len };
+                        io.queue(SocketId(socket), *to, &[1; 12], Some(slice));
+                    }
                 }
             }
-        }
-        turn(&mut io, Duration::ZERO);
+            turn(&mut io, Duration::ZERO);
+        });
         if round >= 20 {
-            counted += ALLOCATIONS.with(Cell::get) - before;
+            counted += forwarded.count_total;
         }
     }
     assert!(io.stats().datagrams_sent > 150 * 30 * 80, "{:?}", io.stats());

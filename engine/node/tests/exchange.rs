@@ -1,36 +1,11 @@
 //! Packets from worker to worker: order, bounds, and no allocation once it is warm.
 
+use allocation_counter::measure;
 use motet_node::exchange::{Desk, Exchange, PARCEL_BYTES, PARCELS_MAX};
 use motet_node::plan::TrunkEnd;
 use motet_relay::PortId;
 use motet_rtp::Time;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call is passed on to the system's allocator unchanged; counting touches a thread-local
-// integer that needs no allocation and no destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Two workers; ports 7 and 8 here are joined to 70 and 80 there.
 fn two() -> (Desk, Desk) {
@@ -250,11 +225,9 @@ fn crossing_does_not_allocate() {
         }
         assert_eq!(taken, 103 * 1_200);
     };
-    turn(&mut near, &mut far);
-    let before = ALLOCATIONS.with(Cell::get);
-    assert!(before > 0, "the counter counts");
-    (0..1_000).for_each(|_| turn(&mut near, &mut far));
-    assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "for {} packets", far.crossed().packets_in);
+    assert!(measure(|| turn(&mut near, &mut far)).count_total > 0, "the counter counts");
+    let warm = measure(|| (0..1_000).for_each(|_| turn(&mut near, &mut far)));
+    assert_eq!(warm.count_total, 0, "for {} packets", far.crossed().packets_in);
 }
 
 #[test]

@@ -4,36 +4,11 @@
 //! The packet path is `handle_batch` with RTP. Timers are handled between the batches here, as a worker does,
 //! but not counted: reports are a few datagrams a second for each leg, and may allocate.
 
+use allocation_counter::measure;
 use motet_relay::testing::{Script, participant};
 use motet_relay::{Inbound, Kind, Latch, Outbox, PortId};
 use motet_rtp::{RtpBuilder, WireSeq, WireTimestamp};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call is passed on to the system's allocator unchanged; counting touches a thread-local
-// integer that needs no allocation and no destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const FAN_OUT: u32 = 20;
 const BURST: u16 = 10;
@@ -72,9 +47,8 @@ fn run(script: &mut Script, out: &mut Outbox, first: u16, batches: u16) -> Count
             Inbound { port: PortId(0), source, bytes: &video, segment_bytes: 1200 },
             Inbound { port: PortId(0), source, bytes: &audio, segment_bytes: 172 },
         ];
-        let before = ALLOCATIONS.with(Cell::get);
-        script.relay.handle_batch(script.now, inbound.into_iter(), out);
-        counted.allocations += ALLOCATIONS.with(Cell::get) - before;
+        let handled = measure(|| script.relay.handle_batch(script.now, inbound.into_iter(), out));
+        counted.allocations += handled.count_total;
         let mut last = None;
         for message in out.messages() {
             let run = (message.port, message.destination, message.payload.map(|payload| payload.len));
