@@ -144,6 +144,14 @@ impl Io for AnyIo {
         dispatch!(self, io => io.datagrams(index))
     }
 
+    fn arrived_ns(&self, index: DatagramsIndex) -> Option<u64> {
+        dispatch!(self, io => io.arrived_ns(index))
+    }
+
+    fn stamp(&mut self, index: DatagramsIndex) -> io::Result<()> {
+        dispatch!(self, io => io.stamp(index))
+    }
+
     fn lend(&mut self, bytes: Vec<u8>) -> DatagramsIndex {
         dispatch!(self, io => io.lend(bytes))
     }

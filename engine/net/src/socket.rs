@@ -172,6 +172,12 @@ impl Sockets {
         self.get(slot).map(|entry| entry.socket.as_raw_fd())
     }
 
+    /// Has the kernel stamp what comes to a socket.
+    pub(crate) fn stamp(&self, slot: Slot) -> io::Result<()> {
+        let stamped = |entry: &Entry| set(&entry.socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1);
+        self.get(slot).map_or(Ok(()), stamped)
+    }
+
     /// Slots are below this.
     pub(crate) fn slots(&self) -> u32 {
         self.entries.len() as u32

@@ -202,6 +202,19 @@ pub trait Io {
     /// A run of datagrams of the current turn; `index < Turn::received`.
     fn datagrams(&self, index: DatagramsIndex) -> Datagrams<'_>;
 
+    /// When a run of the current turn came to this machine, in nanoseconds since 1970 by the kernel's clock. None: its
+    /// socket is not stamped, or nothing is gathered here, so that a turn is soon after the arrival.
+    fn arrived_ns(&self, _index: DatagramsIndex) -> Option<u64> {
+        None
+    }
+
+    /// Has the kernel stamp what comes to the socket of this run from now on: it costs some 50 ns a message.
+    ///
+    /// Errors are the machine's.
+    fn stamp(&mut self, _index: DatagramsIndex) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Takes a buffer whose bytes may be sent in this turn, as those of received datagrams are: a [`Slice`] may
     /// name it, and so may [`Io::overwrite`]. After the next turn it can be taken back.
     fn lend(&mut self, bytes: Vec<u8>) -> DatagramsIndex;

@@ -45,6 +45,8 @@ pub struct UringIo {
     enabled: bool,
     /// Microseconds that a wait lasts at least.
     gather_us: u32,
+    /// What came last was gathered.
+    gathered: bool,
     /// Why an early send of a chunk failed; reported by the next turn.
     failure: Option<io::Error>,
 }
@@ -99,7 +101,7 @@ impl UringIo {
             receive_header: setup::receive_header(),
             stats: IoStats::default(),
         };
-        Ok(Self { ring, state, options, enabled: false, gather_us: 0, failure: None })
+        Ok(Self { ring, state, options, enabled: false, gather_us: 0, gathered: false, failure: None })
     }
 
     /// Makes the calling thread the ring's owner.
@@ -413,6 +415,7 @@ impl Io for UringIo {
         let timeout = if at_once { Some(Duration::ZERO) } else { timeout };
         self.state.stalled = false;
         self.transfer(wait::completions(timeout, self.gather_us), timeout)?;
+        self.gathered = self.gather_us > 0;
         let state = &mut self.state;
         state.outbound.begin_turn();
         let received = state.inbound.next_turn(&state.sockets);
@@ -433,6 +436,14 @@ impl Io for UringIo {
     #[inline]
     fn datagrams(&self, index: DatagramsIndex) -> Datagrams<'_> {
         self.state.inbound.datagrams(index)
+    }
+
+    fn arrived_ns(&self, index: DatagramsIndex) -> Option<u64> {
+        self.state.inbound.arrival(index).1
+    }
+
+    fn stamp(&mut self, index: DatagramsIndex) -> io::Result<()> {
+        self.state.sockets.stamp(self.state.inbound.arrival(index).0)
     }
 
     fn lend(&mut self, bytes: Vec<u8>) -> DatagramsIndex {

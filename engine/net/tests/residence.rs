@@ -5,9 +5,14 @@ mod common;
 use common::{Open, add, packets, peer, send_gso, turn, wait};
 use motet_net::{AnyIo, DatagramsIndex, Io, Options, Slice, SocketId};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-on_both!(every_forwarded_datagram_is_counted_once, a_part_of_the_turns_is_measured, it_can_be_switched_off);
+on_both!(
+    every_forwarded_datagram_is_counted_once,
+    a_part_of_the_turns_is_measured,
+    it_can_be_switched_off,
+    an_arrival_is_told_where_it_was_asked_for
+);
 
 /// Waits for datagrams and forwards each to `to`; returns how many there were.
 fn forward(io: &mut AnyIo, to: SocketAddr) -> u64 {
@@ -70,4 +75,22 @@ fn it_can_be_switched_off(open: Open<'_>) {
         turn(&mut io, Duration::ZERO);
     }
     assert_eq!(measured(&io), 0);
+}
+
+fn an_arrival_is_told_where_it_was_asked_for(open: Open<'_>) {
+    let mut io = open(Options { residence_turns: 0, ..Options::default() });
+    let (at, source) = (add(&mut io, 0), peer());
+    let unix =
+        || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
+    source.send_to(b"first", at).expect("loopback");
+    assert_eq!(wait(&mut io).received, 1);
+    assert_eq!(io.arrived_ns(DatagramsIndex(0)), None);
+    io.stamp(DatagramsIndex(0)).expect("a socket can be stamped");
+    let before = unix();
+    source.send_to(b"second", at).expect("loopback");
+    assert_eq!(wait(&mut io).received, 1);
+    // sendmmsg gathers nothing, and asks for no stamps.
+    let gathers = io.name() == "uring";
+    let arrived = io.arrived_ns(DatagramsIndex(0));
+    assert_eq!(arrived.is_some_and(|ns| (before..=unix()).contains(&ns)), gathers, "{arrived:?}");
 }

@@ -19,7 +19,7 @@ use motet_net::Waker;
 use motet_relay::PortId;
 use motet_rtp::Time;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Bytes of a parcel: the longest run of packets fits, and some hundred packets of a picture.
@@ -44,7 +44,7 @@ pub struct Run {
     pub len: u32,
     /// Size of each datagram but the last.
     pub segment_bytes: u32,
-    /// When the sender's turn was in which it was packed: when it came, if it came to that worker.
+    /// When it came, if it came to that worker; else when the sender's turn was in which it was packed.
     pub at: Time,
 }
 
@@ -121,6 +121,8 @@ struct Station {
     bell: OnceLock<Waker>,
     /// It comes every few milliseconds, whether or not there is something for it: the open parcels, by sender.
     open: OnceLock<Box<[ArrayQueue<Parcel>]>>,
+    /// When it comes next for what is urgent, in nanoseconds; 0: nobody knows.
+    comes_at: AtomicU64,
 }
 
 impl Exchange {
@@ -133,6 +135,7 @@ impl Exchange {
             told: AtomicBool::new(false),
             bell: OnceLock::new(),
             open: OnceLock::new(),
+            comes_at: AtomicU64::new(0),
         };
         Arc::new(Exchange { stations: std::iter::repeat_with(station).take(workers).collect() })
     }
@@ -165,6 +168,8 @@ pub struct Desk {
     exchange: Arc<Exchange>,
     /// The other ends of trunks, by port here.
     ends: Vec<Option<TrunkEnd>>,
+    /// How many trunks are open to each station.
+    joined: Vec<usize>,
     /// Being packed, by receiver.
     packing: Vec<Option<Parcel>>,
     /// On the way to each receiver, or not yet given back.
@@ -177,7 +182,7 @@ pub struct Desk {
     begun: u64,
     /// What was found at the last look, in order, by a station that looks by itself.
     found: VecDeque<Parcel>,
-    /// When this turn is.
+    /// When what is packed came.
     now: Time,
     crossed: Crossed,
 }
@@ -189,6 +194,7 @@ impl Desk {
         Desk {
             worker,
             ends: Vec::new(),
+            joined: vec![0; workers],
             packing: std::iter::repeat_with(|| None).take(workers).collect(),
             away: vec![0; workers],
             ready: Vec::with_capacity(exchange.stations[worker].empty.capacity()),
@@ -207,13 +213,16 @@ impl Desk {
         if self.ends.len() <= index {
             self.ends.resize(index + 1, None);
         }
-        self.ends[index] = Some(end);
+        self.joined[end.worker] += 1;
+        if let Some(before) = self.ends[index].replace(end) {
+            self.joined[before.worker] -= 1;
+        }
     }
 
     /// Closes the end of a trunk. What is on the way to it will be dropped and counted.
     pub fn close(&mut self, port: PortId) {
-        if let Some(end) = self.ends.get_mut(port.0 as usize) {
-            *end = None;
+        if let Some(end) = self.ends.get_mut(port.0 as usize).and_then(Option::take) {
+            self.joined[end.worker] -= 1;
         }
     }
 
@@ -223,7 +232,28 @@ impl Desk {
         *self.ends.get(port.0 as usize)?
     }
 
-    /// Begins a turn: what is packed from now on came now.
+    /// Says when this station, which comes by itself, will look next and use what it finds. None: who knows.
+    pub fn expect_look(&self, at: Option<Time>) {
+        let at = at.map_or(0, Time::as_nanos);
+        self.exchange.stations[self.worker].comes_at.store(at, Ordering::Relaxed);
+    }
+
+    /// When the next of those looks that this station has trunks to. None: nobody knows, or one of them is about to
+    /// look, or at work, and what it makes should not wait.
+    pub fn next_look(&self, now: Time) -> Option<Time> {
+        let mut next: Option<u64> = None;
+        for (station, _) in self.exchange.stations.iter().zip(&self.joined).filter(|(_, trunks)| **trunks > 0)
+        {
+            match station.comes_at.load(Ordering::Relaxed) {
+                0 => {}
+                at if at <= now.as_nanos() => return None,
+                at => next = Some(next.map_or(at, |next| next.min(at))),
+            }
+        }
+        next.map(Time::from_nanos)
+    }
+
+    /// What is packed from now on came at this time.
     pub fn begin(&mut self, now: Time) {
         self.now = now;
     }

@@ -17,18 +17,19 @@ use motet_rtp::Time;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 mod clock;
 mod gathering;
 mod handover;
 mod moving;
+mod stamps;
 mod trunks;
 
 pub(crate) use clock::{Clock, monotonic};
 use gathering::Gathering;
 pub(crate) use handover::{Handles, Step};
+use stamps::Stamps;
 use trunks::{Arrivals, pack, slice};
 
 /// Jobs taken between two batches at most.
@@ -236,6 +237,7 @@ struct Loop {
     closing_trunks: Vec<PortId>,
     desk: Desk,
     gathering: Gathering,
+    stamps: Stamps,
     arrivals: Arrivals,
     /// Runs of the current batch that sockets brought; those of trunks follow.
     received: u32,
@@ -281,6 +283,7 @@ impl Loop {
             closing_trunks: Vec::new(),
             desk: Desk::new(options.index, options.exchange),
             gathering: Gathering::default(),
+            stamps: Stamps::default(),
             arrivals: Arrivals::default(),
             received: 0,
             events: options.events,
@@ -322,7 +325,7 @@ impl Loop {
                 return guard.expected();
             }
             if carries {
-                self.queue_messages();
+                self.queue_messages(now);
             }
             if self.leaving.is_empty() {
                 self.connect_peers();
@@ -342,20 +345,25 @@ impl Loop {
         if self.desk.has_mail() { now } else { wake_at }
     }
 
-    fn queue_messages(&mut self) {
+    fn queue_messages(&mut self, now: Time) {
         for patch in self.out.patches() {
             let at = Payload { inbound: patch.inbound, offset: patch.offset, len: patch.header.len() as u32 };
             let place = slice(&self.arrivals, self.received, at);
             self.io.overwrite(place.datagrams, place.offset, &patch.header);
         }
         let (mut any, mut urgent) = (false, false);
+        self.stamps.begin();
         for message in self.out.messages() {
             let payload = message.payload.map(|payload| slice(&self.arrivals, self.received, payload));
             let (socket, destination) = (SocketId(message.port.0), message.destination);
             let end = self.desk.end(message.port);
             any = true;
-            urgent |= end.is_none_or(|end| !self.desk.is_looked_for(end));
+            urgent = urgent || self.is_urgent(end, message.payload);
             if let Some(end) = end {
+                if self.desk.is_looked_for(end) {
+                    let came = payload.and_then(|slice| self.stamps.came(&mut self.io, slice.datagrams));
+                    self.desk.begin(came.map_or(now, |came| came.min(now)));
+                }
                 pack(&mut self.desk, &self.io, end, message.header, payload, message.segment_bytes);
                 continue;
             }
@@ -367,9 +375,22 @@ impl Loop {
             }
         }
         self.desk.flush();
-        // A mixing thread comes for its packets every few milliseconds: single ones need no turn each.
-        let none_waits = any && !urgent;
-        self.io.gather(if none_waits { self.gathering.time() } else { Duration::ZERO });
+        if urgent {
+            self.gathering.on_urgent(now);
+        }
+        let gather = self.gathering.time(now, any, self.desk.next_look(now));
+        self.io.gather(gather);
+    }
+
+    /// Somebody waits for a message. Nobody does who comes by itself, nor for reports, nor on a worker for what
+    /// mixing threads made: that was handed over at once, and nothing like it comes before they say.
+    fn is_urgent(&self, end: Option<TrunkEnd>, payload: Option<Payload>) -> bool {
+        if end.is_some_and(|end| self.desk.is_looked_for(end)) {
+            return false;
+        }
+        let Some(payload) = payload else { return false };
+        let from = self.arrivals.port(self.received, payload).and_then(|port| self.desk.end(port));
+        !from.is_some_and(|from| self.desk.is_looked_for(from))
     }
 
     /// Connects the sockets of legs that media goes to. What is too much for one turn is told again.

@@ -259,3 +259,21 @@ fn two_threads_lose_nothing_and_keep_the_order() {
     let crossed = sender.join().expect("no panic");
     assert_eq!(crossed.packets_out, far.crossed().packets_in);
 }
+
+#[test]
+fn who_comes_by_itself_is_expected_by_those_with_trunks_to_it() {
+    let (mut near, far, exchange) = two_and_all();
+    exchange.set_looks(1);
+    let at = Time::from_millis;
+    assert_eq!(near.next_look(at(5)), None, "nobody has said");
+    far.expect_look(Some(at(20)));
+    assert_eq!(near.next_look(at(5)), Some(at(20)));
+    assert_eq!(near.next_look(at(20)), None, "it looks now, or is at work");
+    far.expect_look(Some(at(40)));
+    assert_eq!(near.next_look(at(21)), Some(at(40)));
+    near.close(PortId(7));
+    near.close(PortId(7));
+    assert_eq!(near.next_look(at(21)), Some(at(40)), "there is another trunk");
+    near.close(PortId(8));
+    assert_eq!(near.next_look(at(21)), None, "it comes for others");
+}

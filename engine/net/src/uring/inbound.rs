@@ -130,6 +130,12 @@ impl Inbound {
         }
     }
 
+    /// The slot of a run, and when it came.
+    pub(super) fn arrival(&self, index: DatagramsIndex) -> (Slot, Option<u64>) {
+        let Run { slot, received, .. } = &self.current[index.0 as usize];
+        (*slot, Some(received.arrived_ns).filter(|ns| *ns > 0))
+    }
+
     /// A slice of the current turn; panics when it is not within its datagrams.
     #[inline]
     pub(super) fn payload(&self, slice: Slice) -> &[u8] {

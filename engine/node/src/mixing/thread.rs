@@ -139,6 +139,7 @@ impl Loop {
         if self.fence.is_up() {
             until = self.fence.wake_at();
         }
+        self.desk.expect_look(self.schedule.next().filter(|_| !self.fence.is_up()));
         if until > now && self.jobs.is_empty() {
             // Whoever sends a job ends this.
             std::thread::park_timeout(until.since(now));
@@ -303,6 +304,8 @@ impl Loop {
             before = now;
         }
         self.schedule.worked(due.slot, before.since(begun));
+        // Workers that are woken by the next line then know how long they may gather.
+        self.desk.expect_look(self.schedule.next());
         self.desk.flush();
         before
     }

@@ -138,7 +138,7 @@ impl Loop {
         self.close_sockets();
         self.bring_in();
         if self.carry(now, turn) {
-            self.queue_messages();
+            self.queue_messages(now);
         }
         self.report(now);
         Ok(turn)

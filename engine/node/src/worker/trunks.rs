@@ -20,6 +20,14 @@ pub(super) struct Arrivals {
     lent: VecDeque<Parcel>,
 }
 
+impl Arrivals {
+    /// The trunk's port that a part of the current batch came to; none: a socket brought it.
+    pub(super) fn port(&self, received: u32, payload: Payload) -> Option<PortId> {
+        let index = payload.inbound.checked_sub(received)?;
+        Some(self.runs[index as usize].1.to)
+    }
+}
+
 impl Loop {
     /// Gives back what the last turn sent, and brings in what waits.
     pub(super) fn bring_in(&mut self) {
