@@ -25,6 +25,7 @@ needs=(
     "clang clang reads_the_headers_of_FFmpeg_for_Rust"
     "pkg-config pkg-config finds_FFmpeg's_libraries"
     "/usr/lib/$(uname -m)-linux-gnu/pkgconfig/libavformat.pc libavformat-dev AAC_and_pictures_by_FFmpeg's_libraries"
+    "/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc fonts-wqy-zenhei writes_names_on_pictures,_Chinese_ones_too"
     "redis-server redis-server the_store_that_tests_start_for_themselves"
     "/usr/share/java/zookeeper.jar zookeeper the_registry_that_tests_start_for_themselves"
     "valgrind valgrind counts_instructions_for_the_budgets"

@@ -23,7 +23,7 @@ pub fn compose(streams: &[Stream], personal: bool, reference: &Reference) -> any
     let start = Time::from_millis(1000);
     for index in 0..streams.len() as u32 {
         let codecs = vec![(96, codec.clone())];
-        let source = SourceConfig { id: SourceId(index), ssrc: index, codecs };
+        let source = SourceConfig { id: SourceId(index), ssrc: index, codecs, name: String::new() };
         mixer.handle_command(start, VideoCommand::AddSource(source))?;
     }
     let outputs = if personal { streams.len() as u32 } else { 1 };
@@ -40,7 +40,9 @@ pub fn compose(streams: &[Stream], personal: bool, reference: &Reference) -> any
             size: CANVAS,
             layout: layout.clone(),
             fit: Fit::Letterbox,
+            subjects: Vec::new(),
             without: personal.then_some(SourceId(index)),
+            names: false,
             sequence: 0,
             timestamp: 0,
         };

@@ -11,6 +11,7 @@ mod canvas;
 mod command;
 mod error;
 mod feed;
+mod label;
 mod layout;
 mod mixer;
 mod outbox;
@@ -18,8 +19,9 @@ mod place;
 mod scale;
 mod source;
 
-pub use command::{Fit, OutputConfig, SourceConfig, VideoCommand};
+pub use command::{Fit, OutputConfig, SourceConfig, Subject, VideoCommand};
 pub use error::{VideoMixError, VideoStats};
+pub use label::{Font, FontError};
 pub use layout::{CELLS_MAX, Layout, LayoutError, Part, PixelRect};
 pub use mixer::VideoMixer;
 pub use outbox::{VideoOutbox, VideoPacket};

@@ -1,9 +1,10 @@
 //! A canvas: who is seen where, drawn over and over.
 
+use super::label::Labels;
 use super::layout::Cell;
 use super::place::place;
 use super::source::Source;
-use super::{Fit, Layout, OutputConfig, PixelRect, SourceId, VideoStats};
+use super::{Fit, Layout, OutputConfig, PixelRect, SourceId, Subject, VideoStats};
 use motet_codecs::video::{Frame, FramePool, PictureSize, PlaneMut};
 use motet_rtp::Time;
 use std::collections::BTreeMap;
@@ -21,7 +22,9 @@ pub(super) struct CanvasKey {
     pub(super) frames_per_s: u32,
     pub(super) layout: Layout,
     pub(super) fit: Fit,
+    pub(super) subjects: Vec<Subject>,
     pub(super) without: Option<SourceId>,
+    pub(super) names: bool,
 }
 
 impl CanvasKey {
@@ -31,7 +34,9 @@ impl CanvasKey {
             frames_per_s: output.frames_per_s,
             layout: output.layout.clone(),
             fit: output.fit,
+            subjects: output.subjects.clone(),
             without: output.without,
+            names: output.names,
         }
     }
 }
@@ -43,6 +48,8 @@ pub(super) struct Shown {
     source: Option<SourceId>,
     version: u64,
     border: bool,
+    /// Which name is written on it; 0: none.
+    name: u64,
 }
 
 pub(super) struct Canvas {
@@ -77,7 +84,8 @@ impl Canvas {
     pub(super) fn arrange(&mut self, sources: &BTreeMap<SourceId, Source>, speakers: [Option<SourceId>; 2]) {
         let people: Vec<SourceId> =
             sources.keys().copied().filter(|id| Some(*id) != self.key.without).collect();
-        let cells = self.key.layout.cells(people.len());
+        let mut cells = self.key.layout.cells(people.len());
+        cells.iter_mut().zip(&self.key.subjects).for_each(|(cell, subject)| cell.set_subject(*subject));
         if cells != self.cells {
             self.placed.resize(cells.len(), None);
             self.cells = cells;
@@ -92,12 +100,13 @@ impl Canvas {
 
     /// What is to be seen now.
     pub(super) fn look(&mut self, sources: &BTreeMap<SourceId, Source>, speaker: Option<SourceId>) {
-        let size = self.key.size;
+        let (size, names) = (self.key.size, self.key.names);
         self.shown.clear();
         self.shown.extend(self.cells.iter().zip(&self.placed).map(|(cell, source)| Shown {
             rect: cell.pixels(size),
             source: *source,
             version: source.map_or(0, |id| sources[&id].version),
+            name: source.filter(|_| names).map_or(0, |id| sources[&id].name.number()),
             // Where only one is seen, everybody knows who it is.
             border: source.is_some() && *source == speaker && self.cells.len() > 1,
         }));
@@ -113,7 +122,7 @@ impl Canvas {
         &mut self,
         sources: &mut BTreeMap<SourceId, Source>,
         look: u64,
-        pool: &FramePool,
+        (pool, labels): (&FramePool, &mut Labels),
         stats: &mut VideoStats,
     ) {
         let rects = |shown: &[Shown]| shown.iter().map(|shown| shown.rect).collect::<Vec<_>>();
@@ -132,11 +141,16 @@ impl Canvas {
                 continue;
             }
             let cell = (shown.rect.size(), self.key.fit);
-            let source = shown.source.and_then(|id| sources.get_mut(&id));
-            let tile = source.and_then(|source| source.tile(cell, look, pool, stats));
+            let mut source = shown.source.and_then(|id| sources.get_mut(&id));
+            let tile = source.as_mut().and_then(|source| source.tile(cell, look, pool, stats));
+            let is_seen = tile.is_some();
             draw_cell(&mut self.frame, shown.rect, tile);
-            if shown.border && tile.is_some() {
+            if shown.border && is_seen {
                 draw_border(&mut self.frame, shown.rect);
+            }
+            // Who has no picture is at least named.
+            if let Some(source) = source.filter(|_| shown.name != 0) {
+                labels.draw(&mut self.frame, shown.rect, &source.name);
             }
         }
         self.drawn.clone_from(&self.shown);
@@ -168,8 +182,13 @@ fn draw_cell(frame: &mut Frame, cell: PixelRect, tile: Option<&Frame>) {
     }
 }
 
+/// How thick the speaker's border is.
+pub(super) fn border_thickness(cell: PixelRect) -> u32 {
+    ((cell.height / 60) & !1).clamp(2, 8).min(cell.width).min(cell.height)
+}
+
 fn draw_border(frame: &mut Frame, cell: PixelRect) {
-    let thick = ((cell.height / 60) & !1).clamp(2, 8).min(cell.width).min(cell.height);
+    let thick = border_thickness(cell);
     let (right, bottom) = (cell.left + cell.width - thick, cell.top + cell.height - thick);
     for rect in [
         PixelRect { height: thick, ..cell },
@@ -188,7 +207,7 @@ fn fill(frame: &mut Frame, rect: PixelRect, colour: [u8; 3]) {
 }
 
 /// The lines of a rectangle in plane `index`.
-fn area(plane: PlaneMut<'_>, index: usize, rect: PixelRect) -> impl Iterator<Item = &mut [u8]> {
+pub(super) fn area(plane: PlaneMut<'_>, index: usize, rect: PixelRect) -> impl Iterator<Item = &mut [u8]> {
     let shift = u32::from(index > 0);
     let [left, top, width, height] =
         [rect.left, rect.top, rect.width, rect.height].map(|side| (side >> shift) as usize);

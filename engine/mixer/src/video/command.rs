@@ -12,6 +12,8 @@ pub struct SourceConfig {
     pub ssrc: u32,
     /// Payload types and what they carry.
     pub codecs: Vec<(u8, VideoCodec)>,
+    /// What is written on its picture, for outputs that show names; empty: nothing.
+    pub name: String,
 }
 
 /// An output: a canvas, encoded.
@@ -37,8 +39,12 @@ pub struct OutputConfig {
     pub layout: Layout,
     /// How pictures of another shape get into cells.
     pub fit: Fit,
+    /// Who is to be seen in cells, in the layout's order; of those after the last it is the layout that says.
+    pub subjects: Vec<Subject>,
     /// Who is not seen: the receiver itself.
     pub without: Option<SourceId>,
+    /// Names are written on pictures, if the mixer has a font.
+    pub names: bool,
     /// Sequence number of its first packet.
     pub sequence: u16,
     /// What is added to timestamps of the mixer's clock.
@@ -55,6 +61,22 @@ pub enum Fit {
     Crop,
 }
 
+/// Who is to be seen in a cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// Whom the layout says: the speaker in a large cell, anybody in others.
+    #[default]
+    Layout,
+    /// Who speaks.
+    Speaker,
+    /// Who spoke before.
+    PreviousSpeaker,
+    /// This one, or nobody while it is not here.
+    Source(SourceId),
+    /// Nobody.
+    Nobody,
+}
+
 /// A change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum VideoCommand {
@@ -62,6 +84,13 @@ pub enum VideoCommand {
     AddSource(SourceConfig),
     /// And is no longer.
     RemoveSource(SourceId),
+    /// Somebody has another name.
+    SetName {
+        /// Who.
+        id: SourceId,
+        /// Which; empty: none.
+        name: String,
+    },
     /// Somebody is to see.
     AddOutput(OutputConfig),
     /// And is no longer.

@@ -1,5 +1,6 @@
 //! Layouts as data: which cells a canvas has.
 
+use super::{SourceId, Subject};
 use motet_codecs::video::PictureSize;
 use std::fmt;
 use std::str::FromStr;
@@ -116,6 +117,8 @@ pub(super) enum Role {
     Speaker,
     PreviousSpeaker,
     Anybody,
+    /// This one, who may not be here, or nobody.
+    Fixed(Option<SourceId>),
 }
 
 /// A cell as a part of a grid of so many columns and rows.
@@ -127,6 +130,17 @@ pub(super) struct Cell {
 }
 
 impl Cell {
+    /// Somebody else is to be seen in it.
+    pub(super) fn set_subject(&mut self, subject: Subject) {
+        self.role = match subject {
+            Subject::Layout => return,
+            Subject::Speaker => Role::Speaker,
+            Subject::PreviousSpeaker => Role::PreviousSpeaker,
+            Subject::Source(id) => Role::Fixed(Some(id)),
+            Subject::Nobody => Role::Fixed(None),
+        };
+    }
+
     fn new(role: Role, grid: [u32; 2], rect: [u32; 4]) -> Cell {
         Cell { role, rect, grid }
     }

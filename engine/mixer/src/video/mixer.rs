@@ -2,14 +2,16 @@
 
 use super::canvas::{Canvas, CanvasKey};
 use super::feed::{Feed, FeedKey, Receiver};
+use super::label::{Labels, Name};
 use super::source::Source;
 use super::{
-    CANVASES_MAX, OUTPUTS_MAX, OutputConfig, OutputId, SOURCES_MAX, SourceConfig, SourceId, VideoCommand,
-    VideoMixError, VideoOutbox, VideoStats,
+    CANVASES_MAX, Font, OUTPUTS_MAX, OutputConfig, OutputId, SOURCES_MAX, SourceConfig, SourceId,
+    VideoCommand, VideoMixError, VideoOutbox, VideoStats,
 };
 use motet_codecs::video::FramePool;
 use motet_rtp::{RtpView, Time, WireSeq};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Frames whose memory is kept for others.
 const FRAMES_KEPT: usize = 32;
@@ -25,6 +27,7 @@ pub struct VideoMixer {
     divisor: u32,
     look: u64,
     pool: FramePool,
+    labels: Labels,
     stats: VideoStats,
 }
 
@@ -35,9 +38,15 @@ impl Default for VideoMixer {
 }
 
 impl VideoMixer {
-    /// Nobody is there.
+    /// Nobody is there, and no names are written.
     pub fn new() -> VideoMixer {
+        VideoMixer::with_font(None)
+    }
+
+    /// Nobody is there; names are written in this font.
+    pub fn with_font(font: Option<Arc<Font>>) -> VideoMixer {
         VideoMixer {
+            labels: Labels::new(font),
             sources: BTreeMap::new(),
             outputs: BTreeMap::new(),
             canvases: Vec::new(),
@@ -68,6 +77,10 @@ impl VideoMixer {
                     .iter_mut()
                     .filter(|speaker| **speaker == Some(id))
                     .for_each(|gone| *gone = None);
+            }
+            VideoCommand::SetName { id, name } => {
+                let source = self.sources.get_mut(&id).ok_or(VideoMixError::UnknownSource(id))?;
+                source.name = Name::new(&name);
             }
             VideoCommand::AddOutput(config) => {
                 if self.outputs.contains_key(&config.id) {
@@ -166,7 +179,7 @@ impl VideoMixer {
             stats.composes_shared += 1;
         } else {
             self.look += 1;
-            canvases[index].draw(sources, self.look, &self.pool, stats);
+            canvases[index].draw(sources, self.look, (&self.pool, &mut self.labels), stats);
             stats.composed += 1;
             made.push(index);
         }

@@ -3,7 +3,8 @@
 use super::SourceId;
 use super::layout::{Cell, Role};
 
-/// Fills cells: speakers where they belong, everybody else where they were, and newcomers in free cells in their order.
+/// Fills cells: those who are fixed first, then speakers where they belong, everybody else where they were, and
+/// newcomers in free cells in their order.
 ///
 /// `people` are those who can be seen, in their order; `before` is who was in which cell.
 pub(super) fn place(
@@ -13,19 +14,22 @@ pub(super) fn place(
     before: &[Option<SourceId>],
 ) -> Vec<Option<SourceId>> {
     let is_here = |id: &SourceId| people.contains(id);
-    let mut placed: Vec<Option<SourceId>> = vec![None; cells.len()];
+    let fixed = |cell: &Cell| match cell.role {
+        Role::Fixed(source) => source.filter(is_here),
+        _ => None,
+    };
+    let mut placed: Vec<Option<SourceId>> = cells.iter().map(fixed).collect();
     // Who has spoken, the last one first; then whoever is there.
     let spoken = [speaker, previous].into_iter().flatten().filter(is_here);
     let mut important: Vec<SourceId> = Vec::new();
     for id in spoken.chain(people.iter().copied()) {
-        if !important.contains(&id) {
+        if !important.contains(&id) && !placed.contains(&Some(id)) {
             important.push(id);
         }
     }
-    let has = |role: Role| cells.iter().position(|cell| cell.role == role);
     let mut important = important.into_iter();
     for role in [Role::Speaker, Role::PreviousSpeaker] {
-        if let Some(index) = has(role) {
+        for index in (0..cells.len()).filter(|index| cells[*index].role == role) {
             placed[index] = important.next();
         }
     }

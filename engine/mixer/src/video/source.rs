@@ -1,5 +1,6 @@
 //! One source: its packets, its decoder, and its picture in every size in which it is seen.
 
+use super::label::Name;
 use super::{Fit, PixelRect, Scaler, SourceConfig, SourceId, VideoMixError, VideoStats};
 use motet_codecs::video::{
     Frame, FramePool, PictureSize, VideoCodec, VideoCodecName, VideoDecoder, VideoError,
@@ -31,6 +32,7 @@ pub(super) struct Source {
     wants_key: bool,
     asked: Option<Time>,
     tiles: Vec<Tile>,
+    pub(super) name: Name,
 }
 
 struct Receiving {
@@ -57,7 +59,7 @@ impl Source {
         for (_, codec) in &config.codecs {
             drop(codec.decoder().map_err(VideoMixError::Codec)?);
         }
-        let SourceConfig { id, ssrc, codecs } = config;
+        let SourceConfig { id, ssrc, codecs, name } = config;
         Ok(Source {
             id,
             ssrc,
@@ -69,6 +71,7 @@ impl Source {
             wants_key: false,
             asked: None,
             tiles: Vec::new(),
+            name: Name::new(&name),
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod arrangement;
 mod cells;
+mod names;
 mod scaling;
 mod sharing;
 mod world;

@@ -46,7 +46,9 @@ pub fn output(id: u32, layout: Layout) -> OutputConfig {
         size: CANVAS,
         layout,
         fit: Fit::Letterbox,
+        subjects: Vec::new(),
         without: None,
+        names: false,
         sequence: 65_534,
         timestamp: 0,
     }
@@ -84,7 +86,12 @@ impl World {
         let sender = CardSender::new(id + 1, name, size, colour).expect("an encoder");
         self.senders.insert(id, sender);
         let codecs = vec![(96, codec(name))];
-        self.command(VideoCommand::AddSource(SourceConfig { id: SourceId(id), ssrc: id + 1, codecs }));
+        self.command(VideoCommand::AddSource(SourceConfig {
+            id: SourceId(id),
+            ssrc: id + 1,
+            codecs,
+            name: String::new(),
+        }));
     }
 
     pub fn leave(&mut self, id: u32) {
