@@ -471,7 +471,7 @@ impl Step<'_> {
 /// What a node shall run, without what only control reads.
 fn specification(record: &Record) -> node::ConferenceSpec {
     let participants = record.participants.iter();
-    let legs = participants.map(|(id, participant)| leg(id, &participant.media, &participant.audio));
+    let legs = participants.map(|(id, participant)| leg(id, participant));
     node::ConferenceSpec {
         id: record.id.clone(),
         legs: legs.collect(),

@@ -326,5 +326,5 @@ impl Conference {
 /// What can be said of a participant by its leg.
 fn participant_of_leg(leg: &Leg) -> Participant {
     let audio = ParticipantAudio::check(leg.audio.as_ref()).unwrap_or_default();
-    Participant { name: String::new(), media: media_of_leg(leg), audio, role: Role::default() }
+    Participant { name: leg.display_name.clone(), media: media_of_leg(leg), audio, role: Role::default() }
 }

@@ -1,6 +1,6 @@
 //! A participant's media: checked once, kept in records, and turned into what a node understands.
 
-use super::audio::ParticipantAudio;
+use super::model::Participant;
 use crate::refusal::Refusal;
 use motet_proto::media::{Codec as WireCodec, Direction, LatchPolicy, MediaKind};
 use motet_proto::{conference as wire, node};
@@ -113,7 +113,8 @@ impl Codec {
 }
 
 /// The leg that carries a participant with these media.
-pub(super) fn leg(participant: &str, media: &[Medium], audio: &ParticipantAudio) -> node::Leg {
+pub(super) fn leg(id: &str, participant: &Participant) -> node::Leg {
+    let Participant { name, media, audio, .. } = participant;
     let mut transports: Vec<node::Transport> = Vec::new();
     for medium in media {
         let id = medium.transport();
@@ -141,7 +142,8 @@ pub(super) fn leg(participant: &str, media: &[Medium], audio: &ParticipantAudio)
         audio_level_id: medium.audio_level_id,
     });
     node::Leg {
-        id: participant.into(),
+        id: id.into(),
+        display_name: name.clone(),
         cname: String::new(),
         transports,
         media: media.collect(),

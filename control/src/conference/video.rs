@@ -2,6 +2,7 @@
 
 use super::audio::AudioChange;
 use super::domains::Feature;
+use super::media::check_identifier;
 use super::model::{Record, RequestId};
 use super::requests::Response;
 use super::step::Step;
@@ -36,6 +37,21 @@ pub struct Canvas {
     pub crop: bool,
     /// Nobody sees themself.
     pub hide_self: bool,
+    /// Who is to be seen in cells.
+    pub cells: Vec<Cell>,
+    /// Names are written on pictures.
+    pub names: bool,
+}
+
+/// Who is to be seen in a cell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Counted from 0.
+    pub cell: u32,
+    /// `CellShows`.
+    pub shows: i32,
+    /// Who, where it is a participant.
+    pub participant: String,
 }
 
 const SIDE: std::ops::RangeInclusive<u32> = 64..=4096;
@@ -43,6 +59,8 @@ const BITRATE_BPS: std::ops::RangeInclusive<u32> = 10_000..=100_000_000;
 const RATE_MAX: u32 = 60;
 /// Codecs that nodes make canvases of.
 const CODECS: [&str; 3] = ["h264", "h265", "vp8"];
+/// Cells of a canvas at most.
+const CELLS_MAX: usize = 25;
 /// The longest layout in words: 25 cells of four numbers with two decimals.
 const LAYOUT_BYTES_MAX: usize = 1024;
 
@@ -90,6 +108,22 @@ impl Video {
         if canvas.layout.len() > LAYOUT_BYTES_MAX {
             return bad("layout", format!("{} bytes; at most {LAYOUT_BYTES_MAX}", canvas.layout.len()));
         }
+        for (index, subject) in canvas.cells.iter().enumerate() {
+            let field = |name| format!("video.canvas.cells[{index}].{name}");
+            if index >= CELLS_MAX || subject.cell as usize >= CELLS_MAX {
+                let why = format!("{}; there are at most {CELLS_MAX} cells", subject.cell);
+                return Err(Refusal::invalid(field("cell"), why));
+            }
+            match media::CellShows::try_from(subject.shows) {
+                Ok(media::CellShows::Participant) => {
+                    check_identifier(&field("participant"), &subject.participant)?;
+                }
+                Ok(media::CellShows::Unspecified) | Err(_) => {
+                    return Err(Refusal::invalid(field("shows"), "is missing, or not known"));
+                }
+                Ok(_) => {}
+            }
+        }
         Ok(Video { canvas: Some(Canvas::from_wire(canvas)) })
     }
 
@@ -120,23 +154,30 @@ impl Canvas {
             layout,
             crop,
             hide_self,
+            cells,
+            names,
         } = given;
-        Canvas { width, height, frames_per_s, bitrate_bps, codec, layout, crop, hide_self }
+        let cell = |media::CellSubject { cell, shows, participant }| Cell { cell, shows, participant };
+        let cells = cells.into_iter().map(cell).collect();
+        Canvas { width, height, frames_per_s, bitrate_bps, codec, layout, crop, hide_self, cells, names }
     }
 
     fn to_wire(&self) -> media::CanvasSettings {
-        let Canvas { width, height, frames_per_s, bitrate_bps, codec, layout, crop, hide_self } =
-            self.clone();
-        let frames_per_second = frames_per_s;
+        let cell = |cell: &Cell| {
+            let Cell { cell, shows, participant } = cell.clone();
+            media::CellSubject { cell, shows, participant }
+        };
         media::CanvasSettings {
-            width,
-            height,
-            frames_per_second,
-            bitrate_bps,
-            codec,
-            layout,
-            crop,
-            hide_self,
+            width: self.width,
+            height: self.height,
+            frames_per_second: self.frames_per_s,
+            bitrate_bps: self.bitrate_bps,
+            codec: self.codec.clone(),
+            layout: self.layout.clone(),
+            crop: self.crop,
+            hide_self: self.hide_self,
+            cells: self.cells.iter().map(cell).collect(),
+            names: self.names,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::model::Id;
 use crate::plan::CanvasForm;
 use crate::worker::{Clock, thread_id};
 use crossbeam_channel::{Sender, TrySendError, bounded};
+use motet_mixer::video::Font;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
@@ -51,6 +52,8 @@ pub(crate) struct CanvasOptions {
     pub(crate) exchange: Arc<Exchange>,
     pub(crate) clock: Clock,
     pub(crate) fence: Fence,
+    /// For names.
+    pub(crate) font: Option<Arc<Font>>,
     pub(crate) events: mpsc::Sender<MixingEvent>,
     /// Told its station when the thread ends without being asked to.
     pub(crate) died: mpsc::Sender<usize>,

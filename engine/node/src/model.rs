@@ -21,7 +21,7 @@ mod wire_form;
 pub use audio::{AudioMode, LegAudio, MixSettings};
 pub(crate) use audio::{below_all, gain};
 pub use id::Id;
-pub use video::{CanvasSettings, VideoMode};
+pub use video::{CanvasSettings, Shows, VideoMode};
 
 /// A checked conference specification.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +75,8 @@ pub struct Leg {
     pub id: Id,
     /// RTCP canonical name.
     pub cname: String,
+    /// As people know the participant.
+    pub name: String,
     /// At least one.
     pub transports: Vec<Transport>,
     /// What it sends and receives.

@@ -99,6 +99,11 @@ pub struct NodeOptions {
     #[arg(long, value_name = "CORE,...", value_delimiter = ',')]
     pub canvas_cores: Vec<usize>,
 
+    /// Font for names on canvases: TrueType, OpenType or a collection, of which the first is taken
+    /// [default: one of Debian's fonts-wqy-zenhei, fonts-noto-cjk, fonts-droid-fallback, fonts-dejavu]
+    #[arg(long, value_name = "FILE")]
+    pub font: Option<PathBuf>,
+
     /// Folder with WAV files that may be played into mixed conferences
     #[arg(long, value_name = "FOLDER")]
     pub prompts: Option<PathBuf>,

@@ -224,6 +224,7 @@ impl State {
         if let Some(claims) = &self.claims {
             claims.check(&spec)?;
         }
+        self.canvases.check(&spec)?;
         let id = spec.id.clone();
         let nothing = Holdings::default();
         let running = self.conferences.get(&id);

@@ -6,7 +6,7 @@ use crate::show;
 use anyhow::Result;
 use clap::Args;
 use motet_proto::conference::*;
-use motet_proto::media::{CanvasSettings, VideoMode, VideoSettings};
+use motet_proto::media::{CanvasSettings, CellShows, CellSubject, VideoMode, VideoSettings};
 use std::process::ExitCode;
 
 /// Explains video modes; shown by `--help`.
@@ -14,10 +14,10 @@ pub(crate) const MODES: &str = "\
 A MODE is one of
   relay                 each sees each of the others as it is
   canvas                each gets one picture with all, in a codec of its own
-  canvas,layout=1+5,size=1280x720,rate=30,kbps=1500,codec=h264,crop,hide-self
+  canvas,layout=1+5,size=1280x720,rate=30,kbps=1500,codec=h264,crop,hide-self,names
                         the same, with a layout, pixels, pictures and kilobits a second, the codec of
-                        those who have it (h264, h265 or vp8), pictures cut to fill their cells, and
-                        without one's own picture";
+                        those who have it (h264, h265 or vp8), pictures cut to fill their cells,
+                        without one's own picture, and with names written on pictures";
 
 /// Explains layouts; shown by `--help`.
 const LAYOUTS: &str = "\
@@ -63,6 +63,7 @@ fn set(canvas: &mut CanvasSettings, text: &str, item: &str) -> Result<(), String
         }
         None if item == "crop" => canvas.crop = true,
         None if item == "hide-self" => canvas.hide_self = true,
+        None if item == "names" => canvas.names = true,
         _ => return Err(format!("'{item}' is not known; see --help")),
     }
     Ok(())
@@ -91,8 +92,29 @@ pub(crate) struct Layout {
     conference: String,
     /// See below
     layout: String,
+    /// Who is to be seen in a cell, counted from 0 in the layout's order: a participant, @speaker, @previous or
+    /// @nobody; all other cells show whom the layout says. May be given several times
+    #[arg(long = "cell", value_name = "N=WHO", value_parser = parse_cell)]
+    cells: Vec<CellSubject>,
     #[command(flatten)]
     server: Server,
+}
+
+/// Who is to be seen in a cell.
+fn parse_cell(text: &str) -> Result<CellSubject, String> {
+    let (cell, who) = text.split_once('=').ok_or_else(|| format!("'{text}' must be such as 0=@speaker"))?;
+    let cell = cell.parse().map_err(|_| format!("'{cell}' in '{text}' is no number of a cell"))?;
+    let shows = match who {
+        "@speaker" => CellShows::Speaker,
+        "@previous" => CellShows::PreviousSpeaker,
+        "@nobody" => CellShows::Nobody,
+        _ if who.starts_with('@') || who.is_empty() => {
+            return Err(format!("'{who}' must be a participant, @speaker, @previous or @nobody"));
+        }
+        _ => CellShows::Participant,
+    };
+    let participant = if shows == CellShows::Participant { who.to_owned() } else { String::new() };
+    Ok(CellSubject { cell, shows: shows.into(), participant })
 }
 
 pub(crate) async fn video(options: Video) -> Result<ExitCode> {
@@ -102,9 +124,9 @@ pub(crate) async fn video(options: Video) -> Result<ExitCode> {
 
 /// Another layout, and all else as it is. Who is relayed gets a canvas.
 pub(crate) async fn layout(options: Layout) -> Result<ExitCode> {
-    let Layout { conference, layout, server } = options;
+    let Layout { conference, layout, cells, server } = options;
     change(server, conference, |video| {
-        composed(CanvasSettings { layout, ..video.and_then(|video| video.canvas).unwrap_or_default() })
+        composed(CanvasSettings { layout, cells, ..video.and_then(|video| video.canvas).unwrap_or_default() })
     })
     .await
 }
@@ -143,6 +165,7 @@ pub(crate) fn mode_of(info: &ConferenceInfo) -> String {
         named("codec", &canvas.codec),
         flag("crop", canvas.crop),
         flag("hide-self", canvas.hide_self),
+        flag("names", canvas.names),
     ];
     words.into_iter().flatten().collect::<Vec<_>>().join(",")
 }
@@ -152,9 +175,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn cells_are_read() {
+        let cell = parse_cell("3=alice").expect("a cell");
+        assert_eq!(
+            (cell.cell, cell.shows(), cell.participant.as_str()),
+            (3, CellShows::Participant, "alice")
+        );
+        assert_eq!(parse_cell("0=@speaker").expect("a cell").shows(), CellShows::Speaker);
+        for text in ["0", "a=b", "0=", "0=@nowhere"] {
+            assert!(parse_cell(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn modes_are_read_and_written_alike() {
         assert_eq!(parse_mode("relay").expect("a mode").mode(), VideoMode::Relay);
-        let text = "canvas,layout=1+5,size=640x360,rate=15,kbps=600,codec=vp8,crop,hide-self";
+        let text = "canvas,layout=1+5,size=640x360,rate=15,kbps=600,codec=vp8,crop,hide-self,names";
         let video = parse_mode(text).expect("a mode");
         let canvas = video.canvas.clone().expect("a canvas");
         assert_eq!((canvas.width, canvas.height, canvas.bitrate_bps), (640, 360, 600_000));

@@ -1,7 +1,7 @@
 //! Video modes and canvases.
 
 use super::*;
-use motet_proto::media::{CanvasSettings, VideoMode, VideoSettings};
+use motet_proto::media::{CanvasSettings, CellShows, CellSubject, VideoMode, VideoSettings};
 
 fn composed(canvas: CanvasSettings) -> VideoSettings {
     VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(canvas) }
@@ -12,10 +12,20 @@ fn set_video(world: &mut World, video: VideoSettings) -> u64 {
     world.request(Request::SetVideo(set))
 }
 
+fn shows(cell: u32, shows: CellShows) -> CellSubject {
+    CellSubject { cell, shows: shows.into(), participant: String::new() }
+}
+
 #[test]
 fn a_canvas_is_kept_then_told_then_answered() {
     let mut world = running();
-    let canvas = CanvasSettings { layout: "1+5".into(), crop: true, ..CanvasSettings::default() };
+    let canvas = CanvasSettings {
+        layout: "1+5".into(),
+        crop: true,
+        cells: vec![shows(2, CellShows::Speaker)],
+        names: true,
+        ..CanvasSettings::default()
+    };
     let request = set_video(&mut world, composed(canvas.clone()));
     assert!(world.answer(true), "the store comes first");
     let put = world.pending.iter().find_map(|effect| match effect {
@@ -55,6 +65,18 @@ fn what_makes_no_sense_is_refused_by_its_field() {
         (composed(CanvasSettings { width: 640, ..Default::default() }), "video.canvas.height"),
         (composed(CanvasSettings { frames_per_second: 61, ..Default::default() }), "frames_per_second"),
         (composed(CanvasSettings { bitrate_bps: 9_999, ..Default::default() }), "bitrate_bps"),
+        (
+            composed(CanvasSettings { cells: vec![shows(25, CellShows::Nobody)], ..Default::default() }),
+            "[0].cell",
+        ),
+        (
+            composed(CanvasSettings { cells: vec![shows(1, CellShows::Unspecified)], ..Default::default() }),
+            "shows",
+        ),
+        (
+            composed(CanvasSettings { cells: vec![shows(1, CellShows::Participant)], ..Default::default() }),
+            "participant",
+        ),
         (composed(CanvasSettings { codec: "av1".into(), ..Default::default() }), "video.canvas.codec"),
         (composed(CanvasSettings { layout: "x".repeat(1025), ..Default::default() }), "video.canvas.layout"),
     ];

@@ -3,12 +3,12 @@
 //! What is to be composed comes as a whole ([`CanvasForm`]); here it becomes the mixer's commands.
 
 use crate::exchange::Desk;
-use crate::model::Id;
+use crate::model::{CanvasSettings, Id, Shows};
 use crate::plan::{CanvasForm, FeedForm, FeedKey, SeenForm, TrunkEnd};
 use motet_codecs::video::H264Library;
 use motet_mixer::video::{
-    OutputConfig, OutputId, SourceConfig, SourceId, VideoCommand, VideoMixError, VideoMixer, VideoOutbox,
-    VideoStats,
+    Font, OutputConfig, OutputId, SourceConfig, SourceId, Subject, VideoCommand, VideoMixError, VideoMixer,
+    VideoOutbox, VideoStats,
 };
 use motet_rtp::demux::{PacketClass, classify};
 use motet_rtp::rtcp::{Compound, Packet, write_pli};
@@ -36,11 +36,9 @@ pub(super) struct Counts {
 }
 
 /// A stream that leaves.
-#[derive(Clone, Copy)]
 struct Output {
-    id: OutputId,
     end: Option<TrunkEnd>,
-    ssrc: u32,
+    config: OutputConfig,
 }
 
 /// A conference.
@@ -61,10 +59,10 @@ pub(super) struct Scene {
 
 impl Scene {
     /// An empty one with the form's settings. [`Scene::put`] fills it.
-    pub(super) fn new(form: &CanvasForm) -> Scene {
+    pub(super) fn new(form: &CanvasForm, font: Option<Arc<Font>>) -> Scene {
         Scene {
             form: Arc::new(CanvasForm::empty(form.settings.clone())),
-            mixer: VideoMixer::new(),
+            mixer: VideoMixer::with_font(font),
             counts: Counts::default(),
             numbers: HashMap::new(),
             outputs: BTreeMap::new(),
@@ -85,7 +83,6 @@ impl Scene {
                 first_failure.get_or_insert(failure);
             }
         }
-        self.numbers.retain(|leg, _| form.sources.contains_key(leg));
         self.show_speaker(now);
         first_failure.map_or(Ok(()), Err)
     }
@@ -97,32 +94,44 @@ impl Scene {
             if new.outputs.get(key) != Some(feed)
                 && let Some(output) = self.outputs.remove(key)
             {
-                commands.push(VideoCommand::RemoveOutput(output.id));
+                commands.push(VideoCommand::RemoveOutput(output.config.id));
             }
         }
-        let same = |leg: &Id, source: &SeenForm| old.sources.get(leg) == Some(source);
-        for leg in old.sources.iter().filter(|(leg, source)| new.sources.get(*leg) != Some(*source)) {
-            commands.push(VideoCommand::RemoveSource(self.number(leg.0)));
+        let same = |one: &BTreeMap<Id, SeenForm>, leg: &Id, source: &SeenForm| {
+            one.get(leg).is_some_and(|other| other.same_stream(source))
+        };
+        for (leg, _) in old.sources.iter().filter(|(leg, source)| !same(&new.sources, leg, source)) {
+            commands.push(VideoCommand::RemoveSource(self.number(leg)));
         }
-        for (leg, source) in new.sources.iter().filter(|(leg, source)| !same(leg, source)) {
-            let (id, codecs) = (self.number(leg), source.codecs.clone());
-            commands.push(VideoCommand::AddSource(SourceConfig { id, ssrc: source.ssrc, codecs }));
+        self.numbers.retain(|leg, _| new.sources.contains_key(leg));
+        for (leg, source) in &new.sources {
+            let (id, name) = (self.number(leg), source.name.clone());
+            if !same(&old.sources, leg, source) {
+                let (ssrc, codecs) = (source.ssrc, source.codecs.clone());
+                commands.push(VideoCommand::AddSource(SourceConfig { id, ssrc, codecs, name }));
+            } else if old.sources[leg].name != name {
+                commands.push(VideoCommand::SetName { id, name });
+            }
         }
         for (key, feed) in &new.outputs {
-            let known = self.outputs.get(key).copied();
-            let config = |id, scene: &Scene| scene.config(id, (key, feed), new, at);
-            match known {
+            match self.outputs.get(key) {
                 None => {
                     self.given += 1;
-                    let id = OutputId(self.given);
+                    let config = self.config(OutputId(self.given), (key, feed), new, at);
                     let end = new.ends.iter().find(|end| end.port == feed.port).copied();
-                    self.outputs.insert(key.clone(), Output { id, end, ssrc: feed.ssrc });
-                    commands.push(VideoCommand::AddOutput(config(id, self)));
+                    self.outputs.insert(key.clone(), Output { end, config: config.clone() });
+                    commands.push(VideoCommand::AddOutput(config));
                 }
-                Some(output) if old.settings != new.settings => {
-                    commands.push(VideoCommand::SetOutput(config(output.id, self)));
+                Some(output) => {
+                    let OutputConfig { id, sequence, timestamp, .. } = output.config;
+                    let config = self.config(id, (key, feed), new, at);
+                    let config = OutputConfig { sequence, timestamp, ..config };
+                    if config != output.config {
+                        commands.push(VideoCommand::SetOutput(config.clone()));
+                        let end = output.end;
+                        self.outputs.insert(key.clone(), Output { end, config });
+                    }
                 }
-                Some(_) => {}
             }
         }
         commands
@@ -147,11 +156,27 @@ impl Scene {
             size: settings.size,
             layout: settings.layout.clone(),
             fit: settings.fit,
+            subjects: self.subjects(settings),
+            names: settings.names,
             without: key.without.as_ref().and_then(|leg| self.numbers.get(leg)).copied(),
             // Of the time of day, so that another node that makes the canvas begins later.
             sequence: (wall.0 >> 22) as u16,
             timestamp: ticks_of_day(wall).wrapping_sub(ticks(now)),
         }
+    }
+
+    /// Who is to be seen in each of the first cells.
+    fn subjects(&self, settings: &CanvasSettings) -> Vec<Subject> {
+        let count = settings.cells.keys().last().map_or(0, |last| last + 1);
+        let subject = |cell| match settings.cells.get(&cell) {
+            None => Subject::Layout,
+            Some(Shows::Speaker) => Subject::Speaker,
+            Some(Shows::PreviousSpeaker) => Subject::PreviousSpeaker,
+            Some(Shows::Nobody) => Subject::Nobody,
+            // The cell waits for who is not here yet.
+            Some(Shows::Leg(leg)) => self.numbers.get(leg).map_or(Subject::Nobody, |id| Subject::Source(*id)),
+        };
+        (0..count).map(subject).collect()
     }
 
     fn number(&mut self, leg: &Id) -> SourceId {
@@ -178,9 +203,9 @@ impl Scene {
     }
 
     fn key_frame_asked(&mut self, now: Time, ssrc: u32) {
-        let Some(output) = self.outputs.values().find(|output| output.ssrc == ssrc) else { return };
+        let Some(output) = self.outputs.values().find(|output| output.config.ssrc == ssrc) else { return };
         self.counts.key_frames_asked += 1;
-        let asked = self.mixer.handle_command(now, VideoCommand::RequestKeyFrame(output.id));
+        let asked = self.mixer.handle_command(now, VideoCommand::RequestKeyFrame(output.config.id));
         debug_assert!(asked.is_ok(), "an output that is there");
     }
 
@@ -217,7 +242,7 @@ impl Scene {
     pub(super) fn make(&mut self, now: Time, out: &mut VideoOutbox, desk: &mut Desk) {
         self.mixer.handle_timeout(now, out);
         for packet in out.packets() {
-            let output = self.outputs.values().find(|output| output.id == packet.output);
+            let output = self.outputs.values().find(|output| output.config.id == packet.output);
             let Some(end) = output.and_then(|output| output.end) else { continue };
             let bytes = packet.header.len() + packet.payload.len();
             desk.pack(end, packet.header, packet.payload, bytes as u32);

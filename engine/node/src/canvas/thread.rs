@@ -12,7 +12,7 @@ use crate::model::Id;
 use crate::plan::CanvasForm;
 use crate::worker::{Clock, DeathNotice, pin};
 use crossbeam_channel::{Receiver, TryRecvError};
-use motet_mixer::video::VideoOutbox;
+use motet_mixer::video::{Font, VideoOutbox};
 use motet_rtp::Time;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,6 +41,7 @@ pub(super) struct Loop {
     out: VideoOutbox,
     events: mpsc::Sender<MixingEvent>,
     rate: Rate,
+    font: Option<Arc<Font>>,
     /// Of what is over, and of the thread itself.
     counted: CanvasSnapshot,
     shown: CanvasShown,
@@ -83,6 +84,7 @@ impl Loop {
             out: VideoOutbox::new(),
             events: options.events,
             rate: Rate::new(),
+            font: options.font,
             counted: CanvasSnapshot::default(),
             shown,
             show_at: now,
@@ -180,7 +182,7 @@ impl Loop {
     fn put(&mut self, now: Time, id: Id, form: Arc<CanvasForm>) -> Result<(), String> {
         let (wall, divisor) = (self.clock.wall(now), self.rate.divisor());
         let scene = self.scenes.entry(id.clone()).or_insert_with(|| {
-            let mut scene = Scene::new(&form);
+            let mut scene = Scene::new(&form, self.font.clone());
             scene.set_divisor(now, divisor);
             scene
         });

@@ -1,10 +1,12 @@
 //! What becomes of a conference's pictures, checked.
 
-use super::check::Path;
+use super::Id;
+use super::check::{Path, identifier};
 use crate::error::NodeError;
 use motet_codecs::video::{PictureSize, VideoCodec, VideoCodecName};
-use motet_mixer::video::{Fit, Layout};
+use motet_mixer::video::{CELLS_MAX, Fit, Layout};
 use motet_proto::media as wire;
+use std::collections::BTreeMap;
 
 /// How pictures reach participants.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +35,23 @@ pub struct CanvasSettings {
     pub fit: Fit,
     /// Nobody sees their own picture.
     pub hide_self: bool,
+    /// Who is to be seen in cells, by their number in the layout's order.
+    pub cells: BTreeMap<u8, Shows>,
+    /// Names are written on pictures.
+    pub names: bool,
+}
+
+/// Who is to be seen in a cell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// Who speaks.
+    Speaker,
+    /// Who spoke before.
+    PreviousSpeaker,
+    /// This leg.
+    Leg(Id),
+    /// Nobody.
+    Nobody,
 }
 
 const SIDE: std::ops::RangeInclusive<u32> = 64..=4096;
@@ -89,6 +108,8 @@ impl CanvasSettings {
             layout: layout(&at.field("layout"), &given.layout)?,
             fit: if given.crop { Fit::Crop } else { Fit::Letterbox },
             hide_self: given.hide_self,
+            cells: cells(at, &given.cells)?,
+            names: given.names,
         };
         if !RATE.contains(&settings.frames_per_s) {
             let why = format!("{}; must be {} to {}", settings.frames_per_s, RATE.start(), RATE.end());
@@ -101,6 +122,32 @@ impl CanvasSettings {
         }
         Ok(settings)
     }
+}
+
+fn cells(at: &Path, given: &[wire::CellSubject]) -> Result<BTreeMap<u8, Shows>, NodeError> {
+    let mut cells = BTreeMap::new();
+    for (index, subject) in given.iter().enumerate() {
+        let at = at.index("cells", index);
+        let cell = u8::try_from(subject.cell).ok().filter(|cell| usize::from(*cell) < CELLS_MAX);
+        let cell = cell.ok_or_else(|| {
+            at.field("cell").error(format!("{}; cells are counted 0 to {}", subject.cell, CELLS_MAX - 1))
+        })?;
+        let shows = match wire::CellShows::try_from(subject.shows) {
+            Ok(wire::CellShows::Speaker) => Shows::Speaker,
+            Ok(wire::CellShows::PreviousSpeaker) => Shows::PreviousSpeaker,
+            Ok(wire::CellShows::Nobody) => Shows::Nobody,
+            Ok(wire::CellShows::Participant) => {
+                identifier(&at.field("participant"), &subject.participant)?;
+                Shows::Leg(Id::from(&subject.participant))
+            }
+            Ok(wire::CellShows::Unspecified) => return Err(at.field("shows").error("is missing")),
+            Err(_) => return Err(at.field("shows").error(format!("{} is not known", subject.shows))),
+        };
+        if cells.insert(cell, shows).is_some() {
+            return Err(at.field("cell").error(format!("{cell} is named twice")));
+        }
+    }
+    Ok(cells)
 }
 
 fn codec(at: &Path, name: &str) -> Result<Option<VideoCodecName>, NodeError> {

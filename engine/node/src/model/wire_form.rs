@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// The only rate at which noise can be taken out.
 const SUPPRESSION_HZ: u32 = 48_000;
+/// Characters of a name that is shown.
+const NAME_CHARS_MAX: usize = 128;
 /// Canvases of one conference, so that all can be changed one after another within the mixer's limit.
 const HIDDEN_MAX: usize = 32;
 
@@ -237,7 +239,15 @@ impl Leg {
         }
         let media = media_from_wire(at, leg, &transports)?;
         let audio = LegAudio::from_wire(&at.field("audio"), leg.audio.as_ref())?;
-        Ok(Leg { id: Id::from(&leg.id), cname, transports, media, muted: leg.muted, audio })
+        let name = match leg.display_name.as_str() {
+            "" => leg.id.clone(),
+            given if given.chars().count() <= NAME_CHARS_MAX => given.to_owned(),
+            given => {
+                let why = format!("{} characters; at most {NAME_CHARS_MAX}", given.chars().count());
+                return Err(at.field("display_name").error(why));
+            }
+        };
+        Ok(Leg { id: Id::from(&leg.id), cname, name, transports, media, muted: leg.muted, audio })
     }
 }
 

@@ -8,8 +8,10 @@ use crate::numa::Binding;
 use crate::options::NodeOptions;
 use crate::state::Canvases;
 use crate::worker::Clock;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use motet_codecs::video::VideoCodecName;
+use motet_mixer::video::Font;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -25,6 +27,7 @@ pub(super) fn start_canvases(
     if !cores.is_empty() && cores.len() < count {
         bail!("--canvas-cores: {} cores for {count} canvas threads", cores.len());
     }
+    let font = if count > 0 { font(options.font.as_deref())? } else { None };
     let first = binding.workers.len() + usize::from(options.mixing_threads);
     let mut threads = Vec::new();
     for index in 0..count {
@@ -35,6 +38,7 @@ pub(super) fn start_canvases(
             exchange: Arc::clone(exchange),
             clock,
             fence: Fence::new(options.fence(), Arc::clone(word)),
+            font: font.clone(),
             events: events.clone(),
             died: died.clone(),
         };
@@ -42,7 +46,27 @@ pub(super) fn start_canvases(
         let thread = CanvasThread::start(settings, move || binding.bind_memory());
         threads.push(thread.map_err(|error| anyhow::anyhow!("canvas thread {index}: {error}"))?);
     }
-    Ok(Canvases::new(threads))
+    Ok(Canvases::new(threads, font.is_some()))
+}
+
+/// Where Debian has fonts, the best first: what `scripts/setup.sh` installs has Chinese, Japanese and Korean.
+const FONTS: [&str; 4] = [
+    "/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc",
+    "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
+    "/usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf",
+    "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+];
+
+/// The font that was asked for, or one that is there; none: no names are written.
+fn font(asked: Option<&Path>) -> Result<Option<Arc<Font>>> {
+    let found = || FONTS.iter().map(Path::new).find(|path| path.is_file());
+    let Some(path) = asked.or_else(found) else { return Ok(None) };
+    let bytes = std::fs::read(path).with_context(|| format!("--font {}: cannot be read", path.display()))?;
+    let font = Font::read(bytes).with_context(|| format!("--font {}", path.display()))?;
+    if !font.has("会議") {
+        tracing::warn!(font = %path.display(), "Chinese, Japanese and Korean names will be boxes: --font names one that has them");
+    }
+    Ok(Some(Arc::new(font)))
 }
 
 /// Encoding names that canvases decode and encode.

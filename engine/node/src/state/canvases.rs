@@ -3,7 +3,7 @@
 use super::{Conference, State};
 use crate::canvas::{CanvasGauge, CanvasThread};
 use crate::error::NodeError;
-use crate::model::Id;
+use crate::model::{Id, Spec};
 use crate::plan::{CanvasForm, Holdings};
 use crate::resources::ThreadLoads;
 use motet_proto::node as wire;
@@ -16,11 +16,23 @@ pub(crate) struct Canvases {
     threads: Vec<CanvasThread>,
     /// Who takes part in canvases of each thread, and how many it has.
     loads: Vec<(usize, usize)>,
+    /// There is a font for names.
+    has_font: bool,
 }
 
 impl Canvases {
-    pub(crate) fn new(threads: Vec<CanvasThread>) -> Canvases {
-        Canvases { loads: vec![(0, 0); threads.len()], threads }
+    pub(crate) fn new(threads: Vec<CanvasThread>, has_font: bool) -> Canvases {
+        Canvases { loads: vec![(0, 0); threads.len()], threads, has_font }
+    }
+
+    /// Whether the canvas of a conference can be made here.
+    pub(super) fn check(&self, spec: &Spec) -> Result<(), NodeError> {
+        let writes = spec.video.canvas().is_some_and(|canvas| canvas.names);
+        if writes && !self.has_font && !self.threads.is_empty() {
+            let field = "spec.video.canvas.names".to_owned();
+            return Err(NodeError::Exhausted { field, why: "this node has no font (--font)".to_owned() });
+        }
+        Ok(())
     }
 
     /// For whoever watches the threads without holding them.

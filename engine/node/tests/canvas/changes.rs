@@ -3,11 +3,11 @@
 use crate::studio::{BACKGROUND, BLUE, GREEN, RED, Studio, canvas};
 use motet_codecs::video::PictureSize;
 use motet_codecs::video::VideoCodecName::H264;
-use motet_proto::media::CanvasSettings;
+use motet_proto::media::{CanvasSettings, CellShows, CellSubject};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn layout_and_size_change_in_the_same_stream() {
-    let mut studio = Studio::start(26_300).await;
+    let mut studio = Studio::start(27_300).await;
     studio.camera("alice", H264, RED);
     studio.camera("bob", H264, GREEN);
     studio.viewer("carol", H264);
@@ -37,7 +37,7 @@ async fn layout_and_size_change_in_the_same_stream() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_asks_gets_a_key_frame() {
-    let mut studio = Studio::start(26_400).await;
+    let mut studio = Studio::start(27_400).await;
     studio.camera("alice", H264, RED);
     studio.viewer("carol", H264);
     studio.put(canvas("auto")).await;
@@ -51,7 +51,7 @@ async fn a_receiver_that_asks_gets_a_key_frame() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_sends_rubbish_harms_nobody_else_and_is_asked_for_a_key_frame() {
-    let mut studio = Studio::start(26_500).await;
+    let mut studio = Studio::start(27_500).await;
     studio.camera("alice", H264, RED);
     studio.camera("bob", H264, GREEN);
     studio.viewer("carol", H264);
@@ -76,5 +76,44 @@ async fn who_sends_rubbish_harms_nobody_else_and_is_asked_for_a_key_frame() {
     studio.until_seen("carol", &[(40, 90, BLUE), (280, 90, GREEN)]).await;
     let stats = studio.stats().await;
     assert!(stats.undecoded + stats.concealed > 0, "{stats:?}");
+    studio.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_speaks_is_seen_large_and_who_spoke_before_in_the_corner() {
+    let mut studio = Studio::start(27_700).await;
+    studio.camera("alice", H264, RED);
+    studio.camera("bob", H264, GREEN);
+    studio.camera("erin", H264, BLUE);
+    studio.viewer("carol", H264);
+    studio.put(canvas("pip")).await;
+    let speak = |studio: &mut Studio, who: &str| {
+        studio.participants.iter_mut().for_each(|(id, participant)| participant.speaks = *id == who);
+    };
+    speak(&mut studio, "erin");
+    studio.until_seen("carol", &[(40, 40, BLUE)]).await;
+    speak(&mut studio, "bob");
+    studio.until_seen("carol", &[(40, 40, GREEN), (270, 150, BLUE)]).await;
+    // Somebody chosen for a cell is there, whoever speaks.
+    let alice = CellSubject { cell: 1, shows: CellShows::Participant.into(), participant: "alice".into() };
+    studio.put(CanvasSettings { cells: vec![alice], ..canvas("pip") }).await;
+    studio.until_seen("carol", &[(40, 40, GREEN), (270, 150, RED)]).await;
+    studio.check_streams();
+    studio.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_sees_themself_who_does_not_want_to() {
+    let mut studio = Studio::start(27_800).await;
+    studio.camera("alice", H264, RED);
+    studio.camera("bob", H264, GREEN);
+    studio.viewer("carol", H264);
+    studio.put(CanvasSettings { hide_self: true, ..canvas("auto") }).await;
+    studio.until_seen("alice", &[(40, 90, GREEN), (280, 90, GREEN)]).await;
+    studio.until_seen("bob", &[(40, 90, RED), (280, 90, RED)]).await;
+    studio.until_seen("carol", &[(40, 90, RED), (280, 90, GREEN)]).await;
+    studio.put(canvas("auto")).await;
+    studio.until_seen("alice", &[(40, 90, RED), (280, 90, GREEN)]).await;
+    studio.check_streams();
     studio.end().await;
 }

@@ -4,12 +4,13 @@ mod changes;
 mod studio;
 
 use motet_codecs::video::VideoCodecName::{H264, Vp8};
+use motet_node::NodeOptions;
 use studio::{BACKGROUND, GREEN, RED, Studio, canvas};
 
 /// 320 by 180, 15 a second: a slow machine can do it, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_is_seen_in_a_cell_of_their_own_and_gets_a_codec_of_their_own() {
-    let mut studio = Studio::start(26_200).await;
+    let mut studio = Studio::start(27_200).await;
     studio.camera("alice", H264, RED);
     studio.camera("bob", Vp8, GREEN);
     studio.viewer("carol", H264);
@@ -29,5 +30,25 @@ async fn everybody_is_seen_in_a_cell_of_their_own_and_gets_a_codec_of_their_own(
     assert_eq!(shares, [("H264", 2), ("VP8", 2)]);
     assert!(stats.encoded <= 2 * stats.composed, "{stats:?}");
     assert!(stats.decoded > 0 && stats.undecoded < stats.decoded, "{stats:?}");
+    studio.end().await;
+}
+
+/// Who takes part is on one of two workers, and each of those gets the canvas once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canvas_is_made_once_for_all_workers() {
+    let options = NodeOptions { workers: Some(2), worker_legs_max: 2, ..NodeOptions::default() };
+    let mut studio = Studio::with(27_600, options).await;
+    studio.camera("alice", H264, RED);
+    studio.camera("bob", H264, GREEN);
+    studio.viewer("carol", H264);
+    studio.viewer("dave", H264);
+    studio.put(canvas("auto")).await;
+    for who in ["alice", "bob", "carol", "dave"] {
+        studio.until_seen(who, &[(40, 90, RED), (280, 90, GREEN)]).await;
+    }
+    studio.check_streams();
+    let stats = studio.stats().await;
+    assert_eq!(stats.outputs.len(), 1);
+    assert!(stats.encoded <= stats.composed && stats.encodes_shared > 0, "{stats:?}");
     studio.end().await;
 }

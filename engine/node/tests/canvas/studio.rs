@@ -8,7 +8,7 @@ use motet_proto::media::{CanvasSettings, Codec, Direction, MediaKind, VideoMode,
 use motet_proto::node::media_node_client::MediaNodeClient;
 use motet_proto::node::*;
 use motet_rtp::rtcp::{Compound, Packet, write_pli, write_receiver_report, write_sdes_cname};
-use motet_rtp::{RtpView, Time};
+use motet_rtp::{RtpBuilder, RtpView, Time, WireSeq, WireTimestamp};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -22,6 +22,9 @@ pub const BACKGROUND: [u8; 3] = [32, 128, 128];
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two pictures of a camera.
 const PICTURE: Duration = Duration::from_millis(66);
+
+/// Of a packet of sound.
+const SOUND: Duration = Duration::from_millis(20);
 
 /// What is wanted of a canvas, with a layout.
 pub fn canvas(layout: &str) -> CanvasSettings {
@@ -53,6 +56,10 @@ pub struct Participant {
     pub times_asked: u32,
     /// What is done to packets of its camera.
     pub harm: fn(&mut Vec<u8>),
+    /// It makes noise.
+    pub speaks: bool,
+    /// Packets of its sound so far.
+    sounds: u16,
 }
 
 pub struct Studio {
@@ -63,20 +70,26 @@ pub struct Studio {
     pub spec: ConferenceSpec,
     revision: u64,
     next_picture: Instant,
+    next_sound: Instant,
 }
 
 impl Studio {
     /// A node whose ports begin with `first_port`.
     pub async fn start(first_port: u16) -> Studio {
+        Studio::with(first_port, NodeOptions::default()).await
+    }
+
+    /// The same, with other options.
+    pub async fn with(first_port: u16, options: NodeOptions) -> Studio {
         let listen = "127.0.0.1:0".parse().expect("an address");
         let (port_range, io) = (first_port..=first_port + 99, IoChoice::Mmsg);
-        let node = start(NodeOptions { listen, port_range, io, ..NodeOptions::default() }).await;
+        let node = start(NodeOptions { listen, port_range, io, ..options }).await;
         let node = node.expect("the node starts");
         let address = format!("http://{}", node.address());
         let client = MediaNodeClient::connect(address).await.expect("the node answers");
         let spec = ConferenceSpec { id: "studio".into(), ..ConferenceSpec::default() };
-        let (participants, next_picture) = (BTreeMap::new(), Instant::now());
-        Studio { node, client, participants, spec, revision: 0, next_picture }
+        let (participants, now) = (BTreeMap::new(), Instant::now());
+        Studio { node, client, participants, spec, revision: 0, next_picture: now, next_sound: now }
     }
 
     /// Somebody who sends a colour and sees the canvas.
@@ -106,6 +119,8 @@ impl Studio {
             asked: false,
             times_asked: 0,
             harm: |_| {},
+            speaks: false,
+            sounds: 0,
         };
         self.participants.insert(id, participant);
     }
@@ -172,7 +187,14 @@ impl Studio {
             // What was missed is not made up for.
             self.next_picture = (self.next_picture + PICTURE).max(Instant::now());
         }
+        let sounds = Instant::now() >= self.next_sound;
+        if sounds {
+            self.next_sound = (self.next_sound + SOUND).max(Instant::now());
+        }
         for participant in self.participants.values_mut() {
+            if sounds {
+                participant.sound();
+            }
             participant.receive();
             if pictures {
                 participant.send();
@@ -220,7 +242,16 @@ impl Participant {
             ..Medium::default()
         };
         let transport = Transport { remote, rtcp_mux: true, ..Transport::default() };
-        Leg { id: id.into(), transports: vec![transport], media: vec![medium], ..Leg::default() }
+        let codec = Codec { name: "PCMU".into(), clock_rate_hz: 8_000, ..Codec::default() };
+        let sound = Medium {
+            id: "audio".into(),
+            kind: MediaKind::Audio.into(),
+            direction: Direction::SendOnly.into(),
+            codecs: vec![codec],
+            ..Medium::default()
+        };
+        let media = if self.camera.is_some() { vec![medium, sound] } else { vec![medium] };
+        Leg { id: id.into(), transports: vec![transport], media, ..Leg::default() }
     }
 
     /// The next picture of its camera, a key frame if it was asked for one.
@@ -231,6 +262,17 @@ impl Participant {
             (self.harm)(&mut packet);
             self.socket.send_to(&packet, node).expect("sent");
         }
+    }
+
+    /// The next 20 ms of its sound.
+    fn sound(&mut self) {
+        let (Some(camera), Some(node)) = (&self.camera, self.node) else { return };
+        let sound: Vec<u8> = if self.speaks { [0x10, 0x10, 0x90, 0x90].repeat(40) } else { vec![0xff; 160] };
+        let timestamp = WireTimestamp(u32::from(self.sounds) * 160);
+        let packet = RtpBuilder::new(camera.ssrc + 1_000).payload_type(0).sequence(WireSeq(self.sounds));
+        let packet = packet.timestamp(timestamp).payload(&sound).to_vec();
+        self.sounds = self.sounds.wrapping_add(1);
+        self.socket.send_to(&packet, node).expect("sent");
     }
 
     /// Takes all that came.

@@ -1,8 +1,8 @@
 //! Mixes in a node that is taken over: what joins workers and mixing threads goes over, the mixing begins anew.
 
 use super::*;
-use crate::testing::codec;
-use motet_proto::media::{AudioMode, AudioSettings};
+use crate::testing::{caller, codec};
+use motet_proto::media::{AudioMode, AudioSettings, VideoMode, VideoSettings};
 use motet_rtp::WireTimestamp;
 
 const PCMU: u8 = 0;
@@ -163,6 +163,23 @@ async fn a_successor_that_cannot_take_a_mix_is_refused() {
     let without = NodeOptions { mixing_threads: 0, take_over: true, ..world.options.clone() };
     let Err(error) = start(without).await else { panic!("nothing mixes there") };
     assert!(format!("{error:#}").contains("--mixing-threads: it is mixed on thread 0"), "{error:#}");
+    world.is_heard(None);
+    world.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_a_canvas_is_not_taken_over() {
+    let mut world = World::new(IoChoice::Auto, 24_900).await;
+    let video = VideoSettings { mode: VideoMode::Canvas.into(), canvas: None };
+    let spec = wire::ConferenceSpec { video: Some(video), ..conference(vec![caller("a")]) };
+    let put = wire::PutConferenceRequest { spec: Some(spec), epoch: 1, revision: 2 };
+    client(&world.node).await.put_conference(put).await.expect("accepted");
+    let (_, answer) = world.greet(VERSIONS.to_vec());
+    let Giver::Refused { why } = answer else { panic!("{answer:?}") };
+    assert!(why.contains("conference 'c1' has a canvas"), "{why}");
+    // It goes on, and without the canvas it can be.
+    world.mix(3, AudioMode::Mix).await;
+    world.take_over().await;
     world.is_heard(None);
     world.node.shutdown().await;
 }

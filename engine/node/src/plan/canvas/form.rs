@@ -100,6 +100,15 @@ pub struct SeenForm {
     pub ssrc: u32,
     /// Payload types and what they hold.
     pub codecs: Vec<(u8, VideoCodec)>,
+    /// As people know it.
+    pub name: String,
+}
+
+impl SeenForm {
+    /// Whether it is seen as before, or only has another name.
+    pub(crate) fn same_stream(&self, other: &SeenForm) -> bool {
+        (self.port, self.ssrc, &self.codecs) == (other.port, other.ssrc, &other.codecs)
+    }
 }
 
 /// A feed, as a canvas thread knows it.
@@ -138,7 +147,8 @@ impl CanvasForm {
             let port = canvas.trunks[&held.legs[leg].worker].far;
             let codecs = source.part.codecs.iter();
             let codecs = codecs.filter_map(|codec| Some((codec.payload_type, codec.picture()?))).collect();
-            form.sources.insert(leg.clone(), SeenForm { port, ssrc: source.ssrc, codecs });
+            let name = spec.legs[leg].name.clone();
+            form.sources.insert(leg.clone(), SeenForm { port, ssrc: source.ssrc, codecs, name });
         }
         for (key, feed) in &canvas.feeds {
             let port = canvas.trunks[&key.worker].far;
