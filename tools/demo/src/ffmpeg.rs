@@ -11,6 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use crate::cast::{Person, RATE};
+use crate::composed::TURN_SECONDS;
 use crate::hearing::SAMPLE_RATE;
 use crate::mixed::Voice;
 use crate::ports;
@@ -126,6 +127,98 @@ pub fn speak(person: &Person, voice: &Voice, target: Target, folder: &Path) -> R
         bytes = voice.packet_bytes,
     );
     Process::start(format!("speak-{}", person.name), folder, &words(&line), Stdio::null())
+}
+
+/// Sends a participant's picture all the time, and its tone in turns with others.
+pub fn take_turns(
+    person: &Person,
+    (turn, of): (usize, usize),
+    audio: Target,
+    video: Target,
+    folder: &Path,
+) -> Result<Process> {
+    let (turn, seconds) = (turn as u64 * TURN_SECONDS, of as u64 * TURN_SECONDS);
+    let line = format!(
+        "-re -f lavfi -i {picture} -re -f lavfi -i \
+         sine=frequency={tone}:sample_rate=48000,tremolo=f=4:d=0.6,\
+         volume=volume='between(mod(t,{seconds}),{turn},{end})':eval=frame \
+         -map 0:v -c:v libx264 -preset ultrafast -tune zerolatency -profile:v baseline -pix_fmt yuv420p \
+         -threads 1 -g {RATE} -b:v 500k -maxrate 500k -bufsize 250k -payload_type {H264} -f rtp {video} \
+         -map 1:a -c:a libopus -b:a 32k -ac 2 -payload_type {OPUS} -f rtp {audio}",
+        picture = person.filter(),
+        tone = person.tone_hz,
+        end = turn + TURN_SECONDS,
+        video = video.url(),
+        audio = audio.url(),
+    );
+    Process::start(format!("turns-{}", person.name), folder, &words(&line), Stdio::null())
+}
+
+/// Keeps one stream of pictures as it is.
+pub struct Recording {
+    process: Process,
+    /// Where it takes RTP.
+    pub port: u16,
+}
+
+impl Recording {
+    /// Starts to record to an MP4 file.
+    pub fn start(name: &str, folder: &Path, file: &Path) -> Result<Recording> {
+        let port = ports::udp_pair()?.0.local_addr()?.port();
+        let sdp = folder.join(format!("{name}.sdp"));
+        let text = format!(
+            "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=motet demo\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+             m=video {port} RTP/AVP {H264}\r\na=rtpmap:{H264} H264/90000\r\n\
+             a=fmtp:{H264} packetization-mode=1\r\n"
+        );
+        std::fs::write(&sdp, text).with_context(|| format!("cannot write {}", sdp.display()))?;
+        let mut arguments = words("-protocol_whitelist file,udp,rtp -analyzeduration 2000000 -i");
+        arguments.push(sdp.display().to_string());
+        arguments.extend(words("-c:v copy -movflags +faststart"));
+        arguments.push(file.display().to_string());
+        let process = Process::start(name.to_owned(), folder, &arguments, Stdio::null())?;
+        Ok(Recording { process, port })
+    }
+
+    /// Whether it listens.
+    pub fn is_ready(&mut self) -> Result<bool> {
+        self.process.check()?;
+        Ok(ports::is_bound(self.port))
+    }
+
+    /// Ends it, with the file whole.
+    pub async fn end(self) -> Result<()> {
+        self.process.end().await.map(|_| ())
+    }
+}
+
+/// Writes the picture of a moment as PNG.
+pub async fn still(file: &Path, second: u64, png: &Path) -> Result<()> {
+    let arguments = ["-ss", &second.to_string(), "-i"].map(str::to_owned);
+    let to = ["-frames:v", "1", "-update", "1"].map(str::to_owned);
+    let paths = [file.display().to_string(), png.display().to_string()];
+    let [file, png] = paths;
+    run([arguments.as_slice(), &[file], &to, &[png]].concat()).await.map(|_| ())
+}
+
+/// A picture of each second, RGB, one after another.
+pub async fn picture_of_each_second(file: &Path) -> Result<Vec<u8>> {
+    let mut arguments = vec!["-i".to_owned(), file.display().to_string()];
+    arguments.extend(words("-vf fps=1 -f rawvideo -pix_fmt rgb24 pipe:1"));
+    run(arguments).await
+}
+
+/// Runs ffmpeg to its end, and gives what it writes.
+async fn run(arguments: Vec<String>) -> Result<Vec<u8>> {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-hide_banner", "-nostats", "-loglevel", "error", "-y"]).args(&arguments);
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
+    let output = output.context("cannot start ffmpeg")?;
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        bail!("ffmpeg {} ended with {}: {}", arguments.join(" "), output.status, errors.trim());
+    }
+    Ok(output.stdout)
 }
 
 /// Decodes and records one stream of sound.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod cast;
+mod composed;
 mod ffmpeg;
 mod hearing;
 mod mixed;
@@ -29,6 +30,7 @@ use motet_proto::media::MediaKind;
 use tokio::time::Instant;
 
 use crate::cast::CAST;
+use crate::composed::Composed;
 use crate::ffmpeg::{Decoder, Process, Target};
 use crate::mixed::Mix;
 use crate::report::Pair;
@@ -36,7 +38,8 @@ use crate::server::Server;
 use crate::terminal::{Port, address};
 
 /// A conference of three with real pictures and sound: does everyone see and hear everyone else? And a mixed one of
-/// three with a codec each: does everyone hear all others and not themselves?
+/// three with a codec each: does everyone hear all others and not themselves? And one of three who talk in turns,
+/// composed to one picture: is who talks seen large?
 ///
 /// Exit code 0 only if so. Leaves the contact sheet, recordings, figures and logs in --out.
 #[derive(Parser)]
@@ -126,8 +129,9 @@ async fn run(options: &Options) -> Result<bool> {
         sender.end().await?;
     }
     let mixes = mixed::run(&server, &out).await?;
+    let composed = composed::run(&server, &out).await?;
     server.end(&conference.id).await?;
-    show(&pairs, strays, &mixes, seconds, &out).await
+    show(&pairs, strays, (&mixes, &composed), seconds, &out).await
 }
 
 /// An empty folder, as an absolute path for ffmpeg's sake.
@@ -136,8 +140,9 @@ fn fresh_folder(out: &Path) -> Result<PathBuf> {
     let out = out.canonicalize()?;
     for entry in std::fs::read_dir(&out)? {
         let path = entry?.path();
-        let ours =
-            path.extension().is_some_and(|e| ["log", "wav", "sdp", "png", "json"].iter().any(|o| e == *o));
+        let ours = path
+            .extension()
+            .is_some_and(|e| ["log", "wav", "sdp", "png", "mp4", "json"].iter().any(|o| e == *o));
         if ours && path.is_file() {
             std::fs::remove_file(&path)?;
         }
@@ -316,11 +321,18 @@ async fn end_decoders(links: Vec<Link>, terminals: &[Terminal]) -> Result<Vec<Pa
     Ok(pairs)
 }
 
-async fn show(pairs: &[Pair], strays: u64, mixes: &[Mix], seconds: usize, out: &Path) -> Result<bool> {
+async fn show(
+    pairs: &[Pair],
+    strays: u64,
+    (mixes, composed): (&[Mix], &Composed),
+    seconds: usize,
+    out: &Path,
+) -> Result<bool> {
     let result = out.join("result.json");
     let mut figures = report::json(pairs, strays, seconds);
     figures["mixes"] = mixes.iter().map(Mix::json).collect();
     figures["mixes_passed"] = mixed::passed(mixes).into();
+    figures["composed"] = composed.json();
     std::fs::write(&result, format!("{figures:#}\n"))
         .with_context(|| format!("cannot write {}", result.display()))?;
     let picture = out.join("contact-sheet.png");
@@ -342,5 +354,11 @@ async fn show(pairs: &[Pair], strays: u64, mixes: &[Mix], seconds: usize, out: &
     } else {
         println!("demo: FAILED: a mix is wrong; logs are in {}", out.display());
     }
-    Ok(passed && mixed)
+    println!("demo: {}", composed.line());
+    if composed.is_right() {
+        println!("demo: who talks is seen large with a border, and the others small");
+    } else {
+        println!("demo: FAILED: the composed picture is wrong; logs are in {}", out.display());
+    }
+    Ok(passed && mixed && composed.is_right())
 }

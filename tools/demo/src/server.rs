@@ -9,9 +9,12 @@ use anyhow::{Context, Result, bail};
 use motet_proto::conference::conference_client::ConferenceClient;
 use motet_proto::conference::{
     AddParticipantRequest, ConferenceInfo, CreateRequest, EndRequest, GetRequest, ParticipantInfo,
-    ParticipantMedium,
+    ParticipantMedium, SetVideoRequest,
 };
-use motet_proto::media::{AudioMode, AudioSettings, Codec, LatchPolicy, MediaKind};
+use motet_proto::media::{
+    AudioMode, AudioSettings, CanvasSettings, Codec, Direction, LatchPolicy, MediaKind, VideoMode,
+    VideoSettings,
+};
 use motet_proto::registry::node_registry_client::NodeRegistryClient;
 use motet_proto::registry::{ListNodesRequest, NodeState, RegisteredNode};
 use tokio::process::{Child, Command};
@@ -151,6 +154,46 @@ impl Server {
         Ok(answer.map_err(|status| refused(&format!("adding {name}"), &status))?.into_inner())
     }
 
+    /// Creates a conference in which everybody gets one picture.
+    pub async fn create_composed(&self, size: (u32, u32), layout: &str) -> Result<ConferenceInfo> {
+        let video = Some(canvas(size, layout));
+        let request = CreateRequest { name: "motet demo, composed".into(), video, ..Default::default() };
+        let answer = self.conferences().create(request).await;
+        Ok(answer.map_err(|status| refused("creating a composed conference", &status))?.into_inner())
+    }
+
+    /// Divides the picture in another way.
+    pub async fn compose(&self, conference: &str, size: (u32, u32), layout: &str) -> Result<()> {
+        let video = Some(canvas(size, layout));
+        let request = SetVideoRequest { conference: conference.into(), video, ..Default::default() };
+        let answer = self.conferences().set_video(request).await;
+        answer.map(|_| ()).map_err(|status| refused("changing the layout", &status))
+    }
+
+    /// Adds a participant with an id and a name: one who sends sound and picture and gets neither, or one who only gets
+    /// the picture.
+    pub async fn join_named(
+        &self,
+        conference: &str,
+        (participant, name): (&str, &str),
+        audio: Option<&Port>,
+        video: &Port,
+    ) -> Result<ParticipantInfo> {
+        let direction = if audio.is_some() { Direction::SendOnly } else { Direction::ReceiveOnly };
+        let media = audio.map(|port| medium(MediaKind::Audio, port)).into_iter();
+        let media = media.chain([medium(MediaKind::Video, video)]);
+        let media = media.map(|medium| ParticipantMedium { direction: direction.into(), ..medium });
+        let request = AddParticipantRequest {
+            conference: conference.into(),
+            participant: participant.into(),
+            name: name.into(),
+            media: media.collect(),
+            ..Default::default()
+        };
+        let answer = self.conferences().add_participant(request).await;
+        Ok(answer.map_err(|status| refused(&format!("adding {participant}"), &status))?.into_inner())
+    }
+
     /// The conference as it is now.
     pub async fn show(&self, conference: &str) -> Result<ConferenceInfo> {
         let answer = self.conferences().get(GetRequest { conference: conference.into() }).await;
@@ -177,6 +220,19 @@ impl Server {
         }
         Ok(())
     }
+}
+
+fn canvas((width, height): (u32, u32), layout: &str) -> VideoSettings {
+    let canvas = CanvasSettings {
+        width,
+        height,
+        frames_per_second: 15,
+        bitrate_bps: 1_500_000,
+        layout: layout.to_owned(),
+        names: true,
+        ..CanvasSettings::default()
+    };
+    VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(canvas) }
 }
 
 fn medium(kind: MediaKind, port: &Port) -> ParticipantMedium {
