@@ -178,13 +178,14 @@ pub async fn run(server: &Server, out: &Path) -> Result<Vec<Mix>> {
     }
     let info = all_mixes(server, &conference).await?;
     let mut listeners = Vec::new();
-    let mut ssrcs = Vec::new();
+    // SSRCs, and what came before it was known whose they are.
+    let mut known = Vec::new();
     for ((person, voice), port) in CAST.iter().zip(&VOICES).zip(&ports) {
         let listener = Listener::start(&format!("mix-for-{}", person.name), out, voice)?;
         let one = info.participants.iter().find(|one| one.id == person.name);
         let mix = one.and_then(|one| one.receives.first()).context("it was there a moment ago")?;
         port.expect(mix.ssrc, listener.port, false);
-        ssrcs.push(mix.ssrc);
+        known.push((mix.ssrc, port.strays()));
         listeners.push(listener);
     }
     wait_ready(&mut listeners).await?;
@@ -202,8 +203,9 @@ pub async fn run(server: &Server, out: &Path) -> Result<Vec<Mix>> {
     }
     let mut mixes = Vec::new();
     for (receiver, listener) in listeners.into_iter().enumerate() {
-        let counted = ports[receiver].counted(ssrcs[receiver]);
-        let strays = ports[receiver].strays();
+        let (ssrc, before) = known[receiver];
+        let counted = ports[receiver].counted(ssrc);
+        let strays = ports[receiver].strays() - before;
         let wav = listener.name();
         let heard = hearing::listen(&listener.end().await?);
         mixes.push(Mix { receiver, counted, strays, heard, wav });
