@@ -29,7 +29,7 @@ async fn everybody_is_seen_in_a_cell_of_their_own_and_gets_a_codec_of_their_own(
     shares.sort_unstable();
     assert_eq!(shares, [("H264", 2), ("VP8", 2)]);
     assert!(stats.encoded <= 2 * stats.composed, "{stats:?}");
-    assert!(stats.decoded > 0 && stats.undecoded < stats.decoded, "{stats:?}");
+    assert!(stats.decoded > 0, "{stats:?}");
     studio.end().await;
 }
 

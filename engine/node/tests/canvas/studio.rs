@@ -153,6 +153,21 @@ impl Studio {
         }
     }
 
+    /// Goes on until the node has counted this.
+    pub async fn until_counted(&mut self, what: &str, holds: impl Fn(&CanvasStats) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let stats = self.stats().await;
+            if holds(&stats) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "never counted: {what}\n{stats:?}");
+            for _ in 0..20 {
+                self.go_on().await;
+            }
+        }
+    }
+
     /// Until somebody sees these colours in these places.
     pub async fn until_seen(&mut self, who: &str, places: &[(u32, u32, [u8; 3])]) {
         self.until(&format!("{who} sees {places:?}"), |studio| studio.sees(who, places)).await;
