@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::{JoinHandle, JoinSet};
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// How long something is tried again while control is away.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -129,7 +129,10 @@ impl Callers {
             let css = &self.css[turn % self.css.len()];
             match css.join(request.clone()).await {
                 Ok(info) => break info,
-                Err(status) if may_pass(&status) && Instant::now() < end => tokio::time::sleep(AGAIN).await,
+                Err(status) if may_pass(&status) && Instant::now() < end => {
+                    self.not_done(css, "join", conference, &status)?;
+                    tokio::time::sleep(AGAIN).await;
+                }
                 Err(status) => {
                     bail!("{} does not let {who} join {conference}: {}", css.name, status.message())
                 }
@@ -233,6 +236,8 @@ impl Callers {
 
     /// Ends a conference.
     pub async fn end(&self, conference: &str) -> Result<()> {
+        // Of two who end it, one may come too late.
+        let what = if self.may_have_ended(conference) { "end again" } else { "end" };
         self.ledger().change(conference, |expected| expected.maybe_ended = true);
         let request = wire::EndRequest {
             conference: conference.to_owned(),
@@ -240,7 +245,7 @@ impl Callers {
             request_id: format!("chaos-end-{}", self.number()),
             ..wire::EndRequest::default()
         };
-        self.insist("end", |css| {
+        self.insist(what, conference, |css| {
             let request = request.clone();
             async move { css.end(request).await }
         })
@@ -269,7 +274,7 @@ impl Callers {
             request_id: format!("chaos-rename-{number}"),
             ..wire::RenameRequest::default()
         };
-        self.insist("rename", |css| {
+        self.insist("rename", conference, |css| {
             let request = request.clone();
             async move { css.rename(request).await }
         })
@@ -289,7 +294,7 @@ impl Callers {
             request_id: format!("chaos-lock-{}", self.number()),
             ..wire::SetLockRequest::default()
         };
-        self.insist("lock", |css| {
+        self.insist("lock", conference, |css| {
             let request = request.clone();
             async move { css.lock(request).await }
         })
@@ -299,21 +304,47 @@ impl Callers {
     }
 
     /// Asks one control process after another until there is an answer.
-    async fn insist<F>(&self, what: &str, ask: impl Fn(Css) -> F) -> Result<()>
+    async fn insist<F>(&self, what: &str, conference: &str, ask: impl Fn(Css) -> F) -> Result<()>
     where
         F: Future<Output = Result<(), Status>>,
     {
         let end = Instant::now() + PATIENCE;
-        let mut turn = self.number() as usize;
+        let (mut turn, mut unanswered) = (self.number() as usize, false);
         loop {
             let css = &self.css[turn % self.css.len()];
             match ask(css.clone()).await {
                 Ok(()) => return Ok(()),
-                Err(status) if may_pass(&status) && Instant::now() < end => tokio::time::sleep(AGAIN).await,
+                // The end before, whose answer was lost.
+                Err(status) if status.code() == Code::NotFound && what == "end" && unanswered => {
+                    return Ok(());
+                }
+                Err(status) if may_pass(&status) && Instant::now() < end => {
+                    unanswered |= is_away(&status);
+                    self.not_done(css, what, conference, &status)?;
+                    tokio::time::sleep(AGAIN).await;
+                }
                 Err(status) => bail!("{}: {what}: {} ({:?})", css.name, status.message(), status.code()),
             }
             turn += 1;
         }
+    }
+
+    /// Whether its end was asked for, by whomever.
+    fn may_have_ended(&self, conference: &str) -> bool {
+        let ledger = self.ledger();
+        ledger.conferences.get(conference).is_some_and(|expected| expected.maybe_ended)
+    }
+
+    /// Books "not found" of what was acknowledged, which would be believed. Fails when there is nothing left to do.
+    fn not_done(&self, css: &Css, what: &str, conference: &str, status: &Status) -> Result<()> {
+        ensure!(
+            what == "end" || !self.may_have_ended(conference),
+            "{what}: {conference} was ended meanwhile"
+        );
+        if status.code() == Code::NotFound {
+            self.ledger().wrong.push(format!("N1: {}: {what}: {}", css.name, status.message()));
+        }
+        Ok(())
     }
 
     /// Follows the events of each control process, so that participants send to where their conference is.
@@ -366,10 +397,10 @@ impl Callers {
 
 /// Whether there may be room a moment later.
 fn may_come(status: &Status) -> bool {
-    is_away(status) || status.code() == tonic::Code::ResourceExhausted
+    is_away(status) || status.code() == Code::ResourceExhausted
 }
 
 /// Whether it may be done a moment later.
 fn may_pass(status: &Status) -> bool {
-    is_away(status) || status.code() == tonic::Code::FailedPrecondition
+    is_away(status) || matches!(status.code(), Code::FailedPrecondition | Code::NotFound)
 }

@@ -24,7 +24,7 @@ pub struct Views {
 
 /// Everything that is not as it must be, a sentence each.
 pub fn violations(ledger: &Ledger, views: &Views) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut found = ledger.wrong.clone();
     for (css, list) in &views.css {
         check_list(css, ledger, list, &mut found);
     }

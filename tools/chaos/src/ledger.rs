@@ -31,6 +31,8 @@ pub struct Ledger {
     pub conferences: BTreeMap<String, Expected>,
     /// Names of conferences whose creation had no answer: may be there or not.
     pub unsure: BTreeSet<String>,
+    /// Answers that contradict what was acknowledged, a sentence each.
+    pub wrong: Vec<String>,
 }
 
 impl Ledger {

@@ -12,6 +12,7 @@ use rand::{Rng, SeedableRng};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// Conferences that are there before.
@@ -98,7 +99,8 @@ fn act(world: &mut World, harm: &Harm, harms: bool) -> Result<()> {
 
 /// Callers at work.
 struct Work {
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    /// Ended when this is dropped: the next row may have its servers at the same addresses.
+    tasks: JoinSet<()>,
     done: Arc<AtomicU64>,
     given_up: Arc<AtomicU64>,
 }
@@ -106,10 +108,11 @@ struct Work {
 impl Work {
     fn start(callers: &Arc<Callers>, seed: u64, until: Instant) -> Work {
         let (done, given_up) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let tasks = (0..CALLERS).map(|caller| {
+        let mut tasks = JoinSet::new();
+        for caller in 0..CALLERS {
             let (callers, done, given_up) = (Arc::clone(callers), Arc::clone(&done), Arc::clone(&given_up));
             let mut random = StdRng::seed_from_u64(seed ^ (caller + 1) << 32);
-            tokio::spawn(async move {
+            tasks.spawn(async move {
                 while Instant::now() < until {
                     let count = match do_something(&callers, &mut random).await {
                         Ok(()) => &done,
@@ -121,17 +124,16 @@ impl Work {
                     count.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(Duration::from_millis(random.random_range(50..500))).await;
                 }
-            })
-        });
-        Work { tasks: tasks.collect(), done, given_up }
+            });
+        }
+        Work { tasks, done, given_up }
     }
 
     /// Waits until all have ended; how many operations were acknowledged, and given up.
-    async fn end(self) -> (u64, u64) {
-        for mut task in self.tasks {
-            if tokio::time::timeout(LAST_CALLS, &mut task).await.is_err() {
-                task.abort();
-            }
+    async fn end(mut self) -> (u64, u64) {
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_CALLS, all).await.is_err() {
+            self.tasks.shutdown().await;
         }
         (self.done.load(Ordering::Relaxed), self.given_up.load(Ordering::Relaxed))
     }

@@ -7,6 +7,7 @@ use crate::world::World;
 use anyhow::{Result, ensure};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 const CONFERENCES: usize = 30;
@@ -61,11 +62,13 @@ pub(super) async fn switched(options: &Options, seed: u64) -> Result<Vec<Measure
     world.callers.populate(options.many(CONFERENCES), 3).await?;
     settled_before(&mut world).await?;
     world.callers.media.mark();
-    let work = Arc::clone(&world.callers);
-    let work = tokio::spawn(async move {
+    let callers = Arc::clone(&world.callers);
+    // Ends with this function, however that ends: the next row may have its servers at the same addresses.
+    let mut work = JoinSet::new();
+    work.spawn(async move {
         loop {
             // A failure is one of the conferences that have no answer; those are allowed.
-            let _ = work.create(2).await;
+            let _ = callers.create(2).await;
             tokio::time::sleep(TRY_AGAIN).await;
         }
     });
@@ -73,7 +76,7 @@ pub(super) async fn switched(options: &Options, seed: u64) -> Result<Vec<Measure
     for _ in 0..options.many(SWITCHOVERS) {
         times.push(ms(switch(&mut world).await?));
     }
-    work.abort();
+    work.shutdown().await;
     let hearings = world.callers.media.read().await;
     let quiet = settled(&mut world).await?;
     let (living, lost) = lost_in_store(&world)?;
@@ -90,7 +93,9 @@ pub(super) async fn switched(options: &Options, seed: u64) -> Result<Vec<Measure
     Ok(measured)
 }
 
-/// One switchover; the time until a conference could be created with each control process.
+/// One switchover; the time until a conference could be created with each control process. Returns when the old
+/// primary follows the new one: until then there is no replica, and Sentinels that are told to switch once more promote
+/// a server that lacks all that was written since.
 async fn switch(world: &mut World) -> Result<Duration> {
     let before = world.primary()?;
     let begun = Instant::now();
@@ -108,9 +113,11 @@ async fn switch(world: &mut World) -> Result<Duration> {
         tokio::time::sleep(TRY_AGAIN).await;
     }
     world.callers.wait_served(BACK_MAX).await?;
+    let served = asked.elapsed();
+    world.wait_replica(&before).await?;
     // Fails when a process has ended.
     world.check_processes()?;
-    Ok(asked.elapsed())
+    Ok(served)
 }
 
 /// How many conferences must be in the store, and how many of them are not.
