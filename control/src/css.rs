@@ -24,6 +24,10 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tonic::transport::server::TcpIncoming;
 
+/// How long a change that no replica confirms is held back while the Sentinels may be about to name another primary.
+/// The one that leads a switchover knows it at once; this is for when it cannot be asked.
+const STORE_HOLD_MS: u64 = 3_000;
+
 /// Options of `motet css`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct CssOptions {
@@ -39,7 +43,7 @@ pub struct CssOptions {
     pub store: String,
 
     /// Replicas of Redis that are to confirm a change before it is answered (WAIT), 0 to 8; when they do not
-    /// in time, it is answered all the same and counted
+    /// in time, it is answered all the same and counted, unless the Sentinels are about to name another primary
     #[arg(long, value_name = "REPLICAS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=8))]
     pub store_wait: u32,
 
@@ -298,6 +302,7 @@ fn open_store(options: &CssOptions) -> Result<Box<dyn Store>> {
     let redis = RedisOptions {
         wait_replicas: options.store_wait,
         wait_ms: options.store_wait_ms,
+        hold_ms: STORE_HOLD_MS,
         read_replicas: options.store_read_replicas,
     };
     store::open(&options.store, redis)

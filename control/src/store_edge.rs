@@ -6,7 +6,7 @@
 
 use crate::conference::{DomainAnswer, DomainOrder, Effect, Event, NoteAnswer, NoteOrder, Phase, Record};
 use crate::reserve::Reserver;
-use crate::store::{Base, Cursor, Peer, Reader, Store, StoreError, places};
+use crate::store::{Base, Cursor, News, Peer, Reader, Store, StoreError, places};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -339,7 +339,7 @@ impl Shared {
         Ok(reader.all(changes, self.now_ms()))
     }
 
-    async fn follow(&self) -> Result<(Vec<Record>, Vec<String>), StoreError> {
+    async fn follow(&self) -> Result<News, StoreError> {
         let mut reader = self.reader.lock().await;
         let changes = self.store.changes(reader.since(self.now_ms())).await?;
         let written = std::mem::take(&mut *self.written());

@@ -14,7 +14,7 @@ use motet_control::conference::{Request, Response};
 use motet_control::nodes::NodeFailure;
 use motet_control::peers::PeerFailure;
 use motet_control::refusal::Refusal;
-use motet_control::store::Peer;
+use motet_control::store::{News, Peer};
 use motet_proto::conference as wire;
 use motet_proto::media::MediaKind;
 use std::collections::{BTreeMap, BTreeSet};
@@ -243,8 +243,9 @@ impl Trial {
                 self.take(css, Event::StoreGot { conference, result });
             }
             Effect::StoreFollow { token } => {
-                let result = Ok((self.store.records.values().cloned().collect(), Vec::new()));
-                self.take(css, Event::StoreChanged { token, result });
+                let news =
+                    News { records: self.store.records.values().cloned().collect(), ..News::default() };
+                self.take(css, Event::StoreChanged { token, result: Ok(news) });
             }
             Effect::Forward { id, address, request } => {
                 let Some(other) = css_index(&address) else { return true };

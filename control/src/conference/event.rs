@@ -6,7 +6,7 @@ use super::notes::NoteAnswer;
 use super::requests::{PromptAnswer, Request, Response};
 use crate::nodes::NodeFailure;
 use crate::peers::PeerFailure;
-use crate::store::{Peer, StoreError};
+use crate::store::{News, Peer, StoreError};
 use motet_proto::node as wire;
 
 /// What can happen.
@@ -28,13 +28,12 @@ pub enum Event {
         /// What the store said.
         result: Result<Option<Box<Record>>, StoreError>,
     },
-    /// Answer to [`super::Effect::StoreFollow`]: records as they are now, and conferences that were removed. What
-    /// has not changed may be among them.
+    /// Answer to [`super::Effect::StoreFollow`]. What has not changed may be among it.
     StoreChanged {
         /// As in the effect.
         token: Token,
         /// What the store said.
-        result: Result<(Vec<Record>, Vec<String>), StoreError>,
+        result: Result<News, StoreError>,
     },
     /// Answer to [`super::Effect::LeaseRenew`]: all that live, this one too.
     PeersSeen(Result<Vec<Peer>, StoreError>),

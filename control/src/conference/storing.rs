@@ -7,7 +7,7 @@ use super::audio::mode_name;
 use super::effect::Effect;
 use super::model::{Conference, Phase, Record, Token};
 use super::step::{About, RETRY_MS, Step};
-use crate::store::{Base, StoreError};
+use crate::store::{Base, News, StoreError};
 use motet_proto::conference::ConferenceEventKind as Kind;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,6 +72,12 @@ impl Step<'_> {
                     self.effects.push(Effect::StoreGet { conference: id.to_owned() });
                 }
                 StoreError::Foreign(_) => conference.stored.wait_until_ms = now_ms + FOREIGN_WAIT_MS,
+                // The number is another's, since the store had forgotten that it was taken: until that one ends.
+                StoreError::NumberTaken | StoreError::RequestTaken { .. }
+                    if conference.flushing == Some(token) =>
+                {
+                    conference.stored.wait_until_ms = now_ms + RETRY_MS;
+                }
                 _ => {}
             }
         }
@@ -164,22 +170,21 @@ impl Step<'_> {
     }
 
     /// What has changed in the store since the last time, which was asked for at step `asked`.
-    pub(super) fn store_changed(
-        &mut self,
-        asked: Token,
-        changed: Result<(Vec<Record>, Vec<String>), StoreError>,
-    ) {
+    pub(super) fn store_changed(&mut self, asked: Token, changed: Result<News, StoreError>) {
         if self.state.peers.following != Some(asked) {
             return;
         }
         self.state.peers.following = None;
         match changed {
-            Ok((records, removed)) => {
+            Ok(News { records, removed, missing }) => {
                 for record in records {
                     self.seen(record, asked, false, false);
                 }
                 for id in removed {
                     self.gone(&id, asked);
+                }
+                for id in missing {
+                    self.not_there(&id, asked);
                 }
             }
             Err(StoreError::Unavailable(why)) => self.store_failed(why),
@@ -314,6 +319,18 @@ impl Step<'_> {
             return self.effects.push(Effect::StoreGet { conference: id.to_owned() });
         }
         self.drop_conference(id);
+    }
+
+    /// The store lacked it, and nobody has removed it.
+    fn not_there(&mut self, id: &str, asked: Token) {
+        let Some(known) = self.state.conferences.get(id) else { return };
+        if !known.stored.puts.is_empty() || known.stored.settled > asked {
+            return;
+        }
+        // Its maintainer may write it again; others are not to take it for gone before.
+        if self.ours(id) || !self.is_missing(id) {
+            self.effects.push(Effect::StoreGet { conference: id.to_owned() });
+        }
     }
 
     /// The store holds nothing of it.

@@ -20,7 +20,7 @@ mod tables;
 pub use self::redis::RedisStore;
 pub use disk::DiskStore;
 pub use embedded::EmbeddedStore;
-pub use reader::Reader;
+pub use reader::{News, Reader};
 pub use tables::Tables;
 
 use crate::conference::{Claim, Domain, NodeNote, Record};
@@ -101,7 +101,7 @@ pub struct Changes {
     /// MOIDs of conferences that were forgotten.
     pub removed: Vec<String>,
     /// These are all records that there are, since the store cannot tell what has changed: what is not
-    /// among them is not in the store.
+    /// among them is not in the store now, and `removed` is empty.
     pub complete: bool,
     /// Where to go on.
     pub cursor: Cursor,
@@ -275,6 +275,9 @@ pub struct RedisOptions {
     pub wait_replicas: u32,
     /// How long to wait for them, in milliseconds.
     pub wait_ms: u64,
+    /// How long the first writes that they do not confirm are held back until they do, or until the Sentinels name
+    /// another primary, in milliseconds. With Sentinel only.
+    pub hold_ms: u64,
     /// Lists and the feed of changes may be read from a replica, and then be late. With one server and with
     /// Sentinel; a cluster's primaries answer all.
     pub read_replicas: bool,

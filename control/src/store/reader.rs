@@ -21,6 +21,18 @@ pub struct Reader {
     is_new: bool,
 }
 
+/// What has changed in a store.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct News {
+    /// Records as they are now; some may have been passed on before.
+    pub records: Vec<Record>,
+    /// Conferences that somebody has removed.
+    pub removed: Vec<String>,
+    /// Conferences that were there and are not, though nobody says that they were removed: a replica that took over
+    /// may not have heard of them.
+    pub missing: Vec<String>,
+}
+
 impl Reader {
     /// From where to read.
     pub fn since(&self, now_ms: u64) -> Cursor {
@@ -35,14 +47,10 @@ impl Reader {
         changes.records
     }
 
-    /// Records that have changed, and conferences that were removed, as far as that can be told. `written`: what
-    /// this control process has written since it read last.
-    pub fn news(
-        &mut self,
-        mut changes: Changes,
-        written: Vec<String>,
-        now_ms: u64,
-    ) -> (Vec<Record>, Vec<String>) {
+    /// What has changed, as far as that can be told. `written`: what this control process has written since it read
+    /// last.
+    pub fn news(&mut self, mut changes: Changes, written: Vec<String>, now_ms: u64) -> News {
+        let mut missing = Vec::new();
         // What was written after the reading may be taken for removed; whoever wrote it looks again.
         for id in written {
             self.passed.entry(id).or_default();
@@ -51,9 +59,9 @@ impl Reader {
         let was_new = std::mem::replace(&mut self.is_new, is_new);
         if changes.complete {
             let listed: HashSet<&str> = changes.records.iter().map(|record| record.id.as_str()).collect();
-            changes.removed =
-                self.passed.keys().filter(|id| !listed.contains(id.as_str())).cloned().collect();
-            changes.removed.sort();
+            missing = self.passed.keys().filter(|id| !listed.contains(id.as_str())).cloned().collect();
+            missing.sort();
+            missing.iter().for_each(|id| drop(self.passed.remove(id)));
             // A new connection may be one to another server, which lacks what the one before had acknowledged
             // last and what the feed has never told of. What was on its way then is compared once more.
             if !is_new && !was_new {
@@ -64,7 +72,7 @@ impl Reader {
             }
         }
         self.pass(&changes, now_ms);
-        (changes.records, changes.removed)
+        News { records: changes.records, removed: changes.removed, missing }
     }
 
     fn pass(&mut self, changes: &Changes, now_ms: u64) {

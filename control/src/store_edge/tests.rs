@@ -137,12 +137,13 @@ impl World {
         assert!(matches!(self.answer().await, Event::StorePutDone { result: Ok(()), .. }));
     }
 
-    /// Versions that the feed tells of, and what it says to be removed.
+    /// Versions that the feed tells of, and conferences that are missing.
     async fn follow(&mut self) -> (Vec<u64>, Vec<String>) {
         self.edge.carry_out(Effect::StoreFollow { token: Token(1) });
         match self.answer().await {
-            Event::StoreChanged { result: Ok((records, removed)), .. } => {
-                (records.iter().map(|record| record.version).collect(), removed)
+            Event::StoreChanged { result: Ok(News { records, removed, missing }), .. } => {
+                assert!(removed.is_empty(), "nobody has removed {removed:?}");
+                (records.iter().map(|record| record.version).collect(), missing)
             }
             other => panic!("{other:?}"),
         }

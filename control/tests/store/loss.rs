@@ -1,10 +1,10 @@
 //! What replicas have confirmed, what they have not, and what is read from them.
 
-use crate::redis::open;
+use crate::redis::{Group, depose, open};
 use crate::suite;
-use crate::world::{Redis, eventually, free_port, record};
-use motet_control::store::{Base, Cursor, RedisOptions, RedisStore, Store};
-use std::time::Instant;
+use crate::world::{PATIENCE, Redis, cli, eventually, free_port, record};
+use motet_control::store::{Base, Cursor, RedisOptions, RedisStore, Store, StoreError};
+use std::time::{Duration, Instant};
 
 fn replica_of(primary: &Redis) -> Redis {
     let port = primary.port.to_string();
@@ -19,7 +19,7 @@ fn replica_of(primary: &Redis) -> Redis {
 #[tokio::test]
 async fn writes_that_no_replica_has_are_counted() {
     let primary = Redis::start_with(free_port(), &["--save", "", "--repl-diskless-sync-delay", "0"]);
-    let options = RedisOptions { wait_replicas: 1, wait_ms: 100, read_replicas: false };
+    let options = RedisOptions { wait_replicas: 1, wait_ms: 100, ..RedisOptions::default() };
     let store =
         RedisStore::open(&format!("redis://127.0.0.1:{}", primary.port), options).expect("an address");
     let replica = replica_of(&primary);
@@ -97,4 +97,104 @@ async fn eventually_changes(store: &RedisStore, since: Cursor) -> Cursor {
         }
         assert!(Instant::now() < end, "the change is seen");
     }
+}
+
+/// Waits for one replica, and holds back what it does not confirm for as long as a test may take.
+fn holding(address: &str) -> RedisStore {
+    let options =
+        RedisOptions { wait_replicas: 1, wait_ms: 100, hold_ms: 600_000, ..RedisOptions::default() };
+    RedisStore::open(address, options).expect("an address")
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_during_switchovers_is_there_after_them() {
+    let group = Group::start();
+    let store = holding(&group.address());
+    let mut acknowledged = Vec::new();
+    for round in 0..2 {
+        let before = group.primary();
+        eventually("the Sentinels switch over", || {
+            let answer = cli(group.sentinels[0].port, &["SENTINEL", "FAILOVER", "mymaster"]);
+            (answer == "OK").then_some(())
+        });
+        // The replica is promoted a second before anybody names it, and longer before the old primary knows.
+        let (mut after, end) = (0, Instant::now() + PATIENCE);
+        for n in 0.. {
+            let (id, number) = (format!("c{round}-{n}"), format!("7{round}{n:06}"));
+            if store.put(&record(&id, &number, 1), None).await == Ok(()) {
+                acknowledged.push(id);
+                after += u32::from(group.primary() != before);
+            }
+            if after > 20 {
+                break;
+            }
+            assert!(Instant::now() < end, "round {round}: the new primary takes writes");
+        }
+        eventually("the old primary follows the new one", || {
+            let replica = group.servers.iter().find(|server| server.port == before)?;
+            replica.cli(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
+        });
+    }
+    let there = |id: &String| cli(group.primary(), &["EXISTS", &format!("conf/{{{id}}}")]) == "1";
+    let lost: Vec<&String> = acknowledged.iter().filter(|id| !there(id)).collect();
+    assert!(lost.is_empty(), "of {}: {lost:?}", acknowledged.len());
+}
+
+#[tokio::test]
+async fn a_write_without_a_replica_waits_while_the_primary_is_in_doubt() {
+    let old = Redis::start(free_port());
+    let new = Redis::start_with(free_port(), &["--save", "", "--repl-diskless-sync-delay", "0"]);
+    let _replica = replica_of(&new);
+    let sentinel = Redis::sentinel(free_port(), old.port, 1);
+    let store =
+        std::sync::Arc::new(holding(&format!("redis+sentinel://127.0.0.1:{}/mymaster", sentinel.port)));
+    // All say that it is the primary, and that none is about to be.
+    assert_eq!(store.put(&record("c1", "700", 1), None).await, Ok(()));
+    assert_eq!((store.counts().confirmed, store.counts().unconfirmed), (0, 1));
+    assert_eq!(sentinel.cli(&["SENTINEL", "REMOVE", "mymaster"]), "OK");
+    let held = tokio::spawn({
+        let store = std::sync::Arc::clone(&store);
+        async move { store.put(&record("c2", "701", 1), None).await }
+    });
+    let end = Instant::now() + PATIENCE;
+    while old.cli(&["EXISTS", "conf/{c2}"]) != "1" {
+        assert!(Instant::now() < end, "it is written where the Sentinels named the primary last");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    depose(&sentinel, &new);
+    let result = tokio::time::timeout(PATIENCE, held).await.expect("it ends").expect("nobody panics");
+    match result {
+        Ok(()) => assert_eq!(new.cli(&["EXISTS", "conf/{c2}"]), "1", "it is where it counts"),
+        // The replica was too busy to say so in time.
+        Err(error) => assert!(matches!(error, StoreError::Unavailable(_)), "{error}"),
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_another_primary_takes_nothing_out_of_use() {
+    let redis = Redis::start(free_port());
+    let (one, other) = (
+        open(&format!("redis://127.0.0.1:{}", redis.port)),
+        open(&format!("redis://127.0.0.1:{}", redis.port)),
+    );
+    assert_eq!(one.put(&record("c1", "700", 1), None).await, Ok(()));
+    let cursor = other.changes(Cursor::default()).await.expect("all").cursor;
+    // A change was told of, and the record is where a replica has taken over since.
+    assert_eq!(redis.cli(&["DEL", "conf/{c1}", "confex/{c1}"]), "2");
+    assert_eq!(redis.cli(&["ZADD", "changes/{confs}", "1000", "c1"]), "0");
+    let changes = other.changes(cursor).await.expect("changes");
+    assert_eq!(
+        (changes.records, changes.removed, changes.complete),
+        (vec![], vec![], false),
+        "nobody has removed it"
+    );
+    for _ in 0..3 {
+        one.changes(Cursor::default()).await.expect("all");
+    }
+    let changes = other.changes(cursor).await.expect("changes");
+    assert_eq!((changes.records, changes.removed, changes.complete), (vec![], vec![], false));
+    // Its maintainer still has it.
+    assert_eq!(one.put(&record("c1", "700", 1), None).await, Ok(()));
+    let changes = other.changes(cursor).await.expect("changes");
+    assert_eq!(changes.records, vec![record("c1", "700", 1)]);
 }

@@ -209,6 +209,22 @@ fn of_sharing() -> Vec<Scenario> {
             },
         },
         Scenario {
+            name: "forgotten-by-the-store-without-a-pause",
+            about: "the same where nobody notices: whoever reads all of the new primary lacks it before its maintainer \
+                    has looked (Sentinel switchover, make chaos)",
+            plan: || {
+                let mut script = room();
+                script.extend((0..120).map(|turn| order(3_002 + 5 * turn, 0, Ordered::Get)));
+                let faults = vec![fault(3_000, 1, Fault::StoreSwitchover)];
+                Plan { css: 3, shared: true, store_lag_ms: 2_000, ..Plan::scripted(script, faults) }
+            },
+            crash: None,
+            expect: |outcome| {
+                at_least(outcome, "got", 120)?;
+                at_least(outcome, "writes forgotten", 1)
+            },
+        },
+        Scenario {
             name: "maintainer-dies",
             about: "the control process that maintains a conference dies for good, right before somebody joins: \
                     another one takes it over",

@@ -1,7 +1,7 @@
 //! A conference that another control process maintains, as this one sees it.
 
 use super::*;
-use crate::store::Peer;
+use crate::store::{News, Peer};
 
 /// Control process `a` of two, with what `b` has made: conference c1 with alice on node n1.
 fn follower() -> World {
@@ -27,7 +27,7 @@ fn changed(world: &mut World, change: impl Fn(&mut Record)) {
     world.pass(200);
     let followed = world.pending.iter().position(|effect| matches!(effect, Effect::StoreFollow { .. }));
     let Effect::StoreFollow { token } = world.pending.remove(followed.expect("it follows")) else { panic!() };
-    world.event(Event::StoreChanged { token, result: Ok((vec![record], vec![])) });
+    world.event(Event::StoreChanged { token, result: Ok(News { records: vec![record], ..News::default() }) });
     world.pass(50);
 }
 
@@ -99,7 +99,7 @@ fn all_are_told_where_to_send_after_a_move_even_who_had_just_joined() {
 fn fed(world: &mut World, records: Vec<Record>) {
     let at = world.pending.iter().position(|effect| matches!(effect, Effect::StoreFollow { .. }));
     let Effect::StoreFollow { token } = world.pending.remove(at.expect("it follows")) else { panic!() };
-    world.event(Event::StoreChanged { token, result: Ok((records, vec![])) });
+    world.event(Event::StoreChanged { token, result: Ok(News { records, ..News::default() }) });
 }
 
 fn get(world: &mut World, conference: &str) -> u64 {

@@ -99,6 +99,8 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
 elseif ARGV[1] ~= '' then
   return 'conflict'
 end
+local beside = redis.call('TYPE', KEYS[2])['ok']
+if beside ~= 'none' and beside ~= 'hash' then return 'foreign' end
 redis.call('HSET', KEYS[1], 'EPOCH', ARGV[3], 'VERSION', ARGV[4], 'RECORD', ARGV[5], 'CONFNAME', ARGV[6],
   'STATE', ARGV[7], 'NODE', ARGV[8], 'E164', ARGV[9], 'MAINTAINER', ARGV[13], 'FORMAT', ARGV[15])
 redis.call('HSET', KEYS[2], 'moid', ARGV[10], 'roommoid', ARGV[11], 'platformmoid', ARGV[12])
@@ -187,6 +189,10 @@ return 'ok'
 ",
     )
 });
+
+/// KEYS: sequence, changes, removed. ARGV: MOID. Nobody is told: it may be on its way.
+pub(super) static UNLIST: LazyLock<Lua> =
+    LazyLock::new(|| Lua::new("redis.call('ZREM', KEYS[2], ARGV[1]) return 'ok'"));
 
 /// KEYS: css. ARGV: id, address, lease in milliseconds. Gives id and address of all that live.
 pub(super) static RENEW: LazyLock<Lua> = LazyLock::new(|| {

@@ -14,24 +14,27 @@
 
 mod layout;
 mod read;
+mod sentinel;
 mod server;
 mod topology;
 mod values;
 mod write;
 
 use super::{Base, Changes, Cursor, Peer, Place, RedisOptions, Store, StoreCounts, StoreError};
-use crate::conference::{Domain, NodeNote, Phase, Record};
+use crate::conference::{Domain, NodeNote, Record};
 use layout::{
     CHANGES, CSS, Lua, NOTES, OCCUPANTS, OCCUPY, PUT_DOMAIN, REMOVE, REMOVED, REMOVED_MAX, RENEW, SEQUENCE,
-    TELL, TELL_REMOVED, conf, confex, domain_of, occupied, word,
+    TELL_REMOVED, conf, confex, domain_of, occupied, word,
 };
 use redis::Value;
 use server::Server;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use tokio::time::Instant;
 use topology::{Servers, command, store_error};
 use values::Foreign;
+use write::WriteError;
 
 /// How long a claim stands whose conference is not written yet, in milliseconds.
 pub const CLAIM_GRACE_MS: u64 = 10_000;
@@ -118,9 +121,9 @@ impl Store for RedisStore {
         if feed.complete {
             self.sweep(missing).await?;
         } else {
+            // Told of and not there: removed, which is told as well; not written yet, which is told again; or
+            // written where a replica has taken over since, and whoever wrote it does so again.
             changes.removed = feed.removed;
-            // Told of and gone again; or not there yet, which is told again.
-            changes.removed.extend(missing);
         }
         Ok(changes)
     }
@@ -134,41 +137,11 @@ impl Store for RedisStore {
     }
 
     async fn put(&self, record: &Record, base: Option<Base>) -> Result<(), StoreError> {
-        if base.is_some_and(|base| Base::of(record) <= base) {
-            return Err(StoreError::Conflict);
+        match self.put_at_primary(record, base).await {
+            // The new one does not have it, and is asked at once. If it has, that is no other write.
+            Err(WriteError::Replaced(_)) => Ok(self.put_at_primary(record, base).await?),
+            done => Ok(done?),
         }
-        let mut servers = Vec::new();
-        if base.is_none() {
-            servers = self.claim_all(record, true).await?;
-            self.tell(&TELL, &record.id).await?;
-        }
-        let (mut answer, mut server) = self.write(record, base, base.is_none()).await?;
-        if word(&answer) == "claim" {
-            // It gets another number, and gives back the one before.
-            let before = self.get(&record.id).await?;
-            servers = self.claim_all(record, false).await?;
-            (answer, server) = self.write(record, base, true).await?;
-            if let (Some(before), "ok") = (before, word(&answer)) {
-                self.release_number(&before).await?;
-            }
-        }
-        if word(&answer) != "ok" {
-            return Err(StoreError::Conflict);
-        }
-        servers.push(server);
-        if base.is_none() {
-            // The claims are looked at again; they may have been lost while this process was stopped.
-            if let Err(error) = self.claim_all(record, true).await {
-                self.remove(&record.id).await?;
-                return Err(error);
-            }
-        }
-        if record.phase == Phase::Ended {
-            self.release_number(record).await?;
-        }
-        self.tell(&TELL, &record.id).await?;
-        self.confirm(servers).await;
-        Ok(())
     }
 
     async fn remove(&self, conference: &str) -> Result<(), StoreError> {
@@ -189,7 +162,8 @@ impl Store for RedisStore {
         let (keys, lease_ms) = ([CSS.to_owned()], lease_ms.to_string());
         let args = [me.id.as_str(), &me.address, &lease_ms];
         // Often enough that all control processes are at the same primary while their leases last.
-        let (renewed, ()) = tokio::join!(self.run(&RENEW, &keys, &args), self.servers.follow_primary());
+        let (renewed, _) =
+            tokio::join!(self.run(&RENEW, &keys, &args), self.servers.follow_primary(Instant::now()));
         let (answer, _) = renewed?;
         let living: Vec<String> =
             redis::from_redis_value(answer).map_err(|error| StoreError::Unavailable(error.to_string()))?;
@@ -279,8 +253,7 @@ impl Store for RedisStore {
         if word(&answer) != "ok" {
             return Err(StoreError::Conflict);
         }
-        self.confirm(vec![server]).await;
-        Ok(())
+        Ok(self.confirm(vec![server]).await?)
     }
 
     async fn remove_domain(&self, moid: &str) -> Result<(), StoreError> {
@@ -322,8 +295,7 @@ impl Store for RedisStore {
             put.arg(value);
         }
         server.ask::<u64>(&put).await.map_err(|error| store_error(NOTES, &error))?;
-        self.confirm(vec![server]).await;
-        Ok(())
+        Ok(self.confirm(vec![server]).await?)
     }
 
     fn name(&self) -> String {

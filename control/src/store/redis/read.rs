@@ -1,6 +1,6 @@
 //! Reading: records, the feed, keys of domains.
 
-use super::layout::{CHANGES, REMOVED, REMOVED_MAX, SEQUENCE, TELL_REMOVED, conf};
+use super::layout::{CHANGES, REMOVED, REMOVED_MAX, SEQUENCE, UNLIST, conf};
 use super::server::Server;
 use super::topology::{command, store_error};
 use super::{RedisStore, values};
@@ -128,7 +128,7 @@ impl RedisStore {
             missing.clone(),
         );
         for moid in missing.intersection(&before) {
-            self.tell(&TELL_REMOVED, moid).await?;
+            self.tell(&UNLIST, moid).await?;
         }
         Ok(())
     }

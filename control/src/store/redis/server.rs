@@ -7,6 +7,7 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, RedisError, RedisResult, Value,
 };
 use redis::{ErrorKind, ServerErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,7 +24,20 @@ pub(super) struct Server {
     pub(super) address: String,
     /// Replicas that the server told of, as it reaches them.
     pub(super) replicas: Vec<(String, u16)>,
-    confirm: Option<mpsc::UnboundedSender<oneshot::Sender<bool>>>,
+    confirm: Option<mpsc::UnboundedSender<oneshot::Sender<Confirmed>>>,
+    /// Its replicas have not confirmed writes for so long that none is held back for them any more.
+    pub(super) alone: AtomicBool,
+}
+
+/// What became of a write at the replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Confirmed {
+    /// As many as asked for have it.
+    Yes,
+    /// Fewer have it in time.
+    Late,
+    /// The connection is gone, and with it the word of the server.
+    Unknown,
 }
 
 impl Server {
@@ -43,7 +57,7 @@ impl Server {
             }
         };
         let confirm = (options.wait_replicas > 0).then(|| start_confirming(connection.clone(), options));
-        Ok(Server { connection, number, address, replicas, confirm })
+        Ok(Server { connection, number, address, replicas, confirm, alone: AtomicBool::new(false) })
     }
 
     /// Connects to a replica, to read.
@@ -54,7 +68,8 @@ impl Server {
             Role::Other(role) if role == "slave" => {}
             _ => return Err(RedisError::from((ErrorKind::Client, "it is not a replica"))),
         }
-        Ok(Server { connection, number, address, replicas: Vec::new(), confirm: None })
+        let (replicas, alone) = (Vec::new(), AtomicBool::new(false));
+        Ok(Server { connection, number, address, replicas, confirm: None, alone })
     }
 
     /// Sends a command and waits for its answer.
@@ -106,12 +121,19 @@ impl Server {
         answers.pop().unwrap_or_else(|| Err(RedisError::from((ErrorKind::Parse, "an answer is missing"))))
     }
 
-    /// Whether the replicas asked for have what was written on this connection before. True when none is
+    /// Whether the replicas asked for have what was written on this connection before. `Yes` when none is
     /// asked for.
-    pub(super) async fn confirmed(&self) -> bool {
-        let Some(confirm) = &self.confirm else { return true };
+    pub(super) async fn confirmed(&self) -> Confirmed {
+        let Some(confirm) = &self.confirm else { return Confirmed::Yes };
         let (answer, wait) = oneshot::channel();
-        confirm.send(answer).is_ok() && wait.await.unwrap_or(false)
+        if confirm.send(answer).is_err() {
+            return Confirmed::Unknown;
+        }
+        let confirmed = wait.await.unwrap_or(Confirmed::Unknown);
+        if confirmed == Confirmed::Yes {
+            self.alone.store(false, Ordering::Relaxed);
+        }
+        confirmed
     }
 }
 
@@ -120,8 +142,8 @@ impl Server {
 fn start_confirming(
     mut connection: MultiplexedConnection,
     options: RedisOptions,
-) -> mpsc::UnboundedSender<oneshot::Sender<bool>> {
-    let (confirm, mut asked) = mpsc::unbounded_channel::<oneshot::Sender<bool>>();
+) -> mpsc::UnboundedSender<oneshot::Sender<Confirmed>> {
+    let (confirm, mut asked) = mpsc::unbounded_channel::<oneshot::Sender<Confirmed>>();
     tokio::spawn(async move {
         while let Some(first) = asked.recv().await {
             let mut waiting = vec![first];
@@ -131,7 +153,11 @@ fn start_confirming(
             let mut command = redis::cmd("WAIT");
             command.arg(options.wait_replicas).arg(options.wait_ms);
             let replicas: RedisResult<u32> = command.query_async(&mut connection).await;
-            let confirmed = replicas.is_ok_and(|replicas| replicas >= options.wait_replicas);
+            let confirmed = match replicas {
+                Ok(replicas) if replicas >= options.wait_replicas => Confirmed::Yes,
+                Ok(_) => Confirmed::Late,
+                Err(_) => Confirmed::Unknown,
+            };
             for answer in waiting {
                 let _ = answer.send(confirmed);
             }

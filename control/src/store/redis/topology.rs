@@ -2,7 +2,8 @@
 
 use super::super::{RedisOptions, StoreError};
 use super::layout::{Lua, slot};
-use super::server::{Server, ask_once};
+use super::sentinel::Sentinels;
+use super::server::{Confirmed, Server, ask_once};
 use anyhow::{Context, Result, ensure};
 use redis::{Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, RedisResult};
 use redis::{ServerErrorKind, Value};
@@ -13,9 +14,8 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// A Sentinel that does not answer within this is passed over (Guidelines for Redis clients with support
-/// for Redis Sentinel, step 1).
-const SENTINEL_TIMEOUT: Duration = Duration::from_millis(300);
+/// How often the Sentinels are asked for the sake of a write that is held back.
+const HELD_FOR: Duration = Duration::from_millis(50);
 /// After a connection failed, others do not try within this: many may wait for the same server.
 const REFUSED_FOR: Duration = Duration::from_millis(250);
 /// Redirections that one request follows.
@@ -24,8 +24,7 @@ const REDIRECTIONS_MAX: usize = 5;
 /// How the servers are found.
 enum Way {
     One(ConnectionInfo),
-    /// Addresses of Sentinels, name of the group; settings of the servers, with an address to be replaced.
-    Sentinel(Vec<ConnectionInfo>, String, ConnectionInfo),
+    Sentinel(Sentinels),
     /// Where to ask for the map of slots first; any address.
     Cluster(Vec<ConnectionInfo>),
 }
@@ -35,6 +34,8 @@ pub(super) struct Servers {
     way: Way,
     options: RedisOptions,
     known: Mutex<Known>,
+    /// When the Sentinels were asked last, and the primary that all agree on.
+    asked: Mutex<(Option<Instant>, Option<String>)>,
     connections: AtomicU64,
 }
 
@@ -62,7 +63,8 @@ impl Servers {
             );
             // Sentinels have passwords of their own; this one is that of the servers.
             let server = one(&format!("redis://{user}127.0.0.1/{db}"))?;
-            Way::Sentinel(all(hosts, "", 26_379)?, name.to_owned(), server)
+            let addresses = all(hosts, "", 26_379)?;
+            Way::Sentinel(Sentinels { addresses, group: name.to_owned(), server })
         } else if let Some(rest) = address.strip_prefix("redis+cluster://") {
             let (user, hosts, path) = parts(rest);
             ensure!(
@@ -73,7 +75,8 @@ impl Servers {
         } else {
             Way::One(one(address)?)
         };
-        Ok(Servers { way, options, known: Mutex::default(), connections: AtomicU64::new(0) })
+        let (known, asked, connections) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
+        Ok(Servers { way, options, known, asked, connections })
     }
 
     /// Connections made so far.
@@ -162,10 +165,26 @@ impl Servers {
     }
 
     /// Goes to the primary that the Sentinels name by now. The one before may not have been told, and takes for
-    /// seconds what will be lost; other control processes are at the new one already.
-    pub(super) async fn follow_primary(&self) {
-        let Way::Sentinel(sentinels, name, info) = &self.way else { return };
-        let Ok(named) = self.primary_of(sentinels, name, info).await else { return };
+    /// seconds what will be lost; other control processes are at the new one already. Gives its address, if no
+    /// replica can have been promoted that they do not name yet. An answer to a question asked after `since` will do.
+    pub(super) async fn follow_primary(&self, since: Instant) -> Option<String> {
+        let Way::Sentinel(sentinels) = &self.way else { return None };
+        let mut last = self.asked.lock().await;
+        if last.0.is_some_and(|asked| asked >= since) {
+            return last.1.clone();
+        }
+        let asked = Instant::now();
+        let said = sentinels.ask().await;
+        if let Ok(said) = &said {
+            self.go_to(said.primary.clone()).await;
+        }
+        let settled = said.ok().filter(|said| said.settled);
+        *last = (Some(asked), settled.map(|said| said.primary.addr().to_string()));
+        last.1.clone()
+    }
+
+    /// Connects to the primary that the Sentinels name, unless it is the one that is connected.
+    async fn go_to(&self, named: ConnectionInfo) {
         let address = named.addr().to_string();
         let is_elsewhere =
             |known: &Known| known.servers.get("").is_some_and(|server| server.address != address);
@@ -179,6 +198,52 @@ impl Servers {
             known.servers.insert(String::new(), Arc::new(server));
             known.reader = None;
         }
+    }
+
+    /// Whether the replicas asked for have what was written on this connection. With Sentinel, a write that they do
+    /// not confirm is held back until it is certain that none of them has been promoted, for
+    /// [`RedisOptions::hold_ms`] at most.
+    ///
+    /// # Errors
+    ///
+    /// Another server is the primary, or the connection is gone: what was written may be lost.
+    pub(super) async fn confirmed(&self, server: &Arc<Server>) -> RedisResult<bool> {
+        let begun = Instant::now();
+        let hold = Duration::from_millis(self.options.hold_ms);
+        loop {
+            match server.confirmed().await {
+                Confirmed::Yes => return Ok(true),
+                Confirmed::Unknown => return Err(self.replaced(server, "the connection broke").await),
+                Confirmed::Late => {}
+            }
+            let Way::Sentinel(_) = &self.way else { return Ok(false) };
+            match self.follow_primary(Instant::now()).await {
+                Some(named) if named == server.address => return Ok(false),
+                Some(named) => return Err(self.replaced(server, &format!("{named} is the primary")).await),
+                None => {}
+            }
+            let is_current =
+                |known: &Known| known.servers.get("").is_some_and(|current| current.number == server.number);
+            if !is_current(&*self.known.lock().await) {
+                return Err(self.replaced(server, "another one is the primary").await);
+            }
+            if server.alone.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            if begun.elapsed() >= hold {
+                server.alone.store(true, Ordering::Relaxed);
+                return Ok(false);
+            }
+            tokio::time::sleep(HELD_FOR).await;
+        }
+    }
+
+    /// What was written there does not count.
+    async fn replaced(&self, server: &Arc<Server>, why: &str) -> RedisError {
+        let why = format!("{} had not confirmed a change when {why}", server.address);
+        let error = RedisError::from((ErrorKind::Io, "the change may be lost", why));
+        self.failed(server, &error, false).await;
+        error
     }
 
     /// Every primary.
@@ -200,7 +265,8 @@ impl Servers {
     pub(super) async fn reader(&self, key: &str) -> RedisResult<Arc<Server>> {
         let primary = self.of(key).await?;
         let info = match &self.way {
-            Way::One(info) | Way::Sentinel(_, _, info) if self.options.read_replicas => info,
+            Way::One(info) if self.options.read_replicas => info,
+            Way::Sentinel(sentinels) if self.options.read_replicas => &sentinels.server,
             _ => return Ok(primary),
         };
         let mut known = self.known.lock().await;
@@ -251,34 +317,11 @@ impl Servers {
     async fn connect(&self, address: &str) -> RedisResult<Arc<Server>> {
         let info = match &self.way {
             Way::One(info) => info.clone(),
-            Way::Sentinel(sentinels, name, info) => self.primary_of(sentinels, name, info).await?,
+            // [`Server::connect`] asks that one for its role.
+            Way::Sentinel(sentinels) => sentinels.ask().await?.primary,
             Way::Cluster(seeds) => at_address(&seeds[0], address)?,
         };
         Ok(Arc::new(Server::connect(info, self.options, self.next_number()).await?))
-    }
-
-    /// Asks the Sentinels in turn where the primary is now. [`Server::connect`] asks that one for its role.
-    async fn primary_of(
-        &self,
-        sentinels: &[ConnectionInfo],
-        name: &str,
-        server: &ConnectionInfo,
-    ) -> RedisResult<ConnectionInfo> {
-        let mut question = redis::cmd("SENTINEL");
-        question.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
-        let mut reasons = Vec::new();
-        for sentinel in sentinels {
-            let ask = ask_once::<Option<(String, u16)>>(sentinel.clone(), &question);
-            match tokio::time::timeout(SENTINEL_TIMEOUT, ask).await {
-                Ok(Ok(Some((host, port)))) => {
-                    return Ok(server.clone().set_addr(ConnectionAddr::Tcp(host, port)));
-                }
-                Ok(Ok(None)) => reasons.push(format!("{} knows no {name}", sentinel.addr())),
-                Ok(Err(error)) => reasons.push(format!("{}: {error}", sentinel.addr())),
-                Err(_) => reasons.push(format!("{} does not answer", sentinel.addr())),
-            }
-        }
-        Err(RedisError::from((ErrorKind::Io, "no Sentinel tells the primary", reasons.join("; "))))
     }
 
     /// Which server has which slots, by the first that answers: those known, then the seeds.

@@ -1,6 +1,6 @@
 //! The steps of a write.
 
-use super::layout::{self, CLAIM, FORMAT, PUT, RELEASE, TAKE_OVER, conf, confex, word};
+use super::layout::{self, CLAIM, FORMAT, PUT, RELEASE, TAKE_OVER, TELL, conf, confex, word};
 use super::server::Server;
 use super::{CLAIM_GRACE_MS, RedisStore};
 use crate::conference::{Phase, Record};
@@ -13,7 +13,69 @@ use std::sync::atomic::Ordering;
 /// Times that a claim is tried, while others take and leave it.
 const CLAIMS_MAX: usize = 4;
 
+/// Why a write does not stand.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// It was not done, or may not have been.
+    Store(StoreError),
+    /// It was done where another server has taken over since.
+    Replaced(String),
+}
+
+impl From<StoreError> for WriteError {
+    fn from(error: StoreError) -> WriteError {
+        WriteError::Store(error)
+    }
+}
+
+impl From<WriteError> for StoreError {
+    fn from(error: WriteError) -> StoreError {
+        match error {
+            WriteError::Store(error) => error,
+            WriteError::Replaced(why) => StoreError::Unavailable(why),
+        }
+    }
+}
+
 impl RedisStore {
+    /// Writes a record with all that belongs to it.
+    pub(super) async fn put_at_primary(&self, record: &Record, base: Option<Base>) -> Result<(), WriteError> {
+        if base.is_some_and(|base| Base::of(record) <= base) {
+            return Err(StoreError::Conflict.into());
+        }
+        let mut servers = Vec::new();
+        if base.is_none() {
+            servers = self.claim_all(record, true).await?;
+            self.tell(&TELL, &record.id).await?;
+        }
+        let (mut answer, mut server) = self.write(record, base, base.is_none()).await?;
+        if word(&answer) == "claim" {
+            // It gets another number, and gives back the one before.
+            let before = self.get(&record.id).await?;
+            servers = self.claim_all(record, false).await?;
+            (answer, server) = self.write(record, base, true).await?;
+            if let (Some(before), "ok") = (before, word(&answer)) {
+                self.release_number(&before).await?;
+            }
+        }
+        if word(&answer) != "ok" {
+            return Err(StoreError::Conflict.into());
+        }
+        servers.push(server);
+        if base.is_none() {
+            // The claims are looked at again; they may have been lost while this process was stopped.
+            if let Err(error) = self.claim_all(record, true).await {
+                self.remove(&record.id).await?;
+                return Err(error.into());
+            }
+        }
+        if record.phase == Phase::Ended {
+            self.release_number(record).await?;
+        }
+        self.tell(&TELL, &record.id).await?;
+        self.confirm(servers).await
+    }
+
     /// Makes a number or a request id that of `owner`, for this record; gives who has it where that cannot be.
     async fn claim(
         &self,
@@ -120,14 +182,18 @@ impl RedisStore {
     }
 
     /// Waits until the replicas have what was written, and counts it.
-    pub(super) async fn confirm(&self, servers: Vec<Arc<Server>>) {
+    pub(super) async fn confirm(&self, servers: Vec<Arc<Server>>) -> Result<(), WriteError> {
         let mut confirmed = true;
         let mut seen = BTreeSet::new();
         for server in servers {
-            confirmed &= !seen.insert(server.number) || server.confirmed().await;
+            if seen.insert(server.number) {
+                let stands = self.servers.confirmed(&server).await;
+                confirmed &= stands.map_err(|error| WriteError::Replaced(error.to_string()))?;
+            }
         }
         let count = if confirmed { &self.confirmed } else { &self.unconfirmed };
         count.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 }
 
