@@ -174,8 +174,8 @@ impl World {
             Effect::NodeDelete { address, delete } => {
                 self.ask_node(index, &address, Ask::NodeDelete(delete), Waiting::Delete);
             }
-            Effect::NodeList { token, address, node } => {
-                self.ask_node(index, &address, Ask::NodeList, Waiting::List { token, node });
+            Effect::NodeList { token, address, node, since } => {
+                self.ask_node(index, &address, Ask::NodeList(since), Waiting::List { token, node });
             }
             Effect::NodeDescribe { token, node, address, timeout_ms } => {
                 let waiting = Waiting::Described { token, node };

@@ -271,9 +271,9 @@ impl Trial {
                     self.nodes[index].delete(&delete);
                 }
             }
-            Effect::NodeList { token, node, .. } => {
+            Effect::NodeList { token, node, since, .. } => {
                 let Some(index) = node_index(&node) else { return true };
-                let result = Ok(self.nodes[index].list());
+                let result = Ok(self.nodes[index].list(&since));
                 self.take(css, Event::NodeListed { token, node, result });
             }
             _ => {}

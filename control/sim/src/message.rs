@@ -70,7 +70,7 @@ pub(crate) enum Ask {
     Remove(String),
     NodePut(Box<wire::PutConferenceRequest>),
     NodeDelete(wire::DeleteConferenceRequest),
-    NodeList,
+    NodeList(String),
     Describe,
     Probe { address: String, timeout_ms: u64 },
     Domains,
@@ -180,7 +180,7 @@ impl Ask {
                 format!("put {id} e{} r{} [{}]", put.epoch, put.revision, legs.join(" "))
             }
             Ask::NodeDelete(delete) => format!("delete {} e{}", delete.id, delete.epoch),
-            Ask::NodeList => "list".into(),
+            Ask::NodeList(_) => "list".into(),
             Ask::Describe => "describe".into(),
             Ask::Probe { address, .. } => format!("probe {address}"),
             Ask::Domains => "read domains".into(),

@@ -24,6 +24,8 @@ pub(crate) struct Running {
     pub(crate) revision: u64,
     pub(crate) spec: wire::ConferenceSpec,
     pub(crate) allocation: wire::ConferenceAllocation,
+    /// See [`Node::list`].
+    changed: u64,
 }
 
 /// A media node.
@@ -45,6 +47,8 @@ pub(crate) struct Node {
     /// Control processes that watch, with the generation of their watch.
     pub(crate) watchers: BTreeMap<usize, u64>,
     pub(crate) sequence: u64,
+    /// Counts changes of conferences.
+    changes: u64,
     pub(crate) mutation: Option<Mutation>,
 }
 
@@ -63,6 +67,7 @@ impl Node {
             inbox: Vec::new(),
             watchers: BTreeMap::new(),
             sequence: 0,
+            changes: 0,
             mutation,
         }
     }
@@ -134,7 +139,9 @@ impl Node {
             spec.legs.pop();
         }
         let allocation = self.allocate(&spec, epoch, revision);
-        let running = Running { epoch, revision, spec, allocation: allocation.clone() };
+        self.changes += 1;
+        let changed = self.changes;
+        let running = Running { epoch, revision, spec, allocation: allocation.clone(), changed };
         self.conferences.insert(allocation.id.clone(), running);
         Ok(allocation)
     }
@@ -177,8 +184,19 @@ impl Node {
         true
     }
 
-    pub(crate) fn list(&self) -> wire::ListConferencesResponse {
-        let conferences = self.conferences.iter().map(|(id, running)| wire::RunningConference {
+    /// What it runs; in brief what has not changed since the answer with this cursor.
+    pub(crate) fn list(&self, since: &str) -> wire::ListConferencesResponse {
+        let known = since.split_once('/').filter(|(boot_id, _)| *boot_id == self.boot_id());
+        let known = known.and_then(|(_, changes)| changes.parse::<u64>().ok());
+        let brief = |running: &Running| known.is_some_and(|known| running.changed <= known);
+        let in_brief = |(id, running): (&String, &Running)| wire::RunningConference {
+            id: id.clone(),
+            epoch: running.epoch,
+            revision: running.revision,
+            brief: true,
+            ..wire::RunningConference::default()
+        };
+        let in_full = |(id, running): (&String, &Running)| wire::RunningConference {
             id: id.clone(),
             epoch: running.epoch,
             revision: running.revision,
@@ -188,11 +206,14 @@ impl Node {
             allocation: Some(running.allocation.clone()),
             workers: vec![0],
             ..wire::RunningConference::default()
-        });
+        };
+        let conferences = self.conferences.iter();
+        let conferences = conferences.map(|copy| if brief(copy.1) { in_brief(copy) } else { in_full(copy) });
         wire::ListConferencesResponse {
             node_id: self.name.clone(),
             boot_id: self.boot_id(),
             conferences: conferences.collect(),
+            cursor: format!("{}/{}", self.boot_id(), self.changes),
             ..wire::ListConferencesResponse::default()
         }
     }

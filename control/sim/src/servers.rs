@@ -59,7 +59,7 @@ impl World {
                 node.delete(&delete);
                 Reply::Deleted
             }
-            Ask::NodeList => Reply::Listed(node.list()),
+            Ask::NodeList(since) => Reply::Listed(node.list(&since)),
             Ask::Describe => Reply::Described(Box::new(node.describe())),
             Ask::Probe { address, timeout_ms } => {
                 let Some(other) = node_index(&address) else { return };

@@ -271,7 +271,7 @@ impl World {
                 _ => None,
             };
             let quiet = match &message {
-                Message::Ask(_, Ask::Announce(_) | Ask::Domains | Ask::NodeList | Ask::Renew(..)) => true,
+                Message::Ask(_, Ask::Announce(_) | Ask::Domains | Ask::NodeList(_) | Ask::Renew(..)) => true,
                 Message::Ask(_, Ask::Changes(since)) => *since != Cursor::default(),
                 Message::Answer(_, Reply::Peers(_)) => true,
                 Message::Answer(_, Reply::Changed(changes)) => {

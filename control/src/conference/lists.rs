@@ -4,12 +4,12 @@ use super::access::Role;
 use super::answers::runs_as_written;
 use super::audio::{Audio, PairGain, ParticipantAudio};
 use super::media::media_of_leg;
-use super::model::{Conference, Participant, Phase, Record, RunningCopy, Token};
+use super::model::{Conference, Node, Participant, Phase, Record, RunningCopy, Token};
 use super::step::{About, RETRY_MS, Step};
 use super::video::Video;
 use crate::nodes::NodeFailure;
 use motet_proto::conference::ConferenceEventKind as Kind;
-use motet_proto::node::{ConferenceSpec, Leg, ListConferencesResponse};
+use motet_proto::node::{ConferenceAllocation, ConferenceSpec, Leg, ListConferencesResponse};
 use motet_proto::registry::NodeState;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -29,6 +29,18 @@ pub(super) struct Told {
     listed: BTreeSet<String>,
     /// The last conference of which it was looked whether it is among them.
     looked: String,
+    /// For the next list.
+    cursor: String,
+    /// Something was told in brief of which more is to be known.
+    too_brief: bool,
+}
+
+impl Node {
+    /// Asks soon, and for everything.
+    pub(super) fn list_in_full(&mut self) {
+        self.listed.clear();
+        self.list_at_ms = 0;
+    }
 }
 
 /// What a list says of those who are heard in a conference.
@@ -62,8 +74,9 @@ impl Step<'_> {
             }
         };
         let listed = list.conferences.iter().map(|copy| copy.id.clone()).collect();
-        let (sequence, copies) = (list.event_sequence, list.conferences.into());
-        node.told = Some(Told { token, sequence, copies, listed, looked: String::new() });
+        let (sequence, copies, cursor) = (list.event_sequence, list.conferences.into(), list.cursor);
+        let (looked, too_brief) = (String::new(), false);
+        node.told = Some(Told { token, sequence, copies, listed, looked, cursor, too_brief });
         self.compare_list(id);
     }
 
@@ -76,7 +89,13 @@ impl Step<'_> {
             let legs = std::mem::take(&mut copy.alive_legs);
             let (conference, said) = (copy.id.clone(), Heard { epoch: copy.epoch, legs, sequence });
             let known = self.state.conferences.get(&copy.id);
-            if !known.is_some_and(|known| self.ours(&copy.id) && known.is_what_runs(id, &copy)) {
+            if copy.brief {
+                if self.is_too_brief(id, token, &copy)
+                    && let Some(told) = self.state.nodes.get_mut(id).and_then(|node| node.told.as_mut())
+                {
+                    told.too_brief = true;
+                }
+            } else if !known.is_some_and(|known| self.ours(&copy.id) && known.is_what_runs(id, &copy)) {
                 self.copy_found(id, token, copy);
             }
             self.heard_on(id, &conference, said);
@@ -89,7 +108,14 @@ impl Step<'_> {
             return;
         }
         let Some(node) = self.state.nodes.get_mut(id) else { return };
-        let token = node.told.take().map(|told| told.token).unwrap_or_default();
+        let Some(told) = node.told.take() else { return };
+        if told.too_brief {
+            node.listed.clear();
+            node.list_at_ms = node.list_at_ms.min(self.now.steady_ms + RETRY_MS);
+            return;
+        }
+        let token = told.token;
+        node.listed = told.cursor;
         if node.state == NodeState::Joining {
             node.state = if node.description.draining { NodeState::Draining } else { NodeState::Ready };
             let address = node.address.clone();
@@ -104,6 +130,24 @@ impl Step<'_> {
                 conference.heard = conference.confirmed <= token;
             }
         }
+    }
+
+    /// Whether a node is to tell more of what it runs: it says that nothing has changed there, and what is known here
+    /// is something else.
+    fn is_too_brief(&self, node: &str, token: Token, copy: &RunningCopy) -> bool {
+        let Some(known) = self.state.conferences.get(&copy.id) else { return true };
+        let record = &known.record;
+        let here = (record.node_id.as_str(), record.epoch) == (node, copy.epoch);
+        if !self.ours(&copy.id) {
+            let of = |of: &ConferenceAllocation| (of.epoch, of.revision) == (copy.epoch, copy.revision);
+            return here && !known.allocation.as_ref().is_some_and(of);
+        }
+        // The list is older than what is being done, or than what the node confirmed since.
+        if known.operation.is_some() || known.confirmed > token {
+            return false;
+        }
+        let same = here && record.revision == copy.revision && record.phase == Phase::Running;
+        !(same && known.heard && known.allocation.is_some())
     }
 
     /// Lists that were too long for one step.
@@ -139,7 +183,7 @@ impl Step<'_> {
         (conference.heard, conference.repair, conference.confirmed) = (false, false, asked);
         let node = conference.record.node_id.clone();
         if let Some(node) = self.state.nodes.get_mut(&node) {
-            node.list_at_ms = 0;
+            node.list_in_full();
         }
     }
 

@@ -327,6 +327,8 @@ pub struct Node {
     pub(super) listing: Option<Token>,
     /// When to ask for a list again.
     pub(super) list_at_ms: u64,
+    /// Cursor of the last list that was compared; empty: all is to be told in full.
+    pub(super) listed: String,
     /// What speaks against its life, and who is asked about it.
     pub(super) doubt: Option<Doubt>,
     /// Lost, and why its conferences stay where they are all the same.

@@ -69,6 +69,7 @@ impl Step<'_> {
             lease_until_ms: now + lease_ms,
             listing: None,
             list_at_ms: 0,
+            listed: String::new(),
             doubt: None,
             hold: None,
             lost_ms: 0,
@@ -115,8 +116,8 @@ impl Step<'_> {
         // An answer that never comes is asked for again sooner.
         node.list_at_ms =
             if node.state == NodeState::Joining { self.now.steady_ms + 2 * RETRY_MS } else { next };
-        let (address, node) = (node.address.clone(), id.to_owned());
-        self.effects.push(Effect::NodeList { token, address, node });
+        let (address, since, node) = (node.address.clone(), node.listed.clone(), id.to_owned());
+        self.effects.push(Effect::NodeList { token, address, node, since });
     }
 
     /// Leases, lists, and nodes that never came back after a restart of control.
@@ -322,6 +323,7 @@ impl Node {
             lease_until_ms: 0,
             listing: None,
             list_at_ms: 0,
+            listed: String::new(),
             doubt: None,
             hold: None,
             lost_ms: 0,

@@ -165,7 +165,7 @@ impl Step<'_> {
         self.look_for_restores();
         // What nodes said before now is to be seen in the light of the records.
         for node in self.state.nodes.values_mut() {
-            node.list_at_ms = 0;
+            node.list_in_full();
         }
     }
 
@@ -301,7 +301,7 @@ impl Step<'_> {
             && let Some(node) = self.state.nodes.get_mut(&after.node_id)
         {
             // It knows where participants send now.
-            node.list_at_ms = 0;
+            node.list_in_full();
         }
         if !quiet {
             self.tell_difference(&before, &after);

@@ -248,7 +248,13 @@ impl World {
                 ..Default::default()
             });
         let (conferences, event_sequence) = (conferences.collect(), self.heard.1);
-        ListConferencesResponse { node_id: node.into(), boot_id, conferences, event_sequence }
+        ListConferencesResponse {
+            node_id: node.into(),
+            boot_id,
+            conferences,
+            event_sequence,
+            ..Default::default()
+        }
     }
 
     fn settle(&mut self) {

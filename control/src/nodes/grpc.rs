@@ -63,8 +63,8 @@ impl Nodes for GrpcNodes {
         Ok(())
     }
 
-    async fn list(&self, address: &str) -> Result<wire::ListConferencesResponse, NodeFailure> {
-        let list = wire::ListConferencesRequest { full: true };
+    async fn list(&self, address: &str, since: &str) -> Result<wire::ListConferencesResponse, NodeFailure> {
+        let list = wire::ListConferencesRequest { full: true, since: since.to_owned() };
         Ok(self.client(address)?.list_conferences(timed(list)).await?.into_inner())
     }
 

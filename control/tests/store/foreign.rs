@@ -60,7 +60,11 @@ async fn what_is_in_the_way_is_a_typed_refusal() {
     assert_eq!(redis.cli(&["SET", "confex/{c2}", "somebody"]), "OK");
     let put = store.put(&record("c2", "702", 1), None).await;
     assert!(matches!(put, Err(StoreError::Foreign(_))), "{put:?}");
-    assert_eq!((store.get("c2").await, redis.cli(&["EXISTS", "conf/{c2}"]).as_str()), (Ok(None), "0"), "nothing is half done");
+    assert_eq!(
+        (store.get("c2").await, redis.cli(&["EXISTS", "conf/{c2}"]).as_str()),
+        (Ok(None), "0"),
+        "nothing is half done"
+    );
     redis.cli(&["SET", "domain/m1/occupied/small", "7"]);
     let place = Place { domain: "m1".into(), class: "small".into() };
     let occupied = store.occupy(&place, "c1", 9, 1_000).await;

@@ -71,12 +71,15 @@ impl MediaNode for Service {
         request: Request<wire::ListConferencesRequest>,
     ) -> Result<Response<wire::ListConferencesResponse>, Status> {
         // Of one moment: who is heard changes under the lock, and so does the number.
+        let wire::ListConferencesRequest { full, since } = request.into_inner();
         let state = self.shared.state.lock().await;
+        let (conferences, cursor) = state.list(full, &since);
         Ok(Response::new(wire::ListConferencesResponse {
             node_id: self.shared.node_id.clone(),
             boot_id: self.shared.boot_id.clone(),
-            conferences: state.list(request.into_inner().full),
+            conferences,
             event_sequence: self.events.sequence(),
+            cursor,
         }))
     }
 

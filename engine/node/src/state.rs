@@ -49,6 +49,8 @@ pub(crate) struct Conference {
     pub(crate) alive: BTreeSet<Id>,
     /// Who talks most, where the node listens; none: nobody has, or who did has left.
     pub(crate) speaker: Option<Id>,
+    /// The change that made it what it is, apart from who is alive; see [`State::change`].
+    pub(crate) changed: u64,
 }
 
 /// Names of what a worker reports about: conference, leg and medium.
@@ -63,6 +65,10 @@ pub(crate) struct State {
     pub(crate) workers: Vec<Worker>,
     pub(crate) names: Vec<Names>,
     pub(crate) conferences: BTreeMap<String, Conference>,
+    /// Counts changes of conferences in this process.
+    pub(crate) changes: u64,
+    /// Tells this process from those before, one that it has taken over from among them.
+    pub(crate) process: String,
     /// Another process runs all this now.
     pub(crate) taken_over: bool,
     pub(crate) pools: Vec<PortPool>,
@@ -106,6 +112,8 @@ impl State {
             limits,
             workers,
             conferences: BTreeMap::new(),
+            changes: 0,
+            process: uuid::Uuid::new_v4().to_string(),
             claims: None,
             taken_over: false,
             ending,
@@ -116,6 +124,12 @@ impl State {
             moves: Moves::default(),
             rebalancer: None,
         }
+    }
+
+    /// The number of a change that a conference is going through.
+    pub(crate) fn change(&mut self) -> u64 {
+        self.changes += 1;
+        self.changes
     }
 
     /// Makes a conference what the specification says.
@@ -259,8 +273,8 @@ impl State {
                 self.events.leg_gone(&id, epoch, leg);
             }
         }
-        let wire = KeptSpec::new(&wire);
-        let conference = Conference { wire, spec, epoch, revision, held: next, alive, speaker };
+        let (wire, held, changed) = (KeptSpec::new(&wire), next, self.change());
+        let conference = Conference { wire, spec, epoch, revision, held, alive, speaker, changed };
         self.remember_names(&conference);
         let allocation = conference.allocation();
         self.conferences.insert(id.clone(), conference);

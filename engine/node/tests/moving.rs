@@ -234,7 +234,11 @@ async fn to_and_fro(io: IoChoice, first_port: u16) {
     talkers[0].heard_all(sent[1]);
     let stats = node.stats().await;
     assert!(stats.streams.iter().all(|stream| stream.lost == 0), "{stats:?}");
-    let again = node.client.list_conferences(ListConferencesRequest { full: true }).await.expect("listed");
+    let again = node
+        .client
+        .list_conferences(ListConferencesRequest { full: true, ..Default::default() })
+        .await
+        .expect("listed");
     assert_eq!(again.into_inner().conferences[0].allocation.as_ref(), Some(&allocation));
     node.node.shutdown().await;
 }

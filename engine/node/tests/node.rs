@@ -159,7 +159,11 @@ async fn refusals_name_the_field_and_change_nothing() {
         Code::FailedPrecondition
     );
 
-    let list = node.client.list_conferences(ListConferencesRequest { full: true }).await.expect("a list");
+    let list = node
+        .client
+        .list_conferences(ListConferencesRequest { full: true, ..Default::default() })
+        .await
+        .expect("a list");
     let list = list.into_inner().conferences;
     assert_eq!((list.len(), list[0].allocation.as_ref()), (1, Some(&allocation)));
     let used = node.client.describe(DescribeRequest {}).await.expect("described").into_inner().load;
@@ -219,7 +223,7 @@ async fn watchers_hear_what_happens() {
     }
     // The stream starts with its first packet, the source is locked by the second.
     assert_eq!(heard, ["changed", "a/video started", "a alive"]);
-    let list = node.client.list_conferences(ListConferencesRequest { full: false }).await;
+    let list = node.client.list_conferences(ListConferencesRequest::default()).await;
     let list = list.expect("listed").into_inner();
     assert_eq!(list.conferences[0].alive_legs, ["a"], "who did not hear the event is told here");
     assert!(list.event_sequence >= 3, "{list:?}");

@@ -136,7 +136,7 @@ impl Node {
 
     /// What runs there.
     pub async fn list(&self) -> Result<Vec<node_wire::RunningConference>, Status> {
-        let request = node_wire::ListConferencesRequest { full: false };
+        let request = node_wire::ListConferencesRequest::default();
         Ok(self.client.clone().list_conferences(timed(request)).await?.into_inner().conferences)
     }
 

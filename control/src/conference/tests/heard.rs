@@ -88,3 +88,51 @@ fn a_node_that_was_started_again_counts_anew() {
     list(&mut world, &["alice"], 2);
     assert!(is_alive(&world));
 }
+
+/// The node is asked what it runs; gives the question and the list of before that it may build on.
+fn asked(world: &mut World) -> (Token, String) {
+    for _ in 0..40 {
+        world.announce("n1", "b1");
+        world.pass(250);
+        let lists = |effect: &Effect| matches!(effect, Effect::NodeList { .. });
+        if let Some(at) = world.pending.iter().position(lists) {
+            let Effect::NodeList { token, since, .. } = world.pending.remove(at) else { panic!() };
+            return (token, since);
+        }
+    }
+    panic!("it is not asked");
+}
+
+/// The node answers: what it runs, in brief or in full, and from where to go on.
+fn tells(world: &mut World, token: Token, brief: bool, revision: u64, cursor: &str) {
+    let mut list = ListConferencesResponse { cursor: cursor.into(), ..world.list("n1") };
+    let copy = &mut list.conferences[0];
+    copy.revision = revision;
+    if brief {
+        (copy.brief, copy.metadata) = (true, Vec::new());
+    } else {
+        copy.allocation = world.state.conferences["c1"].allocation.clone();
+    }
+    world.event(Event::NodeListed { token, node: "n1".into(), result: Ok(list) });
+}
+
+#[test]
+fn what_has_not_changed_is_listed_in_brief_and_in_full_where_that_does_not_fit() {
+    let mut world = running();
+    let revision = world.state.conferences["c1"].record.revision;
+    let (token, _) = asked(&mut world);
+    tells(&mut world, token, false, revision, "one");
+    let (token, since) = asked(&mut world);
+    assert_eq!(since, "one");
+    tells(&mut world, token, true, revision, "two");
+    let (token, since) = asked(&mut world);
+    assert_eq!(since, "two");
+    // It knows better, and does not say what.
+    tells(&mut world, token, true, revision + 1, "three");
+    assert_eq!(world.state.conferences["c1"].record.revision, revision);
+    let (token, since) = asked(&mut world);
+    assert_eq!(since, "", "all is to be told");
+    tells(&mut world, token, false, revision + 1, "four");
+    assert_eq!(world.state.conferences["c1"].record.revision, revision + 1);
+    assert_eq!(world.phase("c1"), Phase::Running);
+}

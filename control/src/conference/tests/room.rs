@@ -86,3 +86,44 @@ fn nonsense_is_refused_by_name() {
     let request = create(&mut world, "c1", 10_001);
     assert_eq!(world.refusal(request).field, "expected_participants");
 }
+
+#[test]
+fn ten_thousand_who_join_at_once_are_answered_each_and_nothing_is_half_done() {
+    // Twenty whose sound goes to all others: 20 * 19 * 50 units.
+    let mut world = world(&[("n1", 19_100)]);
+    world.checked = false;
+    create(&mut world, "c1", 2);
+    world.settle();
+    let joins: Vec<u64> = (0..10_000).map(|n| world.join("c1", &format!("p{n:05}"))).collect();
+    // The store and the node answer, and now and then they do not.
+    let mut turn = 0;
+    while world.answer(turn % 5 != 3) {
+        turn += 1;
+        assert!(turn < 100_000, "it ends");
+    }
+    world.live(120_000);
+    world.settle();
+    let mut refused: BTreeMap<String, usize> = BTreeMap::new();
+    let mut joined = BTreeSet::new();
+    for (n, join) in joins.iter().enumerate() {
+        match world.replies.get(join).expect("each is answered") {
+            Ok(_) => drop(joined.insert(format!("p{n:05}"))),
+            Err(refusal) => *refused.entry(format!("{:?}", refusal.code)).or_default() += 1,
+        }
+    }
+    let record = &world.state.conferences["c1"].record;
+    let there: BTreeSet<String> = record.participants.keys().cloned().collect();
+    assert_eq!(there, joined, "who was told so is in, and nobody else");
+    assert!((1..=20).contains(&joined.len()), "{}", joined.len());
+    assert!(refused["ResourceExhausted"] > 9_000, "{refused:?}");
+    let known = ["ResourceExhausted", "Unavailable", "Aborted", "FailedPrecondition"];
+    assert!(refused.keys().all(|code| known.contains(&code.as_str())), "{refused:?}");
+    let (_, revision, metadata) = &world.nodes["n1"]["c1"];
+    let told: Record = serde_json::from_slice(metadata).expect("it is what control wrote");
+    assert_eq!(
+        (*revision, told.participants.keys().cloned().collect()),
+        (record.revision, there),
+        "the node too"
+    );
+    world.state.conferences.check();
+}

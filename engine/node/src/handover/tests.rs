@@ -145,7 +145,9 @@ async fn is_taken_over(io: IoChoice, first_port: u16) {
     world.flows();
     let mut old_client = client(&world.node).await;
     let before = loop {
-        let list = old_client.list_conferences(wire::ListConferencesRequest { full: true }).await;
+        let list = old_client
+            .list_conferences(wire::ListConferencesRequest { full: true, ..Default::default() })
+            .await;
         let list = list.expect("listed").into_inner();
         // The relay's event is on its way.
         if list.conferences[0].alive_legs == ["talker"] {
@@ -167,10 +169,18 @@ async fn is_taken_over(io: IoChoice, first_port: u16) {
     }
     while watch.message().await.expect("the watch ends in good order").is_some() {}
     let mut client = client(&world.node).await;
-    let after = client.list_conferences(wire::ListConferencesRequest { full: true }).await;
-    let after = after.expect("listed").into_inner();
+    let known = wire::ListConferencesRequest { full: true, since: before.cursor.clone() };
+    let after = client.list_conferences(known).await.expect("listed").into_inner();
     assert!(after.event_sequence >= before.event_sequence, "events are counted on");
-    let after = wire::ListConferencesResponse { event_sequence: before.event_sequence, ..after };
+    let known = wire::ListConferencesRequest { full: true, since: after.cursor };
+    let brief = client.list_conferences(known).await.expect("listed").into_inner().conferences.remove(0);
+    assert!(brief.brief && brief.metadata.is_empty() && brief.allocation.is_none(), "nothing has changed");
+    assert_eq!(
+        (&brief.id, &brief.alive_legs),
+        (&before.conferences[0].id, &before.conferences[0].alive_legs)
+    );
+    let (event_sequence, cursor) = (before.event_sequence, before.cursor.clone());
+    let after = wire::ListConferencesResponse { event_sequence, cursor, ..after };
     assert_eq!(after, before, "the same node, start, conferences, ports, SSRCs, and who is heard");
 
     // What was inherited can be changed and ended.

@@ -152,7 +152,8 @@ impl State {
             return Err(named("is mixed by its specification only".to_owned()));
         }
         let (wire, alive, speaker) = (KeptSpec::new(&wire), BTreeSet::new(), None);
-        let conference = Conference { wire, spec, epoch, revision, held, alive, speaker };
+        let changed = self.change();
+        let conference = Conference { wire, spec, epoch, revision, held, alive, speaker, changed };
         self.remember_names(&conference);
         self.account(&Holdings::default(), &conference.held);
         self.conferences.insert(conference.spec.id.clone(), conference);

@@ -101,8 +101,9 @@ impl State {
         };
         let next = planned.next.clone();
         self.carry_out(id, Opened::new(), planned).await?;
+        let changed = self.change();
         let conference = self.conferences.get_mut(id).expect("only this call holds the state");
-        (conference.spec, conference.held) = (spec, next);
+        (conference.spec, conference.held, conference.changed) = (spec, next, changed);
         Ok(())
     }
 

@@ -112,7 +112,7 @@ impl State {
         self.account(&conference.held, &next);
         // The names on the worker before stay until their numbers are used again: events that it told may
         // still be on the way.
-        conference.held = next;
+        (conference.held, conference.changed) = (next, self.change());
         self.remember_names(&conference);
         self.conferences.insert(id.to_owned(), conference);
         Ok(pause)

@@ -78,6 +78,19 @@ impl Conference {
             allocation: full.then(|| self.allocation()),
             workers: self.workers().map(|worker| worker as u32).collect(),
             alive_legs: self.alive.iter().map(Id::to_string).collect(),
+            brief: false,
+        }
+    }
+
+    /// For who knows all the rest.
+    fn brief(&self) -> wire::RunningConference {
+        wire::RunningConference {
+            id: self.spec.id.clone(),
+            epoch: self.epoch,
+            revision: self.revision,
+            alive_legs: self.alive.iter().map(Id::to_string).collect(),
+            brief: true,
+            ..wire::RunningConference::default()
         }
     }
 }
@@ -131,9 +144,15 @@ fn made(what: &str, leg: &str, medium: &str, ssrc: u32) -> wire::Route {
 }
 
 impl State {
-    /// Every conference that runs here.
-    pub(crate) fn list(&self, full: bool) -> Vec<wire::RunningConference> {
-        self.conferences.values().map(|conference| conference.running(full)).collect()
+    /// Every conference that runs here, in brief if it has not changed since, and from where to go on.
+    pub(crate) fn list(&self, full: bool, since: &str) -> (Vec<wire::RunningConference>, String) {
+        let since = since.split_once('/').filter(|(process, _)| full && *process == self.process);
+        let known = since.and_then(|(_, changes)| changes.parse::<u64>().ok());
+        let list = self.conferences.values().map(|conference| match known {
+            Some(known) if conference.changed <= known => conference.brief(),
+            _ => conference.running(full),
+        });
+        (list.collect(), format!("{}/{}", self.process, self.changes))
     }
 
     /// How busy the node is; what is per time is measured by the caller.

@@ -94,7 +94,7 @@ impl World {
 
     /// The node's start, and what runs there.
     async fn listed(&self) -> (String, Vec<wire::RunningConference>) {
-        let full = wire::ListConferencesRequest { full: true };
+        let full = wire::ListConferencesRequest { full: true, ..Default::default() };
         let list = client(&self.node).await.list_conferences(full).await.expect("listed").into_inner();
         (list.boot_id, list.conferences)
     }
