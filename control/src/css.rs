@@ -1,6 +1,7 @@
 //! Control as a process: options, listener, services.
 
 use crate::conference::{Detection, Options};
+use crate::domains_file;
 use crate::metrics::Metrics;
 use crate::nodes::GrpcNodes;
 use crate::peers::GrpcPeers;
@@ -17,6 +18,7 @@ use motet_registry::ZooKeeperArgs;
 use motet_status::Listen;
 use sd_notify::NotifyState;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -126,6 +128,10 @@ pub struct CssOptions {
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = notice)]
     pub open_early: Duration,
 
+    /// A file with domains, as `motet domains load` takes it, that are set up at each start
+    #[arg(long, value_name = "FILE")]
+    pub domains: Option<PathBuf>,
+
     /// Numbers to choose from for conferences without one, as FIRST-LAST
     #[arg(long, value_name = "FIRST-LAST", default_value = "800000-899999", value_parser = numbers)]
     pub numbers: (u64, u64),
@@ -173,7 +179,7 @@ fn backup_rooms(text: &str) -> Result<(String, Vec<String>), String> {
     Ok((room.to_owned(), backups))
 }
 
-fn numbers(text: &str) -> Result<(u64, u64), String> {
+pub(crate) fn numbers(text: &str) -> Result<(u64, u64), String> {
     let parsed =
         text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
     match parsed {
@@ -246,6 +252,7 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
         options.lease_ms
     );
     let zookeeper = options.zookeeper.options().map_err(anyhow::Error::msg)?;
+    let domains = options.domains.as_deref().map(domains_file::read).transpose()?;
     let store = open_store(&options)?;
     let listener = TcpListener::bind(options.listen).await.with_context(|| {
         format!("cannot listen on {} (--listen); does another control process run here?", options.listen)
@@ -265,6 +272,9 @@ pub async fn start(options: CssOptions) -> Result<RunningCss> {
     let control = Control::start_reserving(core, store, nodes, peers, zookeeper.clone());
     tracing::info!(%address, store = %name, "control starts");
     let mut tasks = JoinSet::new();
+    if let Some(domains) = domains {
+        tasks.spawn(domains_file::set_up(control.clone(), domains));
+    }
     if let Some(zookeeper) = zookeeper {
         let interval = Duration::from_millis(announce_ms);
         let nodes = Arc::new(GrpcNodes::default());

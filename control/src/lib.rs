@@ -83,6 +83,7 @@
 
 pub mod conference;
 pub mod css;
+mod domains_file;
 mod metrics;
 pub mod nodes;
 pub mod peers;
