@@ -62,6 +62,10 @@ pub(super) async fn switched(options: &Options, seed: u64) -> Result<Vec<Measure
     world.callers.populate(options.many(CONFERENCES), 3).await?;
     settled_before(&mut world).await?;
     world.callers.media.mark();
+    for sentinel in SENTINELS {
+        // They switch when they are told to, and not because the machine is busy.
+        world.ask_redis(sentinel, &["SENTINEL", "SET", NAME, "down-after-milliseconds", "60000"])?;
+    }
     let callers = Arc::clone(&world.callers);
     // Ends with this function, however that ends: the next row may have its servers at the same addresses.
     let mut work = JoinSet::new();
