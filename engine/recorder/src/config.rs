@@ -86,6 +86,8 @@ pub struct RecordingConfig {
     pub segment_bytes_max: Option<u64>,
     /// When parameter sets change.
     pub parameter_change: ParameterChange,
+    /// Number of the first segment, at least 1: where files of an earlier recording of this name are.
+    pub first_segment: u32,
     /// When the recording is begun, since 1970: written into files.
     pub created: Duration,
 }
@@ -99,6 +101,7 @@ impl Default for RecordingConfig {
             segment_duration_max: None,
             segment_bytes_max: None,
             parameter_change: ParameterChange::default(),
+            first_segment: 1,
             created: Duration::ZERO,
         }
     }
@@ -157,6 +160,9 @@ impl RecordingConfig {
         }
         if self.segment_bytes_max.is_some_and(|max| max < 64 << 10) {
             return Err(ConfigError::Range { field: "segment_bytes_max", least: "64 KiB", most: "any" });
+        }
+        if self.first_segment == 0 {
+            return Err(ConfigError::Range { field: "first_segment", least: "1", most: "any" });
         }
         if !(1..=TRACKS_MAX).contains(&tracks.len()) {
             return Err(ConfigError::Tracks(tracks.len()));

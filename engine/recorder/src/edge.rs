@@ -1,7 +1,8 @@
 //! The edge: a thread that runs recordings and writes their files.
 //!
 //! A [`Recorder`] is one thread for many recordings. Packets reach it through a bounded queue, with one copy and
-//! without a wait: what finds no room is dropped and counted ([`RecorderInput`]). Files are written by io_uring
+//! without a wait: what finds no room is dropped and counted ([`RecorderInput`]). Or it fetches them by itself from a
+//! [`Feed`]. Files are written by io_uring
 //! (`tokio-uring`), or by threads where io_uring is not to be had ([`Backend`]); a file that cannot be written, or not
 //! fast enough, ends its own recording with an event, and no other.
 //!
@@ -9,11 +10,13 @@
 //! slow one leaves a `.part.mp4`, which plays.
 
 mod begin;
+mod feed;
 mod job;
 mod storage;
 mod thread;
 
 pub use begin::{BeginError, RecordingSpec};
+pub use feed::{Deck, Feed};
 pub use storage::{Backend, Storage, ThreadStorage, UringStorage};
 pub use thread::{Recorder, RecorderConfig, RecorderInput};
 

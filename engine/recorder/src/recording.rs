@@ -61,11 +61,12 @@ impl Recording {
             clocks.add(track.hz(), sender);
             made.push(track);
         }
+        let segment = Segment::new(config.first_segment);
         Ok(Recording {
             config,
             clocks,
             tracks: made,
-            segment: Segment::new(1),
+            segment,
             outputs: VecDeque::new(),
             state: State::Running,
             scratch: Vec::new(),
@@ -182,6 +183,11 @@ impl Recording {
         }
         let waiting = self.tracks.iter().filter_map(Track::timeout).min();
         [waiting, self.segment.timeout(&self.config)].into_iter().flatten().min()
+    }
+
+    /// Number of the segment that comes after what there is already.
+    pub fn next_segment(&self) -> u32 {
+        self.segment.index() + u32::from(self.segment.has_begun())
     }
 
     /// How many tracks there are.

@@ -19,7 +19,7 @@ const CARRY_NS_MAX: i64 = SECOND_NS;
 pub enum Output {
     /// A file begins.
     Begin {
-        /// Counts up by one from 1.
+        /// Counts up by one from [`RecordingConfig::first_segment`](crate::RecordingConfig::first_segment).
         segment: u32,
     },
     /// Bytes to be appended to it: the header, or a whole fragment.
@@ -89,6 +89,10 @@ impl Segment {
             end_ns: 0,
             end_wanted: None,
         }
+    }
+
+    pub(crate) fn index(&self) -> u32 {
+        self.index
     }
 
     /// Notes a sample; the segment's time 0.

@@ -71,6 +71,13 @@ impl Ntp {
         Ntp((seconds << 32) | fraction)
     }
 
+    /// Time since 1970; zero for what was before.
+    pub fn to_unix(self) -> Duration {
+        let seconds = (self.0 >> 32).saturating_sub(Self::UNIX_OFFSET_S);
+        let nanos = ((self.0 & 0xffff_ffff) * 1_000_000_000) >> 32;
+        Duration::new(seconds, nanos as u32)
+    }
+
     /// The middle 32 bits, as used by LSR and DLSR (RFC 3550 section 6.4.1).
     pub const fn middle(self) -> u32 {
         (self.0 >> 16) as u32
@@ -88,5 +95,20 @@ impl Ntp {
 
     fn units(duration: Duration) -> u64 {
         (duration.as_secs() << 32) | ((u64::from(duration.subsec_nanos()) << 32) / 1_000_000_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_day_goes_to_and_fro() {
+        for nanos in [0, 1_700_000_000_123_456_789, 2_000_000_000_999_999_999] {
+            let since = Duration::from_nanos(nanos);
+            let back = Ntp::from_unix(since).to_unix();
+            assert!(since.abs_diff(back) < Duration::from_nanos(2), "{since:?} {back:?}");
+        }
+        assert_eq!(Ntp(0).to_unix(), Duration::ZERO, "before 1970");
     }
 }

@@ -1,14 +1,16 @@
 //! The thread: what comes in, the recordings, and their writers.
 
 use super::begin::{BeginError, RecordingSpec};
-use super::job::{Clock, Job, Outcome, write};
+use super::feed::{Deck, Feed};
+use super::job::{Clock, Job, Outcome, Writes, write};
 use super::storage::{Backend, Storage, ThreadStorage, UringStorage};
 use super::{EventKind, RecorderEvent};
 use crate::Recording;
 use crossbeam_queue::ArrayQueue;
 use motet_rtp::Time;
 use motet_rtp::rtcp::SenderInfo;
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,6 +26,8 @@ const TURN: Duration = Duration::from_millis(10);
 const EVENTS_WAITING_MAX: usize = 4096;
 /// Bytes that a packet's memory has from the beginning.
 const PACKET_BYTES: usize = 2048;
+/// Recordings that a feed begins are counted from here.
+const FED_FROM: u64 = 1 << 32;
 /// How long whole files are waited for at the end.
 const END_WAIT: Duration = Duration::from_secs(10);
 
@@ -108,9 +112,26 @@ impl Recorder {
         clock: impl Fn() -> Time + Send + 'static,
     ) -> io::Result<(Recorder, Receiver<RecorderEvent>)> {
         match backend {
-            Backend::Uring => Recorder::start_on(config, UringStorage, clock, run_uring),
+            Backend::Uring => Recorder::start_on((config, UringStorage, None), clock, run_uring),
             Backend::Threads => Recorder::start_with(config, ThreadStorage, clock),
         }
+    }
+
+    /// Starts the thread, with something that fetches packets by itself and is told what happens.
+    ///
+    /// # Errors
+    /// When there can be no thread, or no ring for it.
+    pub fn start_fed(
+        config: RecorderConfig,
+        backend: Backend,
+        clock: impl Fn() -> Time + Send + 'static,
+        feed: Box<dyn Feed>,
+    ) -> io::Result<Recorder> {
+        let started = match backend {
+            Backend::Uring => Recorder::start_on((config, UringStorage, Some(feed)), clock, run_uring),
+            Backend::Threads => Recorder::start_on((config, ThreadStorage, Some(feed)), clock, run_threads),
+        };
+        Ok(started?.0)
     }
 
     /// Starts the thread on another storage, which needs nothing but tokio.
@@ -122,12 +143,11 @@ impl Recorder {
         storage: S,
         clock: impl Fn() -> Time + Send + 'static,
     ) -> io::Result<(Recorder, Receiver<RecorderEvent>)> {
-        Recorder::start_on(config, storage, clock, run_threads)
+        Recorder::start_on((config, storage, None), clock, run_threads)
     }
 
     fn start_on<S: Storage + Send>(
-        config: RecorderConfig,
-        storage: S,
+        (config, storage, feed): (RecorderConfig, S, Option<Box<dyn Feed>>),
         clock: impl Fn() -> Time + Send + 'static,
         run: fn(World<S>, SyncSender<io::Result<()>>),
     ) -> io::Result<(Recorder, Receiver<RecorderEvent>)> {
@@ -142,9 +162,11 @@ impl Recorder {
         });
         let queue = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("recorder".to_owned()).spawn(move || {
-            let (events, clock) = (Rc::new(EventQueue { sender: events }), Rc::new(clock));
-            let jobs = HashMap::new();
-            run(World { config, storage, queue, commands: to_thread, events, clock, jobs }, started);
+            let for_feed = feed.is_some().then(RefCell::default);
+            let events = Rc::new(EventQueue { sender: events, for_feed });
+            let (clock, jobs) = (Rc::new(clock), HashMap::new());
+            let (commands, fed_id) = (to_thread, FED_FROM);
+            run(World { config, storage, queue, commands, events, clock, jobs, feed, fed_id }, started);
         })?;
         starts.recv().unwrap_or_else(|_| Err(io::Error::other("the recorder's thread ended")))?;
         let input = RecorderInput { shared };
@@ -246,10 +268,21 @@ impl RecorderInput {
 /// Where events go out.
 pub(super) struct EventQueue {
     sender: SyncSender<RecorderEvent>,
+    /// What the feed is to be told; none: there is no feed, and events go to the sender.
+    for_feed: Option<RefCell<VecDeque<RecorderEvent>>>,
 }
 
 impl EventQueue {
+    /// The next one for the feed.
+    pub(super) fn take(&self) -> Option<RecorderEvent> {
+        self.for_feed.as_ref()?.borrow_mut().pop_front()
+    }
+
     pub(super) fn send(&self, recording: u64, kind: EventKind) {
+        if let Some(events) = &self.for_feed {
+            // Taken each turn; what one turn makes is bounded by what came in it.
+            return events.borrow_mut().push_back(RecorderEvent { recording, kind });
+        }
         if let Err(TrySendError::Full(event)) = self.sender.try_send(RecorderEvent { recording, kind }) {
             tracing::warn!(recording, ?event, "an event found no room: nobody reads them");
         }
@@ -265,6 +298,9 @@ struct World<S: Storage> {
     events: Rc<EventQueue>,
     clock: Clock,
     jobs: HashMap<u64, Job>,
+    feed: Option<Box<dyn Feed>>,
+    /// Number of the next recording that the feed begins.
+    fed_id: u64,
 }
 
 fn run_uring<S: Storage>(world: World<S>, started: SyncSender<io::Result<()>>) {
@@ -339,11 +375,25 @@ impl<S: Storage> World<S> {
 
     fn begin(&mut self, id: u64, spec: &RecordingSpec, recording: Recording) {
         let job = Job::new(id, spec, recording);
-        let (writes, events, clock) =
-            (Rc::clone(&job.writes), Rc::clone(&self.events), Rc::clone(&self.clock));
+        self.spawn_writer(id, Rc::clone(&job.writes));
+        self.jobs.insert(id, job);
+    }
+
+    fn spawn_writer(&self, id: u64, writes: Rc<Writes>) {
+        let (events, clock) = (Rc::clone(&self.events), Rc::clone(&self.clock));
         let sync_every = self.config.sync_every;
         tokio::task::spawn_local(write(self.storage.clone(), writes, id, events, clock, sync_every));
-        self.jobs.insert(id, job);
+    }
+
+    /// Has the feed hand over what it has.
+    fn take_fed(&mut self, now: Time) {
+        let Some(feed) = &mut self.feed else { return };
+        let (jobs, events, next_id) = (&mut self.jobs, &*self.events, &mut self.fed_id);
+        let mut deck = Deck { jobs, events, next_id, begun: Vec::new(), now };
+        feed.turn(now, &mut deck);
+        for (id, writes) in deck.begun {
+            self.spawn_writer(id, writes);
+        }
     }
 
     /// Handles what came and what is due.
@@ -351,6 +401,7 @@ impl<S: Storage> World<S> {
         // Packets of before this moment are in the queue.
         let now = (self.clock)();
         self.handle_packets();
+        self.take_fed(now);
         for job in self.jobs.values_mut() {
             if job.recording.poll_timeout().is_some_and(|due| due <= now) {
                 job.recording.handle_timeout(now);
@@ -405,6 +456,8 @@ impl<S: Storage> World<S> {
     async fn end(&mut self, mut turns: tokio::time::Interval) {
         let now = (self.clock)();
         self.handle_packets();
+        self.take_fed(now);
+        self.feed = None;
         for job in self.jobs.values_mut() {
             job.stop(now, &self.events);
         }

@@ -25,7 +25,8 @@ pub fn run(tool: &str, args: &[&str]) -> Vec<u8> {
     done.stdout
 }
 
-fn encode(source: &str, codec: &[&str]) -> Vec<u8> {
+/// What ffmpeg makes of a source.
+pub fn encode(source: &str, codec: &[&str]) -> Vec<u8> {
     run("ffmpeg", &[&["-f", "lavfi", "-i", source], codec, &["-"]].concat())
 }
 
@@ -35,9 +36,14 @@ fn test_picture(seconds: u32, size: &str) -> String {
 
 /// Access units of 25 pictures a second, a key frame each second.
 pub fn h264(seconds: u32, size: &str) -> Vec<Vec<u8>> {
+    h264_of(&test_picture(seconds, size))
+}
+
+/// As [`h264`], of a source of ffmpeg's.
+pub fn h264_of(source: &str) -> Vec<Vec<u8>> {
     let codec = "-c:v libx264 -preset ultrafast -tune zerolatency -g 25 -b:v 200k -pix_fmt yuv420p \
                  -bsf:v h264_metadata=aud=insert -f h264";
-    let stream = encode(&test_picture(seconds, size), &codec.split_whitespace().collect::<Vec<_>>());
+    let stream = encode(source, &codec.split_whitespace().collect::<Vec<_>>());
     split_units(&stream, &[0, 0, 0, 1, 9])
 }
 
@@ -66,8 +72,12 @@ pub fn vp8(seconds: u32, size: &str) -> Vec<Vec<u8>> {
 
 /// Packets of 20 ms.
 pub fn opus(seconds: u32) -> Vec<Vec<u8>> {
-    let source = format!("sine=440:duration={seconds}:sample_rate=48000");
-    let file = encode(&source, &["-c:a", "libopus", "-b:a", "32k", "-f", "ogg"]);
+    opus_of(&format!("sine=440:duration={seconds}:sample_rate=48000"))
+}
+
+/// Packets of 20 ms of a source of ffmpeg's.
+pub fn opus_of(source: &str) -> Vec<Vec<u8>> {
+    let file = encode(source, &["-c:a", "libopus", "-b:a", "32k", "-f", "ogg"]);
     // RFC 3533: 26 bytes, a number of segments, their lengths, and the segments.
     let (mut packets, mut packet, mut rest) = (Vec::new(), Vec::new(), file.as_slice());
     while rest.len() > 27 {
