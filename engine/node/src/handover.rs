@@ -42,9 +42,13 @@ use serde::{Deserialize, Serialize};
 /// ports.
 ///
 /// 3: mixes.
-pub(crate) const VERSIONS: &[u32] = &[1, 2, 3];
+///
+/// 4: recordings.
+pub(crate) const VERSIONS: &[u32] = &[1, 2, 3, 4];
 /// Since this version of the form a conference that is mixed can be handed over.
 pub(crate) const MIXES_SINCE: u32 = 3;
+/// Since this version one that is recorded can be.
+pub(crate) const RECORDINGS_SINCE: u32 = 4;
 
 /// The first word of a successor. It must be readable for every version to come: fields are only added, and
 /// those that are not known are ignored.

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Conferences that are mixed have a place on a mixing thread too, which the exchange joins with the workers
-//! (`mixing.rs`, `docs/audio.md`), and those with a canvas one on a canvas thread (`canvas.rs`, `docs/video.md`).
+//! (`mixing.rs`, `docs/audio.md`), those with a canvas one on a canvas thread (`canvas.rs`, `docs/video.md`), and those
+//! that are recorded one on the recorder (`recording.rs`, `docs/recording.md`).
 //!
 //! Everything that decides is pure and tested without a socket: [`model`] (wire to domain, checked once),
 //! [`routing`] (which routes the policy wants) and [`plan`] (the difference as commands). Read
@@ -45,6 +46,7 @@ mod numa;
 mod options;
 mod probe;
 mod rates;
+mod recording;
 mod resources;
 mod run;
 mod service;

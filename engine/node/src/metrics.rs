@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 mod canvas;
 mod mixing;
+mod recording;
 
 /// A worker that has shown no counters for this long does not answer.
 const WORKER_SILENT_MAX: Duration = Duration::from_secs(2);
@@ -30,6 +31,7 @@ impl Source for Shared {
         self.describe_workers(&mut page);
         self.describe_mixing(&mut page);
         self.describe_canvases(&mut page);
+        self.describe_recording(&mut page);
         page
     }
 

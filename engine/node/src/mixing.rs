@@ -33,7 +33,7 @@ use meter::MixingShown;
 pub(crate) use meter::{MixingSnapshot, tick_bounds_seconds};
 pub(crate) use room::RoomStatus;
 use tap::TapEnd;
-pub(crate) use tap::{Tap, TapOf};
+pub(crate) use tap::{Tap, TapFrame, TapOf};
 pub(crate) use thread::on_cpu;
 
 /// Jobs that may wait for a mixing thread.

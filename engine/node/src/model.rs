@@ -15,12 +15,14 @@ use std::sync::Arc;
 mod audio;
 pub(crate) mod check;
 mod id;
+mod recording;
 mod video;
 mod wire_form;
 
 pub use audio::{AudioMode, LegAudio, MixSettings};
 pub(crate) use audio::{below_all, gain};
 pub use id::Id;
+pub use recording::Recording;
 pub use video::{CanvasSettings, Shows, VideoMode};
 
 /// A checked conference specification.
@@ -46,6 +48,10 @@ pub struct Spec {
     pub seed: Option<NonZeroU64>,
     /// With [`AudioMode::Loudest`], who is among the loudest: the node's own finding.
     pub loudest: BTreeSet<Id>,
+    /// What is written to files, by id.
+    pub recordings: BTreeMap<Id, Recording>,
+    /// Recordings that have ended by themselves, with the reason for people: the node's own finding.
+    pub failed_recordings: BTreeMap<Id, String>,
 }
 
 impl Spec {

@@ -108,6 +108,10 @@ pub struct NodeOptions {
     #[arg(long, value_name = "FOLDER")]
     pub prompts: Option<PathBuf>,
 
+    /// Folder for recordings, which must be there; each recording has a folder in it. Without it nothing can be recorded
+    #[arg(long, value_name = "FOLDER")]
+    pub recordings: Option<PathBuf>,
+
     /// Where /metrics, /healthz and /readyz are served over HTTP, or off; port 0 takes a free one
     /// [default: the address of --listen with the port 2000 higher; a free one where that is taken]
     #[arg(long, value_name = "IP:PORT|off")]

@@ -20,12 +20,14 @@ mod compare;
 mod identity;
 mod legs;
 mod mix;
+mod recording;
 mod relocate;
 mod trunks;
 
 pub use canvas::{CanvasForm, CanvasStep, FeedForm, FeedKey, HeldCanvas, HeldFeed, HeldView, SeenForm};
 pub(crate) use mix::LossWatch;
 pub use mix::{HeldMix, HeldOutput, HeldSource, MixForm, MixStep, MixTrunk, OutputForm, SourceForm};
+pub use recording::{HeldRecording, HeldTrack, RecordForm, RecordStep, TrackForm};
 pub use relocate::{Relocation, only_worker, relocate};
 pub(crate) use trunks::OTHER_END;
 pub use trunks::{Crossing, HeldTrunk, TrunkEnd, TrunkKey};
@@ -47,6 +49,8 @@ pub struct Holdings {
     pub mix: Option<HeldMix>,
     /// What is composed; none: nothing is.
     pub canvas: Option<HeldCanvas>,
+    /// What is recorded; none: nothing is.
+    pub recording: Option<HeldRecording>,
 }
 
 /// A leg on its worker.
@@ -109,6 +113,10 @@ pub trait Resources {
     fn mixer(&mut self) -> Result<usize, NodeError>;
     /// The canvas thread for another canvas, by its place in the exchange.
     fn canvas(&mut self) -> Result<usize, NodeError>;
+    /// The recorder, by its place in the exchange; none: this node has no folder for recordings.
+    fn recorder(&mut self) -> Option<usize> {
+        None
+    }
     /// A random number.
     fn random(&mut self) -> u32;
 }
@@ -126,6 +134,8 @@ pub struct Plan {
     pub mix: Option<MixStep>,
     /// What a canvas thread is to do.
     pub canvas: Option<CanvasStep>,
+    /// What the recorder is to do.
+    pub recording: Option<RecordStep>,
     /// Receivers are told nothing.
     pub silent: bool,
 }
@@ -185,6 +195,7 @@ pub fn plan(
     let mut ssrcs = planner.ssrcs_in_use(&routes)?;
     planner.change_mix(&routes, &mut ssrcs)?;
     planner.change_canvas(&routes, &mut ssrcs)?;
+    planner.change_recordings()?;
     planner.add_routes(&routes, ssrcs)?;
     planner.plan.next.refused = routes.refused;
     Ok(planner.plan)
@@ -206,6 +217,9 @@ pub fn plan_end(held: &Holdings) -> Plan {
     }
     if let Some(canvas) = &held.canvas {
         plan.end_canvas(held, canvas);
+    }
+    if let Some(recording) = &held.recording {
+        plan.end_recordings(held, recording);
     }
     let streams = held.streams.iter().map(|((leg, _), stream)| (held.legs[leg].worker, *stream));
     plan.released.streams.extend(streams);

@@ -41,6 +41,8 @@ pub(crate) struct Taker<'a> {
     limits: Limits,
     /// What other threads have to do.
     threads: ThreadLoads,
+    /// The recorder's place in the exchange.
+    recorder: Option<usize>,
     taken: Released,
     /// Sockets of the taken ports, by worker.
     pub(crate) opened: BTreeMap<usize, Vec<(SocketId, UdpSocket)>>,
@@ -55,7 +57,12 @@ impl<'a> Taker<'a> {
         threads: ThreadLoads,
     ) -> Taker<'a> {
         let (loads, taken) = (loads.to_vec(), Released::default());
-        Taker { ids, pools, loads, limits, threads, taken, opened: BTreeMap::new() }
+        Taker { ids, pools, loads, limits, threads, recorder: None, taken, opened: BTreeMap::new() }
+    }
+
+    /// With a recorder, if there is one.
+    pub(crate) fn recording(self, recorder: Option<usize>) -> Taker<'a> {
+        Taker { recorder, ..self }
     }
 
     /// Gives back all that was taken.
@@ -185,6 +192,10 @@ impl Resources for Taker<'_> {
         let least =
             least.ok_or_else(|| NodeError::Exhausted { field: "spec.video.mode".into(), why: why.into() })?;
         Ok(self.loads.len() + self.threads.mixing.len() + least)
+    }
+
+    fn recorder(&mut self) -> Option<usize> {
+        self.recorder
     }
 
     fn random(&mut self) -> u32 {

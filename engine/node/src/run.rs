@@ -5,23 +5,19 @@ use crate::calibration::Calibration;
 use crate::canvas::CanvasGauge;
 use crate::ending::{Ending, ended};
 use crate::events::{Events, by_name};
-use crate::exchange::Exchange;
 use crate::fence::Word;
 use crate::handover::place::Place;
-use crate::handover::take::{Inheritance, Taking};
-use crate::mixing::{MixingEvent, MixingGauge};
+use crate::mixing::MixingGauge;
 use crate::notify;
 use crate::options::NodeOptions;
-use crate::placement::Limits;
 use crate::probe::Probes;
 use crate::rates::{Rates, Sample};
+use crate::recording::RecordingShown;
 use crate::service::Service;
 use crate::state::State;
-use crate::worker::{Clock, Gauge, Worker, monotonic};
+use crate::worker::{Clock, Gauge, monotonic};
 use anyhow::{Context, Result, bail};
 use motet_proto::node as wire;
-use motet_rtp::Ntp;
-use motet_status::Listen;
 use rustix::fd::AsFd;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,28 +29,26 @@ use tonic::transport::server::TcpIncoming;
 use wire::event::Kind;
 use wire::media_node_server::MediaNodeServer;
 
+mod base;
 mod beside;
 mod canvas;
 mod cpu;
 mod handover;
 mod mixing;
 mod open;
+mod recording;
 
+use base::{Base, default_node_id};
 pub use beside::Identity;
 use beside::{Beside, stdin_closed};
-use canvas::start_canvases;
 pub(crate) use cpu::cpu_times;
-use handover::{
-    ask, ensure_together, handover_path, inherited, open_place, relaunch_when_asked, serve_status, take,
-    wait_for_successor,
-};
-use mixing::{forward_mixing, mixed_codecs, start_mixing, watch_losses};
-use open::{open_pools, ports_max, raise_descriptor_limit, start_workers};
+use handover::{ask, ensure_together, relaunch_when_asked, serve_status, wait_for_successor};
+use mixing::{forward_mixing, mixed_codecs, watch_losses};
+use open::raise_descriptor_limit;
+use recording::forward_recording;
 
 /// Events that may wait between the workers and the watchers.
 const EVENTS_WAITING_MAX: usize = 8192;
-/// A worker that is busier takes no more legs of a conference while another one can.
-const WORKER_BUSY_MAX: f64 = 0.8;
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the node's tasks share.
@@ -74,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) mixing: Vec<MixingGauge>,
     /// One for each canvas thread.
     pub(crate) canvases: Vec<CanvasGauge>,
+    /// Of the recorder; none: nothing is recorded here.
+    pub(crate) recording: Option<RecordingShown>,
     /// The workers' end of their queue of events, to see how full it is.
     pub(crate) events_in: mpsc::Sender<(usize, motet_relay::Event)>,
     calibration: Option<Calibration>,
@@ -106,6 +102,7 @@ impl Shared {
                 calibration: measured.map(Calibration::to_wire),
                 mixing_threads: self.mixing.len() as u32,
                 canvas_threads: self.canvases.len() as u32,
+                records: self.recording.is_some(),
             }),
             load: status.load,
             draining: status.draining,
@@ -217,6 +214,9 @@ impl RunningNode {
         }
         state.mixing.stop();
         state.canvases.stop();
+        if let Some(recorder) = &mut state.recorder {
+            recorder.stop();
+        }
     }
 }
 
@@ -280,7 +280,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     ensure_together(&options)?;
     let taken = if options.take_over { Some(ask(&options).await?) } else { None };
     let base = Base::lay(&options, taken).await?;
-    let Base { listener, address, events_out, mixing_out, died, metrics, place, shared, events } = base;
+    let Base { listener, address, told, died, metrics, place, shared, events } = base;
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "whoever reaches this address commands this node: there is no authentication; keep it in a network of your own");
     }
@@ -289,8 +289,9 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     let server = serve(listener, Arc::clone(&shared), events.clone(), ended).await?;
     let status = serve_status(metrics, options.take_over, address, &shared).await?;
     let mut tasks = JoinSet::new();
-    tasks.spawn(forward_events(Arc::clone(&shared), events_out, events.clone()));
-    tasks.spawn(forward_mixing(Arc::clone(&shared), mixing_out, events.clone()));
+    tasks.spawn(forward_events(Arc::clone(&shared), told.workers, events.clone()));
+    tasks.spawn(forward_mixing(Arc::clone(&shared), told.mixing, events.clone()));
+    tasks.spawn(forward_recording(Arc::clone(&shared), told.recording, events.clone()));
     tasks.spawn(watch_losses(Arc::clone(&shared)));
     tasks.spawn(show_status(Arc::clone(&shared), events.clone()));
     let advertised = options.advertise.clone().unwrap_or_else(|| advertised(address, &options));
@@ -315,117 +316,6 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
         place,
         given,
     })
-}
-
-/// What a node has before it serves: workers that carry, and what they carry.
-struct Base {
-    listener: TcpListener,
-    address: SocketAddr,
-    events_out: mpsc::Receiver<(usize, motet_relay::Event)>,
-    mixing_out: mpsc::Receiver<MixingEvent>,
-    died: mpsc::Receiver<usize>,
-    /// Where metrics are to be served.
-    metrics: Option<Listen>,
-    place: Option<Place>,
-    shared: Arc<Shared>,
-    events: Events,
-}
-
-impl Base {
-    async fn lay(options: &NodeOptions, taken: Option<(Inheritance, Taking)>) -> Result<Base> {
-        let binding = options.binding()?;
-        let (inheritance, taking) = taken.unzip();
-        let (listener, node_id, boot_id) = who(options, inheritance.as_ref()).await?;
-        let address = listener.local_addr().context("the listener has no address")?;
-        let pools = open_pools(options)?;
-        let ports_max = ports_max(options, &pools);
-        let (events_in, events_out) = mpsc::channel(EVENTS_WAITING_MAX);
-        let (mixing_in, mixing_out) = mpsc::channel(EVENTS_WAITING_MAX);
-        let (died_in, died) = mpsc::channel(1);
-        let paused = inheritance.is_some();
-        let clock = Clock::new(inheritance.as_ref().map(|from| Ntp(from.form.ntp_origin)));
-        let word = Word::new(options.controls().len());
-        let exchange = Exchange::new(binding.workers.len() + options.other_threads());
-        let (io_backend, io_reason, workers) =
-            start_workers(options, &binding, (paused, clock, &exchange, &word), &events_in, &died_in)?;
-        let mixing = start_mixing(options, &binding, (&exchange, clock, &word), &mixing_in, &died_in)?;
-        let canvases = start_canvases(options, &binding, (&exchange, clock, &word), &mixing_in, &died_in)?;
-        let (mixing_gauges, canvas_gauges) = (mixing.gauges(), canvases.gauges());
-        options.card_warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-        let count = workers.len();
-
-        let events = Events::new(node_id.clone(), boot_id.clone());
-        let gauges = workers.iter().map(Worker::gauge).collect();
-        let limits = Limits { legs_max: options.worker_legs_max, busy_max: WORKER_BUSY_MAX };
-        let ending = Arc::new(Ending::new());
-        let mut state =
-            State::new((workers, mixing, canvases), pools, limits, events.clone(), Arc::clone(&ending));
-        state.rebalance_above(options.rebalance_above.share());
-        let path = handover_path(options, &node_id);
-        let (metrics, place);
-        if let Some((Inheritance { successors, form, .. }, taking)) = inheritance.zip(taking) {
-            metrics = form.metrics.map_or(Some(Listen::Off), |address| Some(Listen::At(address)));
-            let sequence;
-            (state, sequence) = take(state, form, taking).await?;
-            events.go_on_from(sequence);
-            // Only now: a successor that fails must leave the socket to the running node.
-            place = path.map(|path| Place::inherit(&path, successors));
-        } else {
-            if let Some(port) = options.shared_port {
-                state.share_ports(port).await?;
-            }
-            metrics = options.metrics;
-            place = path.and_then(|path| open_place(&path));
-        }
-        if options.standby && !options.take_over {
-            ending.begin(None);
-        }
-        tracing::info!(%node_id, %address, io = io_backend, reason = %io_reason, workers = count, "node starts");
-        let shared = Arc::new(Shared {
-            node_id,
-            boot_id,
-            gauges,
-            mixing: mixing_gauges,
-            canvases: canvas_gauges,
-            events_in,
-            numa_node: binding.numa_node,
-            ending,
-            state: Mutex::new(state),
-            room: options.room.clone(),
-            io_backend,
-            io_reason,
-            ports_max,
-            calibration: options.calibration.clone(),
-            clock,
-            word,
-            rates: Rates::default(),
-        });
-        Ok(Base { listener, address, events_out, mixing_out, died, metrics, place, shared, events })
-    }
-}
-
-/// The listener of gRPC calls, the node's name, and the name of its start.
-async fn who(
-    options: &NodeOptions,
-    inheritance: Option<&Inheritance>,
-) -> Result<(TcpListener, String, String)> {
-    if let Some(inheritance) = inheritance {
-        let listener = inherited(&inheritance.grpc).context("the inherited listener fails")?;
-        return Ok((listener, inheritance.form.node_id.clone(), inheritance.form.boot_id.clone()));
-    }
-    let listener = TcpListener::bind(options.listen).await.with_context(|| {
-        format!("cannot listen on {} (--listen); does another node run here?", options.listen)
-    })?;
-    let address = listener.local_addr().context("the listener has no address")?;
-    let node_id = options.node_id.clone().unwrap_or_else(|| default_node_id(address));
-    Ok((listener, node_id, uuid::Uuid::new_v4().to_string()))
-}
-
-fn default_node_id(address: SocketAddr) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host: String =
-        host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || ".-_".contains(*c)).take(50).collect();
-    format!("{}-{}", if host.is_empty() { "node" } else { &host }, address.port())
 }
 
 /// An address that others can reach: a node that listens on all addresses names its first media address.

@@ -12,6 +12,7 @@ use crate::placement::rebalance::Rebalancer;
 use crate::placement::{Limits, WorkerLoad};
 use crate::plan::{HeldPorts, Holdings, Plan, Step, plan, plan_end};
 use crate::ports::PortPool;
+use crate::recording::RecorderThread;
 use crate::resources::{Taker, WorkerIds, give_back};
 use crate::worker::{Apply, Worker};
 use motet_net::SocketId;
@@ -30,6 +31,7 @@ mod mixing;
 mod moving;
 mod patch;
 mod rebalance;
+mod recording;
 mod shared;
 mod view;
 
@@ -89,6 +91,8 @@ pub(crate) struct State {
     ending: Arc<Ending>,
     pub(crate) mixing: Mixing,
     pub(crate) canvases: Canvases,
+    /// None: nothing is recorded here.
+    pub(crate) recorder: Option<RecorderThread>,
 }
 
 /// Ended conferences remembered at most.
@@ -123,6 +127,7 @@ impl State {
             events,
             moves: Moves::default(),
             rebalancer: None,
+            recorder: None,
         }
     }
 
@@ -245,9 +250,11 @@ impl State {
         if let Some(running) = running {
             spec.loudest.clone_from(&running.spec.loudest);
         }
+        let unrecorded = self.bring_failed(running.map(|running| &running.spec), &mut spec);
         let (old, held) = running.map_or((None, &nothing), |running| (Some(&running.spec), &running.held));
-        let threads = self.thread_loads();
-        let mut taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, threads);
+        let (threads, recorder) = (self.thread_loads(), self.recorder_station());
+        let taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, threads);
+        let mut taker = taker.recording(recorder);
         let planned = match plan(old, held, &spec, &mut taker) {
             Ok(planned) => planned,
             Err(error) => {
@@ -279,6 +286,7 @@ impl State {
         let allocation = conference.allocation();
         self.conferences.insert(id.clone(), conference);
         self.events.changed(&id, epoch, revision, false);
+        self.tell_unrecorded(&id, epoch, unrecorded);
         Ok(allocation)
     }
 
@@ -307,12 +315,18 @@ impl State {
         {
             self.tell_canvas(station, id, Some(form)).await?;
         }
+        if let Some(step) = plan.recording.as_ref().filter(|step| step.form.is_some()) {
+            self.tell_recorder(id, step);
+        }
         self.apply(first).await?;
         if let Some(mix) = mix {
             self.tell_mixer(mix.station, id, mix.last).await?;
         }
         if let Some(canvas) = canvas {
             self.tell_canvas(canvas.station, id, canvas.last).await?;
+        }
+        if let Some(step) = plan.recording.as_ref().filter(|step| step.form.is_none()) {
+            self.tell_recorder(id, step);
         }
         self.apply(last).await?;
         give_back(&mut self.ids, &mut self.pools, plan.released);

@@ -30,8 +30,10 @@ macro_rules! form {
 }
 
 mod mix;
+mod recording;
 
 pub(crate) use mix::MixForm;
+pub(crate) use recording::RecordingForm;
 
 form! {
     /// A node. `ntp_origin` is the wall clock at the origin of the monotonic one, the same for all workers.
@@ -64,6 +66,8 @@ form! {
         refused: Vec<(KeyForm, String)>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mix: Option<MixForm>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recording: Option<RecordingForm>,
     }
 
     /// A leg.
@@ -142,7 +146,7 @@ impl NodeForm {
 impl ConferenceForm {
     pub(crate) fn new(spec: &wire::ConferenceSpec, (epoch, revision): (u64, u64), held: &Holdings) -> Self {
         // A node with trunks to other workers, or with canvases, is not taken over.
-        let Holdings { legs, streams, routes, trunks: _, refused, mix: _, canvas: _ } = held;
+        let Holdings { legs, streams, routes, trunks: _, refused, mix: _, canvas: _, recording: _ } = held;
         ConferenceForm {
             spec: spec.encode_to_vec(),
             epoch,
@@ -155,6 +159,7 @@ impl ConferenceForm {
             routes: routes.iter().map(|(key, held)| RouteForm::new(key, held)).collect(),
             refused: refused.iter().map(|(key, why)| (key.into(), why.clone())).collect(),
             mix: None,
+            recording: None,
         }
     }
 

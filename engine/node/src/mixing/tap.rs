@@ -7,7 +7,10 @@ use crate::model::Id;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use tokio::sync::mpsc::{self, Receiver, Sender, error::TrySendError};
+use tokio::sync::mpsc::{
+    self, Receiver, Sender,
+    error::{TryRecvError, TrySendError},
+};
 
 /// Frames that may wait: two seconds.
 const FRAMES_WAITING_MAX: usize = 100;
@@ -62,6 +65,11 @@ impl Tap {
     /// The next frame; none: the sound has ended.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<TapFrame>> {
         self.frames.poll_recv(context)
+    }
+
+    /// The next frame, if it waits already. An error: it does not; true: the sound has ended.
+    pub(crate) fn try_next(&mut self) -> Result<TapFrame, bool> {
+        self.frames.try_recv().map_err(|error| error == TryRecvError::Disconnected)
     }
 
     /// Gives a frame's memory back.

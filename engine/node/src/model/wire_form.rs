@@ -3,7 +3,7 @@
 use super::check::{Path, address, identifier};
 use super::{
     AudioMode, CanvasSettings, Codec, Id, Leg, LegAudio, METADATA_BYTES_MAX, MediaKind, Medium, Policy,
-    RouteKey, Spec, Transport, VideoMode, gain,
+    Recording, RouteKey, Spec, Transport, VideoMode, gain,
 };
 use crate::error::NodeError;
 use motet_proto::{media as wire_media, node as wire};
@@ -73,6 +73,7 @@ impl Spec {
         }
         let pair_gains = pair_gains(&path, spec, &legs)?;
         let metadata = spec.metadata.clone();
+        let recordings = Recording::all(&path, &spec.id, &spec.recordings)?;
         Ok(Spec {
             id: spec.id.clone(),
             legs,
@@ -84,6 +85,8 @@ impl Spec {
             pair_gains,
             seed: NonZeroU64::new(spec.seed),
             loudest: BTreeSet::new(),
+            recordings,
+            failed_recordings: BTreeMap::new(),
         })
     }
 }

@@ -17,10 +17,11 @@ pub struct Relocation {
     pub released: Released,
 }
 
-/// The worker that has all of a conference. None: it has no legs, they are spread, or it is mixed or composed.
+/// The worker that has all of a conference. None: it has no legs, they are spread, or it is mixed, composed or recorded.
 pub fn only_worker(held: &Holdings) -> Option<usize> {
     let workers: BTreeSet<usize> = held.legs.values().map(|leg| leg.worker).collect();
-    let is_whole = held.trunks.is_empty() && held.mix.is_none() && held.canvas.is_none();
+    let is_alone = held.trunks.is_empty() && held.mix.is_none() && held.canvas.is_none();
+    let is_whole = is_alone && held.recording.is_none();
     workers.first().copied().filter(|_| workers.len() == 1 && is_whole)
 }
 

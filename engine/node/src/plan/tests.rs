@@ -7,6 +7,8 @@ use proptest::prelude::*;
 const MIXING_THREAD: usize = 1_000;
 /// And of canvas threads.
 const CANVAS_THREAD: usize = 2_000;
+/// The place of the recorder.
+const RECORDER: usize = 3_000;
 
 /// Counts upwards; ports are numbers only.
 #[derive(Default)]
@@ -57,6 +59,9 @@ impl Resources for Counting {
 
     fn mixer(&mut self) -> Result<usize, NodeError> {
         Ok(MIXING_THREAD)
+    }
+    fn recorder(&mut self) -> Option<usize> {
+        Some(RECORDER)
     }
     fn random(&mut self) -> u32 {
         self.count().wrapping_mul(2_654_435_761)
@@ -221,4 +226,5 @@ mod canvas;
 mod identity;
 mod mix;
 mod model;
+mod recording;
 mod relocate;

@@ -2,11 +2,11 @@
 
 use super::kept::KeptSpec;
 use super::{Conference, State, sockets};
-use crate::handover::MIXES_SINCE;
-use crate::handover::form::{ConferenceForm, MixForm, NodeForm, PoolForm, message};
+use crate::handover::form::{ConferenceForm, MixForm, NodeForm, PoolForm, RecordingForm, message};
+use crate::handover::{MIXES_SINCE, RECORDINGS_SINCE};
 use crate::ids::IdPool;
 use crate::model::{Id, RouteKey, Spec};
-use crate::plan::{Holdings, TrunkEnd};
+use crate::plan::{Holdings, RecordStep, TrunkEnd};
 use crate::resources::WorkerIds;
 use crate::worker::Apply;
 use motet_net::SocketId;
@@ -25,6 +25,9 @@ impl State {
                 (Some(_), true) if version < MIXES_SINCE => {
                     "is mixed, and the new process is of a version that cannot take a mix over"
                 }
+                (_, true) if held.recording.is_some() && version < RECORDINGS_SINCE => {
+                    "is recorded, and the new process is of a version that cannot take a recording over"
+                }
                 (_, true) => continue,
             };
             let id = &spec.id;
@@ -33,7 +36,8 @@ impl State {
         Ok(())
     }
 
-    /// Joins paused workers and mixing threads as they were in the process before, and begins its mixes.
+    /// Joins paused workers, mixing threads and the recorder as they were in the process before, and begins its mixes and
+    /// recordings.
     pub(crate) async fn begin_inherited_mixes(&self) -> Result<(), String> {
         let mixes = || {
             let conferences = self.conferences.values();
@@ -43,6 +47,17 @@ impl State {
         for (_, mix) in mixes() {
             for (worker, trunk) in &mix.trunks {
                 let end = TrunkEnd { port: trunk.near, worker: mix.station, peer: trunk.far };
+                ends.entry(*worker).or_default().open_trunks.push(end);
+            }
+        }
+        for conference in self.conferences.values() {
+            let Some(recording) = &conference.held.recording else { continue };
+            let Some(station) = recording.station else { continue };
+            // The recorder is told first: it comes by itself, and drops what is for no end that it knows.
+            let form = Some(Arc::clone(&recording.form));
+            self.tell_recorder(&conference.spec.id, &RecordStep { station: Some(station), form });
+            for (worker, trunk) in &recording.trunks {
+                let end = TrunkEnd { port: trunk.near, worker: station, peer: trunk.far };
                 ends.entry(*worker).or_default().open_trunks.push(end);
             }
         }
@@ -61,7 +76,8 @@ impl State {
             // Who is heard is known to the relays.
             let Conference { wire, spec, epoch, revision, held, .. } = conference;
             let mix = held.mix.as_ref().map(|mix| MixForm::new(spec, mix, self.workers.len()));
-            ConferenceForm { mix, ..ConferenceForm::new(&wire.spec(), (*epoch, *revision), held) }
+            let recording = held.recording.as_ref().map(|recording| RecordingForm::new(spec, recording));
+            ConferenceForm { mix, recording, ..ConferenceForm::new(&wire.spec(), (*epoch, *revision), held) }
         });
         let ended = self.ended_order.iter().filter_map(|id| {
             let (epoch, revision) = self.ended.get(id)?;
@@ -140,6 +156,8 @@ impl State {
         let spec = Spec::from_wire(&wire, self.pools[0].ip().is_ipv6());
         let mut spec = spec.map_err(|error| named(error.to_string()))?;
         let (epoch, revision, mix) = (form.epoch, form.revision, form.mix.take());
+        let recording = form.recording.take();
+        spec.failed_recordings = recording.as_ref().map(RecordingForm::failed).unwrap_or_default();
         spec.loudest = mix.iter().flat_map(|mix| &mix.loudest).map(Id::from).collect();
         let mut held = form.holdings(pool_of).map_err(named)?;
         if let Some(leg) = held.legs.values().find(|leg| leg.worker >= self.workers.len()) {
@@ -150,6 +168,12 @@ impl State {
         held.mix = mix.map(|mix| mix.held(&spec, &held, stations)).transpose().map_err(named)?;
         if spec.listening().is_some() != held.mix.is_some() {
             return Err(named("is mixed by its specification only".to_owned()));
+        }
+        let stations = (self.workers.len(), self.recorder_station());
+        held.recording =
+            recording.map(|form| form.held(&spec, &held, stations)).transpose().map_err(named)?;
+        if spec.recordings.is_empty() != held.recording.is_none() {
+            return Err(named("is recorded by its specification only".to_owned()));
         }
         let (wire, alive, speaker) = (KeptSpec::new(&wire), BTreeSet::new(), None);
         let changed = self.change();
@@ -173,6 +197,17 @@ impl State {
             streams.extend(streams_here.map(|(_, id)| id.0));
             let routes_here = held.routes.iter().filter(|(key, _)| is_here(&key.to_leg));
             routes.extend(routes_here.map(|(_, route)| route.id.0));
+            if let Some(recording) = &held.recording {
+                if recording.station == Some(station) {
+                    ports.extend(recording.trunks.values().map(|trunk| trunk.far.0));
+                }
+                if let Some(trunk) = recording.trunks.get(&station) {
+                    legs.insert(trunk.leg.0);
+                    ports.insert(trunk.near.0);
+                }
+                let tracks_here = recording.tracks.iter().filter(|((leg, _), _)| is_here(leg));
+                routes.extend(tracks_here.map(|(_, track)| track.route.0));
+            }
             let Some(mix) = &held.mix else { continue };
             if mix.station == station {
                 ports.extend(mix.trunks.values().map(|trunk| trunk.far.0));

@@ -90,8 +90,9 @@ impl State {
         }
         let spec = Spec { loudest: legs.into_iter().collect(), ..conference.spec.clone() };
         let (old, held) = (&conference.spec, &conference.held);
-        let threads = self.thread_loads();
-        let mut taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, threads);
+        let (threads, recorder) = (self.thread_loads(), self.recorder_station());
+        let taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, threads);
+        let mut taker = taker.recording(recorder);
         let planned = match plan(Some(old), held, &spec, &mut taker) {
             Ok(planned) => planned,
             Err(error) => {

@@ -81,6 +81,7 @@ impl State {
             Some(from) => Ok(from),
             None if running.held.mix.is_some() => immovable("its sound is mixed"),
             None if running.held.canvas.is_some() => immovable("its pictures are composed"),
+            None if running.held.recording.is_some() => immovable("it is recorded"),
             None if running.held.legs.is_empty() => immovable("it has no legs, so that it is on no worker"),
             None => immovable("it is spread over workers"),
         }

@@ -42,6 +42,19 @@ pub(super) fn apply(
             }
             Some(Change::SetRoutePolicy(policy)) => spec.route_policy = *policy,
             Some(Change::SetMetadata(metadata)) => spec.metadata = metadata.clone(),
+            Some(Change::PutRecording(recording)) => {
+                match spec.recordings.iter_mut().find(|known| known.id == recording.id) {
+                    Some(known) => *known = recording.clone(),
+                    None => spec.recordings.push(recording.clone()),
+                }
+            }
+            Some(Change::RemoveRecording(id)) => {
+                if !spec.recordings.iter().any(|known| known.id == *id) {
+                    let why = format!("no recording has the id '{id}'");
+                    return Err(NodeError::invalid(at("remove_recording"), why));
+                }
+                spec.recordings.retain(|known| known.id != *id);
+            }
             None => return Err(NodeError::invalid(at("change"), "is missing")),
         }
     }

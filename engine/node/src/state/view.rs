@@ -244,11 +244,13 @@ impl State {
             })
         });
         let (mix, canvas) = (self.mix_stats(conference).await?, self.canvas_stats(conference).await?);
+        let recordings = self.recording_stats(conference).await;
         Ok(wire::ConferenceStatsResponse {
             streams: streams.collect(),
             routes: routes.collect(),
             mix,
             canvas,
+            recordings,
         })
     }
 }

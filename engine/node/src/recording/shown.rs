@@ -1,0 +1,77 @@
+//! The recorder's counters, as the rest of the node sees them.
+
+use super::Reason;
+use crate::exchange::Crossed;
+use motet_recorder::{DropReason, TrackStats};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// The recorder at one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RecordingSnapshot {
+    /// Recordings that run, and those of them that are paused.
+    pub(crate) recordings: usize,
+    pub(crate) paused: usize,
+    /// Legs and mixes that files are written of.
+    pub(crate) files: usize,
+    pub(crate) counters: Counters,
+    pub(crate) crossed: Crossed,
+    /// When this was shown; none: not yet.
+    pub(crate) taken: Option<Instant>,
+    /// Kernel's id of the thread.
+    pub(crate) thread_id: Option<u32>,
+}
+
+/// What only rises, however many recordings come and go.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counters {
+    /// Packets and frames that came.
+    pub(crate) packets: u64,
+    /// Pictures and packets of sound that were written, and their bytes.
+    pub(crate) samples: u64,
+    pub(crate) bytes: u64,
+    /// Packets that never came.
+    pub(crate) lost: u64,
+    /// By reason.
+    pub(crate) drops: [u64; DropReason::ALL.len()],
+    /// Files that are whole.
+    pub(crate) segments: u64,
+    /// Recordings that ended by themselves, by reason.
+    pub(crate) failed: [u64; Reason::ALL.len()],
+    /// Events that found no room on their way to the watchers.
+    pub(crate) events_dropped: u64,
+}
+
+impl Counters {
+    /// Adds what tracks counted.
+    pub(super) fn add(&mut self, tracks: &[TrackStats]) {
+        for stats in tracks {
+            self.packets += stats.packets;
+            self.samples += stats.samples;
+            self.bytes += stats.bytes;
+            self.lost += stats.lost;
+            for (sum, reason) in self.drops.iter_mut().zip(DropReason::ALL) {
+                *sum += stats.dropped(reason);
+            }
+        }
+    }
+
+    /// Notes that a recording ended by itself.
+    pub(super) fn failed(&mut self, reason: Reason) {
+        self.failed[reason as usize] += 1;
+    }
+}
+
+/// Where the recorder shows its counters, for readers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RecordingShown(Arc<Mutex<RecordingSnapshot>>);
+
+impl RecordingShown {
+    pub(crate) fn read(&self) -> RecordingSnapshot {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn show(&self, snapshot: RecordingSnapshot) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+}
