@@ -143,6 +143,20 @@ impl Conference for ConferenceService {
         }
     }
 
+    async fn set_recording(
+        &self,
+        call: Call<wire::SetRecordingRequest>,
+    ) -> Result<Answer<wire::ConferenceInfo>, Status> {
+        self.info(call, Request::SetRecording).await
+    }
+
+    async fn remove_recording(
+        &self,
+        call: Call<wire::RemoveRecordingRequest>,
+    ) -> Result<Answer<wire::ConferenceInfo>, Status> {
+        self.info(call, Request::RemoveRecording).await
+    }
+
     async fn rename(&self, call: Call<wire::RenameRequest>) -> Result<Answer<wire::ConferenceInfo>, Status> {
         self.info(call, Request::Rename).await
     }

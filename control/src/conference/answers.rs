@@ -478,6 +478,7 @@ fn specification(record: &Record) -> node::ConferenceSpec {
         audio: record.audio.to_wire(),
         video: record.video.to_wire(),
         pair_gains: record.pair_gains.iter().map(PairGain::to_wire).collect(),
+        recordings: record.recordings_to_wire(),
         seed: record.seed,
         ..node::ConferenceSpec::default()
     }

@@ -81,7 +81,7 @@ pub struct PairGain {
     pub heard: bool,
 }
 
-/// A change of what becomes of sound or pictures.
+/// A change of what becomes of sound or pictures, or of what is recorded.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum AudioChange {
     /// Of the mode.
@@ -94,6 +94,8 @@ pub(super) enum AudioChange {
     Pair,
     /// Of what becomes of pictures.
     Pictures,
+    /// Of what is recorded; for people.
+    Recording(String),
 }
 
 const GAINS_DB: std::ops::RangeInclusive<f64> = -60.0..=20.0;
@@ -292,6 +294,7 @@ impl Record {
                 let mode = self.video.mode_name();
                 Some((Kind::VideoChanged, format!("the pictures of conference {number} are {mode} now")))
             }
+            AudioChange::Recording(told) => Some((Kind::RecordingChanged, told.clone())),
             AudioChange::Participant(_) | AudioChange::Role(_) | AudioChange::Pair => None,
         }
     }
@@ -456,7 +459,7 @@ impl super::Conference {
                 let info = self.participant_info(participant).expect("it was found before it was changed");
                 Response::Participant(Box::new(info))
             }
-            AudioChange::Mode | AudioChange::Pair | AudioChange::Pictures => {
+            AudioChange::Mode | AudioChange::Pair | AudioChange::Pictures | AudioChange::Recording(_) => {
                 Response::Conference(Box::new(self.info()))
             }
         }

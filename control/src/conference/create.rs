@@ -165,10 +165,6 @@ impl Step<'_> {
 
     /// Whether the user domain may have such a conference here and now; gives it its places in the limits.
     pub(super) fn admit(&self, mut record: Record, features: &[Feature]) -> Result<Record, Refusal> {
-        if features.contains(&Feature::Recording) {
-            let why = "no node can record yet; leave the feature out";
-            return Err(Refusal::at(Code::FailedPrecondition, "features", why));
-        }
         if let Some(why) = &self.state.domains_fault {
             let message = format!("the domains cannot be read: {why}; nothing was changed");
             return Err(Refusal::plain(Code::Unavailable, message));

@@ -259,6 +259,8 @@ fn is_kept(kind: Kind) -> bool {
         Kind::ParticipantLeft,
         Kind::AudioChanged,
         Kind::VideoChanged,
+        Kind::RecordingChanged,
+        Kind::RecordingFailed,
         Kind::EndsSoon,
         Kind::EndChanged,
         Kind::LockChanged,

@@ -49,6 +49,7 @@ impl Conference {
             notice_ms: record.schedule.notice_ms as u32,
             empty_ms: record.schedule.empty_ms as u32,
             expected_participants: record.expected,
+            recordings: record.recordings_to_wire(),
         }
     }
 

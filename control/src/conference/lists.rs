@@ -5,6 +5,7 @@ use super::answers::runs_as_written;
 use super::audio::{Audio, PairGain, ParticipantAudio};
 use super::media::media_of_leg;
 use super::model::{Conference, Node, Participant, Phase, Record, RunningCopy, Token};
+use super::recordings::Recording;
 use super::step::{About, RETRY_MS, Step};
 use super::video::Video;
 use crate::nodes::NodeFailure;
@@ -317,6 +318,7 @@ impl Step<'_> {
         let spec = copy.spec.as_ref();
         let audio = spec.and_then(|spec| Audio::check(spec.audio.as_ref()).ok()).unwrap_or_default();
         let video = spec.and_then(|spec| Video::check(spec.video.as_ref()).ok()).unwrap_or_default();
+        let recordings = spec.iter().flat_map(|spec| &spec.recordings).map(Recording::from_wire).collect();
         let pair_gains = spec.iter().flat_map(|spec| &spec.pair_gains).map(PairGain::from_wire).collect();
         Record {
             id: copy.id.clone(),
@@ -329,6 +331,7 @@ impl Step<'_> {
             audio,
             video,
             pair_gains,
+            recordings,
             seed: spec.map_or(0, |spec| spec.seed),
             ..Record::default()
         }

@@ -40,6 +40,7 @@ mod numbers;
 mod operations;
 mod operator;
 mod options;
+mod recordings;
 mod repeat;
 mod requests;
 mod restore;
@@ -70,6 +71,7 @@ pub use model::{
 };
 pub use notes::{NodeNote, NoteAnswer, NoteOrder};
 pub use options::Options;
+pub use recordings::Recording;
 pub use repeat::Applied;
 pub use requests::{PromptAnswer, PromptOrder, Request, Response};
 pub use restore::Restoration;

@@ -13,6 +13,7 @@ use super::maintain::Peers;
 use super::media::Medium;
 use super::notes::Notes;
 use super::options::Options;
+use super::recordings::Recording;
 use super::repeat::{Answers, Applied};
 use super::requests::Request;
 use super::restore::{Restore, Restores};
@@ -135,6 +136,9 @@ pub struct Record {
     /// Who hears whom in another way than all others do.
     #[serde(default)]
     pub pair_gains: Vec<PairGain>,
+    /// What is recorded.
+    #[serde(default)]
+    pub recordings: Vec<Recording>,
     /// When it begins and ends.
     #[serde(default)]
     pub schedule: Schedule,

@@ -257,6 +257,7 @@ impl Step<'_> {
                 let (who, medium) = (&ended.leg, &ended.medium);
                 tell(who, Kind::StreamEnded, format!("{who} said goodbye to {medium}"));
             }
+            Some(kind) if self.recorded(event, &number, kind) => {}
             Some(kind) => self.sound(event, &number, kind),
             None => {}
         }

@@ -94,6 +94,8 @@ impl Step<'_> {
                 Request::SetVideo(set) => self.set_video(id, moid, set.video),
                 Request::SetParticipantAudio(set) => self.set_participant_audio(id, moid, set),
                 Request::SetPairGain(set) => self.set_pair_gain(id, moid, set.pair_gain),
+                Request::SetRecording(set) => self.set_recording(id, moid, set.recording),
+                Request::RemoveRecording(end) => self.remove_recording(id, moid, &end.recording),
                 _ => unreachable!("only changes are queued"),
             };
             match answer {

@@ -34,6 +34,10 @@ pub enum Request {
     SetParticipantAudio(wire::SetParticipantAudioRequest),
     /// Say how one participant hears another.
     SetPairGain(wire::SetPairGainRequest),
+    /// Begin a recording, or change one.
+    SetRecording(wire::SetRecordingRequest),
+    /// End a recording.
+    RemoveRecording(wire::RemoveRecordingRequest),
     /// Play a file; under this id when none is given.
     Play {
         /// Id to use when none is given.
@@ -95,6 +99,8 @@ impl Request {
             Request::SetVideo(_) => "set-video",
             Request::SetParticipantAudio(_) => "set-participant-audio",
             Request::SetPairGain(_) => "set-pair-gain",
+            Request::SetRecording(_) => "set-recording",
+            Request::RemoveRecording(_) => "remove-recording",
             Request::Play { .. } => "play-prompt",
             Request::StopPrompt(_) => "stop-prompt",
             Request::Rename(_) => "rename",

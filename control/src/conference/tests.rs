@@ -25,6 +25,7 @@ mod many;
 mod notes;
 mod operating;
 mod pictures;
+mod recordings;
 mod restoring;
 mod room;
 mod settling;

@@ -112,6 +112,8 @@ impl Peers for GrpcPeers {
             Request::SetRole(set) => participant(client.set_role(self.marked(set)).await?),
             Request::Extend(extend) => conference(client.extend(self.marked(extend)).await?),
             Request::SetPairGain(set) => conference(client.set_pair_gain(self.marked(set)).await?),
+            Request::SetRecording(set) => conference(client.set_recording(self.marked(set)).await?),
+            Request::RemoveRecording(end) => conference(client.remove_recording(self.marked(end)).await?),
             Request::Play { id, play } => {
                 let prompt = if play.prompt.is_empty() { id } else { play.prompt.clone() };
                 let play = PlayPromptRequest { prompt, ..play };

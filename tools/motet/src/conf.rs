@@ -1,7 +1,7 @@
 //! `motet conf`: conferences, as control's clients see them.
 
 use crate::client::{Server, Usage};
-use crate::{booking, domains, guard, history, medium, out, picture, rooms, sdp, show, sound};
+use crate::{booking, domains, guard, history, medium, out, picture, record, rooms, sdp, show, sound};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use motet_proto::conference::*;
@@ -54,6 +54,8 @@ enum Command {
     Play(sound::Play),
     /// Stop a file that plays
     Stop(sound::Stop),
+    /// Record to files
+    Record(record::Record),
     /// Let nobody join any more but chairs
     Lock(guard::Lock),
     /// Let everybody join again
@@ -265,6 +267,7 @@ pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
         Command::Floor(options) => rooms::floor(options).await,
         Command::Play(options) => sound::play(options).await,
         Command::Stop(options) => sound::stop(options).await,
+        Command::Record(options) => record::record(options).await,
         Command::Lock(options) => guard::lock(options, true).await,
         Command::Unlock(options) => guard::lock(options, false).await,
         Command::Rename(options) => guard::rename(options).await,

@@ -17,6 +17,7 @@ mod node;
 mod nodes;
 mod out;
 mod picture;
+mod record;
 mod rooms;
 mod sdp;
 mod serve;
@@ -58,13 +59,13 @@ Environment:
 #[derive(Subcommand)]
 enum Command {
     /// Run control and one node on this machine: all that is needed to try it
-    Serve(serve::ServeOptions),
+    Serve(Box<serve::ServeOptions>),
     /// Run a media node
     Node(Box<node::NodeArgs>),
     /// Run one media node for each NUMA socket of this machine, and keep them running
     Up(up::UpOptions),
     /// Run control: conference scheduling and placement
-    Css(motet_control::CssOptions),
+    Css(Box<motet_control::CssOptions>),
     /// Create, list, show, join, leave, guard, extend, end and watch conferences
     Conf(conf::ConfOptions),
     /// List, make, show and cancel reservations
@@ -115,11 +116,11 @@ fn main() -> ExitCode {
     };
     let done = runtime.block_on(async {
         match cli.command {
-            Command::Serve(options) => serve::run(options, signalled()).await.map(|()| ExitCode::SUCCESS),
+            Command::Serve(options) => serve::run(*options, signalled()).await.map(|()| ExitCode::SUCCESS),
             Command::Node(options) => node::run(*options, signals()).await.map(|()| ExitCode::SUCCESS),
             Command::Up(options) => up::run(options).await,
             Command::Css(options) => {
-                motet_control::run(options, signalled()).await.map(|()| ExitCode::SUCCESS)
+                motet_control::run(*options, signalled()).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Conf(options) => conf::run(options).await,
             Command::Reservations(options) => booking::reservations(options).await,

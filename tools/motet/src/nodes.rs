@@ -356,7 +356,12 @@ async fn move_conference(options: Move) -> Result<ExitCode> {
     })
 }
 
-async fn connect_node(control: &Connection, server: &Server, node: &str) -> Result<MediaNodeClient<Channel>> {
+/// A connection to a node that control knows by this name.
+pub(crate) async fn connect_node(
+    control: &Connection,
+    server: &Server,
+    node: &str,
+) -> Result<MediaNodeClient<Channel>> {
     let mut registry = NodeRegistryClient::new(control.channel());
     let nodes = control.answer(registry.list_nodes(ListNodesRequest {})).await?.nodes;
     let named = |known: &&motet_proto::registry::RegisteredNode| {

@@ -48,6 +48,10 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "FOLDER")]
     prompts: Option<PathBuf>,
 
+    /// Folder for recordings, which must be there; each recording has a folder in it
+    #[arg(long, value_name = "FOLDER")]
+    recordings: Option<PathBuf>,
+
     /// Threads that mix sound; 0: conferences that are to be mixed are refused
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(..=64))]
     mixing_threads: u16,
@@ -122,6 +126,9 @@ fn start_node(options: &ServeOptions, control: &str) -> Result<(Child, Option<Ch
     command.args(["--canvas-threads", &options.canvas_threads.to_string()]);
     if let Some(folder) = &options.prompts {
         command.arg("--prompts").arg(folder);
+    }
+    if let Some(folder) = &options.recordings {
+        command.arg("--recordings").arg(folder);
     }
     if let Some(metrics) = &options.node_metrics {
         command.args(["--metrics", metrics]);

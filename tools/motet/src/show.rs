@@ -38,6 +38,7 @@ pub(crate) fn conference(info: &ConferenceInfo) -> Value {
         "audio": crate::sound::mode_of(info),
         "video": crate::picture::mode_of(info),
         "pair_gains": info.pair_gains.iter().map(pair_gain).collect::<Vec<_>>(),
+        "recordings": info.recordings.iter().map(|known| known.id.as_str()).collect::<Vec<_>>(),
         "participants": info.participants.iter().map(participant).collect::<Vec<_>>(),
         "type": kind(info),
         "start_unix_ms": info.start_unix_ms,

@@ -177,6 +177,20 @@ impl Conference for FakeControl {
         Err(Status::unimplemented("not asked for"))
     }
 
+    async fn set_recording(
+        &self,
+        _: Request<SetRecordingRequest>,
+    ) -> Result<Response<ConferenceInfo>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn remove_recording(
+        &self,
+        _: Request<RemoveRecordingRequest>,
+    ) -> Result<Response<ConferenceInfo>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
     async fn play_prompt(
         &self,
         _: Request<PlayPromptRequest>,

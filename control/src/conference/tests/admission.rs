@@ -32,7 +32,8 @@ fn world() -> World {
     domains[6].numbers = vec![(600, 699)];
     domains[3].disabled = true;
     (domains[2].small_max, domains[2].large_max) = (Some(2), Some(0));
-    domains[4].forbidden = [Feature::H265, Feature::FullHd, Feature::Mixing].map(|f| f as i32).into();
+    let forbidden = [Feature::H265, Feature::FullHd, Feature::Mixing, Feature::Recording];
+    domains[4].forbidden = forbidden.map(|feature| feature as i32).into();
     world.state.domains = Domains::new(domains);
     world
 }
@@ -63,7 +64,7 @@ fn refused_by_domain() -> Vec<Refused> {
             "mixing",
         ),
         (using("plain", 1), Code::PermissionDenied, "features", "h265"),
-        (using("u", 4), Code::FailedPrecondition, "features", "record"),
+        (using("plain", 4), Code::PermissionDenied, "features", "recording"),
         (using("u", 9), Code::InvalidArgument, "features[0]", "9"),
         (foreign, Code::FailedPrecondition, "number", "p2"),
     ]

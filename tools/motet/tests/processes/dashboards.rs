@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Values that are 0 or 1, and the one name that all Prometheus clients use without a unit.
-const UNITLESS: &[&str] = &["motet_node_draining", "motet_control_store_usable", "process_open_fds"];
+const UNITLESS: &[&str] =
+    &["motet_node_draining", "motet_recording_up", "motet_control_store_usable", "process_open_fds"];
 
 /// A metric as its page describes it.
 #[derive(Debug, Default)]
@@ -54,7 +55,10 @@ impl Pages {
 fn scraped() -> Pages {
     let (css, node) = (Css::new(), free_port());
     let _control = css.start("embedded");
-    let _node = css.start_node_with("n1", &["--metrics", &local(node), "--residence-turns", "1"]);
+    let recordings = tempfile::tempdir().expect("a folder");
+    let recordings = recordings.path().to_str().expect("text");
+    let metrics = ["--metrics", &local(node), "--residence-turns", "1", "--recordings", recordings];
+    let _node = css.start_node_with("n1", &metrics);
     css.wait_for_nodes(1);
     css.json(&["conf", "create", "--number", "8501"]);
     let mut call = Call::join(&css, "8501");

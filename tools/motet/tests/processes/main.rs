@@ -18,6 +18,7 @@ mod numa;
 mod observing;
 mod phones;
 mod reach;
+mod recording;
 mod restoring;
 mod rooms;
 mod several;
