@@ -87,7 +87,8 @@ bench-audio: ## CPU per participant of a mix, mouth to ear, gaps and quality, be
 	cargo build --release -p motet-benches --bin bench_audio
 	target/release/bench_audio --out-markdown benches/RESULTS.md
 
-bench-video: setup ## CPU per composed picture, beside ffmpeg's, and how near they come to the pictures themselves
+bench-video: setup ## CPU per composed picture, beside ffmpeg's, and how near they come to the pictures themselves; of recording
+	cargo build --release -p motet
 	cargo build --release -p motet-benches --bin bench_video
 	target/release/bench_video --out-markdown benches/RESULTS.md
 

@@ -15,6 +15,7 @@ pub mod mediasoup;
 pub mod node;
 pub mod pesq;
 pub mod process;
+pub mod recording;
 pub mod relay;
 pub mod rtpengine;
 pub mod snr;

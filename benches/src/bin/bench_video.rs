@@ -1,4 +1,4 @@
-//! `bench_video`: composing pictures, against ffmpeg in one run. See `make bench-video`.
+//! `bench_video`: composing pictures, against ffmpeg in one run, and recording. See `make bench-video`.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, ensure};
@@ -6,14 +6,14 @@ use clap::Parser;
 use motet_benches::figures::{between_marks, write_json};
 use motet_benches::process::{pin, prefer};
 use motet_benches::video::{ROWS, Settings, ffmpeg, measure, parts};
-use motet_benches::{Figure, machine};
+use motet_benches::{Figure, machine, recording};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures what composing pictures costs, and how they look
+/// Measures what composing pictures costs, and how they look, and what recording costs
 #[derive(Parser, Debug)]
 struct Options {
     /// Turns of each in each row
@@ -28,6 +28,15 @@ struct Options {
     /// Core of motet and of ffmpeg
     #[arg(long, default_value_t = 0)]
     core: usize,
+    /// Core of what sends to a node that records
+    #[arg(long, default_value_t = 1)]
+    sender_core: usize,
+    /// Seconds of each turn of recording; 0: it is not measured
+    #[arg(long, default_value_t = 20)]
+    record_seconds: u32,
+    /// The program that records
+    #[arg(long, value_name = "FILE", default_value = "target/release/motet")]
+    motet: PathBuf,
     /// Where the figures go
     #[arg(long, value_name = "FILE", default_value = "target/bench/video.json")]
     json: PathBuf,
@@ -75,6 +84,11 @@ fn bench(options: &Options) -> anyhow::Result<ExitCode> {
     add(parts::measure(stream.first().context("a stream")?)?);
     for row in ROWS.iter().filter(|row| row.name.contains(&options.row)) {
         add(measure(row, &settings, folder.path())?);
+    }
+    if options.record_seconds > 0 && "recording".contains(&options.row) {
+        let cores = (options.core, options.sender_core);
+        let settings = recording::Settings { binary: &options.motet, cores, seconds: options.record_seconds };
+        add(recording::measure(&settings, folder.path())?);
     }
     write_json(&options.json, &figures)?;
     println!("figures are in {}", options.json.display());

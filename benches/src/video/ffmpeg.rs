@@ -73,6 +73,43 @@ pub fn make_sources(folder: &Path, count: usize, pictures: u32) -> anyhow::Resul
         .collect()
 }
 
+/// Access units of so many seconds at this rate, of this many bits a second, with a key frame each second.
+///
+/// # Errors
+/// When ffmpeg is missing or fails.
+pub fn encode_at(
+    folder: &Path,
+    size: &str,
+    rate: u32,
+    seconds: u32,
+    bits: u32,
+) -> anyhow::Result<Vec<Vec<u8>>> {
+    let file = folder.join("steady.h264");
+    let source = format!("testsrc2=size={size}:rate={rate}:duration={seconds},noise=alls=20:allf=t");
+    let (bits, buffer, interval) = (bits.to_string(), (bits / 4).to_string(), rate.to_string());
+    let codec = "-pix_fmt yuv420p -c:v libx264 -preset veryfast -tune zerolatency -x264-params nal-hrd=cbr";
+    let mut arguments = vec!["-f", "lavfi", "-i", &source];
+    arguments.extend(codec.split(' '));
+    arguments.extend(["-b:v", &bits, "-minrate", &bits, "-maxrate", &bits, "-bufsize", &buffer]);
+    arguments.extend(["-g", &interval, path(&file)?]);
+    run(&arguments)?;
+    Ok(units(&std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?))
+}
+
+/// When the last packet of a file plays, in seconds.
+///
+/// # Errors
+/// When ffprobe is missing, or cannot read the file.
+pub fn last_time(file: &Path) -> anyhow::Result<f64> {
+    let entries = ["-v", "error", "-show_entries", "packet=pts_time", "-of", "csv=p=0"];
+    let output = Command::new("ffprobe").args(entries).arg(file).output().context("cannot start ffprobe")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "ffprobe {}: {said}", file.display());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let times = text.lines().filter_map(|line| line.trim_end_matches(',').parse::<f64>().ok());
+    Ok(times.fold(0.0, f64::max))
+}
+
 /// The last canvas, scaled by ffmpeg's best filter and not encoded.
 ///
 /// # Errors
