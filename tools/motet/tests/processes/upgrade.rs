@@ -179,7 +179,7 @@ fn a_version_that_is_not_known_is_refused_by_name() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("an answer in time");
     let answer = text(&answer);
-    assert!(answer.contains("the running node knows [1, 2, 3], its successor [99]"), "{answer}");
+    assert!(answer.contains("the running node knows [1, 2, 3, 4], its successor [99]"), "{answer}");
     assert!(call.carries(), "media flows on");
     says(&log, "its successor [99]");
 }
