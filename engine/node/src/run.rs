@@ -278,8 +278,10 @@ pub fn bind(options: &NodeOptions) -> Result<()> {
 pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     raise_descriptor_limit();
     ensure_together(&options)?;
+    // What takes time, or may be wrong, comes before another process stops for this one.
+    let font = canvas::font(&options)?;
     let taken = if options.take_over { Some(ask(&options).await?) } else { None };
-    let base = Base::lay(&options, taken).await?;
+    let base = Base::lay(&options, font, taken).await?;
     let Base { listener, address, told, died, metrics, place, shared, events } = base;
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "whoever reaches this address commands this node: there is no authentication; keep it in a network of your own");

@@ -20,6 +20,7 @@ use crate::recording::{RecorderThread, RecordingEvent};
 use crate::state::State;
 use crate::worker::{Clock, Worker};
 use anyhow::{Context, Result};
+use motet_mixer::video::Font;
 use motet_rtp::Ntp;
 use motet_status::Listen;
 use std::net::SocketAddr;
@@ -51,8 +52,13 @@ pub(super) struct Told {
     pub(super) recording: mpsc::Receiver<RecordingEvent>,
 }
 
+/// What names are written with, if there is something.
+type Letters = Option<Arc<Font>>;
+/// What another process hands over.
+type Taken = (Inheritance, Taking);
+
 impl Base {
-    pub(super) async fn lay(options: &NodeOptions, taken: Option<(Inheritance, Taking)>) -> Result<Base> {
+    pub(super) async fn lay(options: &NodeOptions, font: Letters, taken: Option<Taken>) -> Result<Base> {
         let binding = options.binding()?;
         let (inheritance, taking) = taken.unzip();
         let (listener, node_id, boot_id) = who(options, inheritance.as_ref()).await?;
@@ -73,7 +79,8 @@ impl Base {
         let (io_backend, io_reason, workers) =
             start_workers(options, &binding, (paused, clock, &exchange, &word), &events_in, &died_in)?;
         let mixing = start_mixing(options, &binding, (&exchange, clock, &word), &mixing_in, &died_in)?;
-        let canvases = start_canvases(options, &binding, (&exchange, clock, &word), &mixing_in, &died_in)?;
+        let canvases =
+            start_canvases(options, &binding, (&exchange, clock, &word), &mixing_in, &died_in, font)?;
         let (mixing_gauges, canvas_gauges) = (mixing.gauges(), canvases.gauges());
         let recorder = start_recording(options, stations, (&exchange, clock), recording_in)?;
         let recording = recorder.as_ref().map(RecorderThread::gauge);

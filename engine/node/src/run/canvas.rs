@@ -22,12 +22,12 @@ pub(super) fn start_canvases(
     (exchange, clock, word): (&Arc<Exchange>, Clock, &Arc<Word>),
     events: &mpsc::Sender<MixingEvent>,
     died: &mpsc::Sender<usize>,
+    font: Option<Arc<Font>>,
 ) -> Result<Canvases> {
     let (count, cores) = (usize::from(options.canvas_threads), &options.canvas_cores);
     if !cores.is_empty() && cores.len() < count {
         bail!("--canvas-cores: {} cores for {count} canvas threads", cores.len());
     }
-    let font = if count > 0 { font(options.font.as_deref())? } else { None };
     let first = binding.workers.len() + usize::from(options.mixing_threads);
     let mut threads = Vec::new();
     for index in 0..count {
@@ -58,7 +58,13 @@ const FONTS: [&str; 4] = [
 ];
 
 /// The font that was asked for, or one that is there; none: no names are written.
-fn font(asked: Option<&Path>) -> Result<Option<Arc<Font>>> {
+///
+/// To be read before another process is asked to hand over: it is some megabytes, and may be none.
+pub(super) fn font(options: &NodeOptions) -> Result<Option<Arc<Font>>> {
+    if options.canvas_threads == 0 {
+        return Ok(None);
+    }
+    let asked = options.font.as_deref();
     let found = || FONTS.iter().map(Path::new).find(|path| path.is_file());
     let Some(path) = asked.or_else(found) else { return Ok(None) };
     let bytes = std::fs::read(path).with_context(|| format!("--font {}: cannot be read", path.display()))?;
