@@ -2,7 +2,8 @@
 //!
 //! First encoders work less, which few hear; then nothing is sent to who hears nobody, and who is silent is listened to
 //! now and then only; then fewer voices are mixed at once. Somebody is always heard. What was taken away comes back
-//! when there has been room for it for a while, for longer each time that it turned out to be too early.
+//! when there has been room for it for a while, for longer each time that it turned out to be too early; soon when the
+//! thread has next to nothing to do, as after a crowd has left.
 
 use motet_mixer::audio::Effort;
 use motet_rtp::Time;
@@ -30,6 +31,9 @@ const BUSY_OWN: f64 = 0.3;
 const LATE_MAX: u64 = 1;
 /// A thread that is less busy may do more again.
 const BUSY_CALM: f64 = 0.7;
+/// A thread that is less busy than this has so much room that the next level fits, unless it costs five times as much.
+const BUSY_IDLE: f64 = 0.15;
+const PATIENCE_IDLE: Duration = Duration::from_millis(500);
 const PATIENCE_MIN: Duration = Duration::from_secs(5);
 const PATIENCE_MAX: Duration = Duration::from_secs(80);
 
@@ -52,6 +56,9 @@ pub(crate) struct Overload {
     /// Since when nothing speaks against doing more.
     calm_since: Option<Time>,
     patience: Duration,
+    /// Since when there is next to nothing to do.
+    idle_since: Option<Time>,
+    patience_idle: Duration,
     /// When something was given back last.
     eased: Option<Time>,
 }
@@ -63,7 +70,15 @@ impl Overload {
 
     /// For another thread, which does without something at each of so many levels but the first.
     pub(crate) fn with_levels(levels: usize) -> Overload {
-        Overload { levels, level: 0, calm_since: None, patience: PATIENCE_MIN, eased: None }
+        Overload {
+            levels,
+            level: 0,
+            calm_since: None,
+            patience: PATIENCE_MIN,
+            idle_since: None,
+            patience_idle: PATIENCE_IDLE,
+            eased: None,
+        }
     }
 
     /// 0: nothing is taken away.
@@ -80,29 +95,36 @@ impl Overload {
     pub(crate) fn look(&mut self, now: Time, window: Window) -> bool {
         let too_much = window.late > LATE_MAX || window.busy_share > BUSY_MAX;
         if too_much && window.own_share > BUSY_OWN {
-            self.calm_since = None;
-            if self.level + 1 == self.levels {
-                return false;
-            }
-            self.level += 1;
-            if self.eased.take().is_some_and(|eased| now.since(eased) < 2 * PATIENCE_MIN) {
-                self.patience = (self.patience * 2).min(PATIENCE_MAX);
-            }
-            return true;
+            return self.take(now);
         }
         if self.level == 0 && self.eased.is_some_and(|eased| now.since(eased) > PATIENCE_MAX) {
-            (self.eased, self.patience) = (None, PATIENCE_MIN);
+            *self = Overload::with_levels(self.levels);
         }
-        if self.level == 0 || window.busy_share > BUSY_CALM || window.late > LATE_MAX {
-            self.calm_since = None;
-            return false;
-        }
-        let since = *self.calm_since.get_or_insert(now);
-        if now.since(since) < self.patience {
+        let calm = self.level > 0 && window.busy_share <= BUSY_CALM && window.late <= LATE_MAX;
+        let long_enough = |calm: bool, since: &mut Option<Time>, patience| {
+            *since = calm.then_some(since.unwrap_or(now));
+            since.is_some_and(|since| now.since(since) >= patience)
+        };
+        let idle = calm && window.busy_share <= BUSY_IDLE;
+        let has_rested = long_enough(idle, &mut self.idle_since, self.patience_idle);
+        if !long_enough(calm, &mut self.calm_since, self.patience) && !has_rested {
             return false;
         }
         self.level -= 1;
-        (self.calm_since, self.eased) = (Some(now), Some(now));
+        (self.calm_since, self.idle_since, self.eased) = (Some(now), None, Some(now));
+        true
+    }
+
+    fn take(&mut self, now: Time) -> bool {
+        (self.calm_since, self.idle_since) = (None, None);
+        if self.level + 1 == self.levels {
+            return false;
+        }
+        self.level += 1;
+        if self.eased.take().is_some_and(|eased| now.since(eased) < 2 * PATIENCE_MIN) {
+            self.patience = (self.patience * 2).min(PATIENCE_MAX);
+            self.patience_idle = (self.patience_idle * 2).min(PATIENCE_MAX);
+        }
         true
     }
 }
@@ -161,6 +183,23 @@ mod tests {
         let early = levels(&mut Overload::new(), &mut Time::ZERO.clone(), 30, busy);
         assert!(early.len() >= 4, "at first after five seconds: {early:?}");
         assert!(changes.len() <= 16, "and then less and less often: {changes:?}");
+    }
+
+    #[test]
+    fn after_the_crowd_has_left_all_comes_back_soon() {
+        let (mut overload, mut now) = (Overload::new(), Time::ZERO);
+        // A minute of too much, with attempts to give back in it, so that patience has grown.
+        levels(&mut overload, &mut now, 60, |level| if level < 6 { 1.0 } else { 0.6 });
+        assert!(overload.level() > 4 && overload.patience > PATIENCE_MIN, "{overload:?}");
+        levels(&mut overload, &mut now, 30, |_| 0.05);
+        assert_eq!(overload.level(), 0);
+    }
+
+    #[test]
+    fn what_seems_idle_and_is_not_is_tried_less_and_less() {
+        let busy = |level| if level == 0 { 0.95 } else { 0.1 };
+        let changes = levels(&mut Overload::new(), &mut Time::ZERO.clone(), 300, busy);
+        assert!(changes.len() <= 24, "{changes:?}");
     }
 
     #[test]

@@ -242,6 +242,10 @@ impl Loop {
         self.schedule.leave(room.slot);
         let nothing = MixForm::empty(room.form.settings);
         self.change_ports(number, &room.form, &nothing);
+        if self.numbers.is_empty() {
+            // What was too much is gone with whom it was for.
+            self.overload = Overload::new();
+        }
     }
 
     /// Opens and closes ends of trunks.
