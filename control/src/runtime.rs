@@ -296,7 +296,7 @@ impl Runtime {
                 event.sequence = self.sequence;
                 self.meter.told(&event);
                 tracing::info!(conference = %event.conference, node = %event.node_id, "{}", event.message);
-                let _ = self.events.send(event);
+                let _ = self.events.send(*event);
             }
             order => self.order(order),
         }

@@ -115,6 +115,16 @@ impl Conference for ConferenceService {
         }
     }
 
+    async fn set_participant_video(
+        &self,
+        call: Call<wire::SetParticipantVideoRequest>,
+    ) -> Result<Answer<wire::ParticipantInfo>, Status> {
+        match self.ask(call, Request::SetParticipantVideo).await? {
+            Response::Participant(info) => Ok(Answer::new(*info)),
+            _ => Err(unexpected()),
+        }
+    }
+
     async fn set_pair_gain(
         &self,
         call: Call<wire::SetPairGainRequest>,

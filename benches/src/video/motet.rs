@@ -41,6 +41,7 @@ pub fn compose(streams: &[Stream], personal: bool, reference: &Reference) -> any
             layout: layout.clone(),
             fit: Fit::Letterbox,
             subjects: Vec::new(),
+            pinned: None,
             without: personal.then_some(SourceId(index)),
             names: false,
             sequence: 0,

@@ -323,7 +323,8 @@ impl Step<'_> {
             Work::Audio { request, what } => {
                 let response = conference.audio_response(&what);
                 if let Some((kind, message)) = conference.record.news(&what) {
-                    self.emit(kind, about, message);
+                    let participant = if let AudioChange::View(who, _) = &what { who } else { "" };
+                    self.emit(kind, About { participant, ..about }, message);
                 }
                 if let AudioChange::Role(who) = &what {
                     let role = self.role_name(moid, who);

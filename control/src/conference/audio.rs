@@ -94,6 +94,8 @@ pub(super) enum AudioChange {
     Pair,
     /// Of what becomes of pictures.
     Pictures,
+    /// Of what a participant sees; for people.
+    View(String, String),
     /// Of what is recorded; for people.
     Recording(String),
 }
@@ -295,6 +297,7 @@ impl Record {
                 Some((Kind::VideoChanged, format!("the pictures of conference {number} are {mode} now")))
             }
             AudioChange::Recording(told) => Some((Kind::RecordingChanged, told.clone())),
+            AudioChange::View(_, told) => Some((Kind::VideoChanged, told.clone())),
             AudioChange::Participant(_) | AudioChange::Role(_) | AudioChange::Pair => None,
         }
     }
@@ -455,7 +458,9 @@ impl super::Conference {
     /// What who changed something is told.
     pub(super) fn audio_response(&self, what: &AudioChange) -> Response {
         match what {
-            AudioChange::Participant(participant) | AudioChange::Role(participant) => {
+            AudioChange::Participant(participant)
+            | AudioChange::Role(participant)
+            | AudioChange::View(participant, _) => {
                 let info = self.participant_info(participant).expect("it was found before it was changed");
                 Response::Participant(Box::new(info))
             }

@@ -148,5 +148,5 @@ pub enum Effect {
     /// Answer a request.
     Reply(RequestId, Box<Result<Response, Refusal>>),
     /// Tell the watchers; the sequence number is filled in by the edge.
-    Emit(ConferenceEvent),
+    Emit(Box<ConferenceEvent>),
 }

@@ -97,6 +97,7 @@ impl Conference {
             receives: receives.collect(),
             alive: self.alive.contains(id),
             audio: participant.audio.to_wire(),
+            video: participant.video.to_wire(),
             role: participant.role.to_wire().into(),
         })
     }

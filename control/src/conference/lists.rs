@@ -8,6 +8,7 @@ use super::model::{Conference, Node, Participant, Phase, Record, RunningCopy, To
 use super::recordings::Recording;
 use super::step::{About, RETRY_MS, Step};
 use super::video::Video;
+use super::views::ParticipantVideo;
 use crate::nodes::NodeFailure;
 use motet_proto::conference::ConferenceEventKind as Kind;
 use motet_proto::node::{ConferenceAllocation, ConferenceSpec, Leg, ListConferencesResponse};
@@ -373,5 +374,7 @@ impl Conference {
 /// What can be said of a participant by its leg.
 fn participant_of_leg(leg: &Leg) -> Participant {
     let audio = ParticipantAudio::check(leg.audio.as_ref()).unwrap_or_default();
-    Participant { name: leg.display_name.clone(), media: media_of_leg(leg), audio, role: Role::default() }
+    let video = ParticipantVideo::check(leg.video.as_ref()).unwrap_or_default();
+    let (name, media) = (leg.display_name.clone(), media_of_leg(leg));
+    Participant { name, media, audio, video, role: Role::default() }
 }

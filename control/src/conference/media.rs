@@ -114,7 +114,7 @@ impl Codec {
 
 /// The leg that carries a participant with these media.
 pub(super) fn leg(id: &str, participant: &Participant) -> node::Leg {
-    let Participant { name, media, audio, .. } = participant;
+    let Participant { name, media, audio, video, .. } = participant;
     let mut transports: Vec<node::Transport> = Vec::new();
     for medium in media {
         let id = medium.transport();
@@ -149,6 +149,7 @@ pub(super) fn leg(id: &str, participant: &Participant) -> node::Leg {
         media: media.collect(),
         muted: false,
         audio: audio.to_wire(),
+        video: video.to_wire(),
     }
 }
 

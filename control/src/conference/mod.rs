@@ -52,6 +52,7 @@ mod storing;
 #[cfg(test)]
 mod tests;
 mod video;
+mod views;
 mod visit;
 
 pub use access::{Access, Password, Role};
@@ -78,4 +79,5 @@ pub use restore::Restoration;
 pub use room::Placing;
 pub use schedule::{Kind, Schedule};
 pub use step::step;
-pub use video::{Canvas, Video};
+pub use video::{Canvas, Cell, Video};
+pub use views::{ParticipantVideo, View};

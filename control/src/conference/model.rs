@@ -21,6 +21,7 @@ use super::room::Placing;
 use super::schedule::{Schedule, Watch};
 use super::storing::Stored;
 use super::video::Video;
+use super::views::ParticipantVideo;
 use crate::placement::units;
 use motet_proto::conference::ConferenceEventKind;
 use motet_proto::node as wire;
@@ -191,6 +192,9 @@ pub struct Participant {
     /// What becomes of its sound.
     #[serde(default)]
     pub audio: ParticipantAudio,
+    /// What becomes of its pictures.
+    #[serde(default)]
+    pub video: ParticipantVideo,
     /// What it may do.
     #[serde(default)]
     pub role: Role,

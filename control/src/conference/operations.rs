@@ -7,6 +7,7 @@ use super::media::{check_identifier, check_media};
 use super::model::{Conference, Operation, Participant, Phase, Record, RequestId, Work};
 use super::requests::{Request, Response};
 use super::step::Step;
+use super::views::ParticipantVideo;
 use crate::refusal::Refusal;
 use motet_proto::conference as wire;
 use tonic::Code;
@@ -92,6 +93,7 @@ impl Step<'_> {
                 Request::Extend(extend) => self.extend(id, moid, &extend),
                 Request::SetAudio(set) => self.set_audio(id, moid, set.audio),
                 Request::SetVideo(set) => self.set_video(id, moid, set.video),
+                Request::SetParticipantVideo(set) => self.set_participant_video(id, moid, set),
                 Request::SetParticipantAudio(set) => self.set_participant_audio(id, moid, set),
                 Request::SetPairGain(set) => self.set_pair_gain(id, moid, set.pair_gain),
                 Request::SetRecording(set) => self.set_recording(id, moid, set.recording),
@@ -129,6 +131,7 @@ impl Step<'_> {
         }
         let mut media = check_media(&participant, &add.media)?;
         let mut audio = ParticipantAudio::check(add.audio.as_ref())?;
+        let video = ParticipantVideo::check(add.video.as_ref())?;
         self.changeable(moid)?;
         let role = self.check_entry(moid, &participant, &add.role, &add.password)?;
         role.apply(&mut media, &mut audio)?;
@@ -151,7 +154,8 @@ impl Step<'_> {
             return self.join_later(request, moid, later).map(|()| None);
         }
         let before = next.clone();
-        next.participants.insert(participant.clone(), Participant { name: add.name, media, audio, role });
+        next.participants
+            .insert(participant.clone(), Participant { name: add.name, media, audio, video, role });
         self.check_growth(&before, &next)?;
         next.revision += 1;
         self.start(moid, next, Work::Change { request, joins: true, participant });

@@ -149,6 +149,7 @@ impl Step<'_> {
             Request::Add { add, .. } if add.participant.is_empty() => None,
             Request::Add { add, .. } => Some(&add.participant),
             Request::SetParticipantAudio(set) => Some(&set.participant),
+            Request::SetParticipantVideo(set) => Some(&set.participant),
             Request::SetRole(set) => Some(&set.participant),
             Request::Remove(_) => {
                 return Some(Ok(Response::Removed(wire::RemoveParticipantResponse { existed: true })));
@@ -179,6 +180,7 @@ impl Request {
             Request::SetAudio(set) => &set.request_id,
             Request::SetVideo(set) => &set.request_id,
             Request::SetParticipantAudio(set) => &set.request_id,
+            Request::SetParticipantVideo(set) => &set.request_id,
             Request::SetPairGain(set) => &set.request_id,
             Request::SetRecording(set) => &set.request_id,
             Request::RemoveRecording(end) => &end.request_id,
@@ -200,6 +202,7 @@ impl Request {
             Request::SetAudio(set) => &set.conference,
             Request::SetVideo(set) => &set.conference,
             Request::SetParticipantAudio(set) => &set.conference,
+            Request::SetParticipantVideo(set) => &set.conference,
             Request::SetPairGain(set) => &set.conference,
             Request::SetRecording(set) => &set.conference,
             Request::RemoveRecording(end) => &end.conference,
@@ -217,6 +220,7 @@ impl Request {
         match self {
             Request::Remove(remove) => (&remove.by, Some(&remove.participant)),
             Request::SetParticipantAudio(set) => (&set.by, Some(&set.participant)),
+            Request::SetParticipantVideo(set) => (&set.by, Some(&set.participant)),
             Request::End(end) => (&end.by, None),
             Request::SetAudio(set) => (&set.by, None),
             Request::SetVideo(set) => (&set.by, None),

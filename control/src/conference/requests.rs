@@ -30,6 +30,8 @@ pub enum Request {
     SetAudio(wire::SetAudioRequest),
     /// Change the video mode, or the canvas.
     SetVideo(wire::SetVideoRequest),
+    /// Change what a participant sees.
+    SetParticipantVideo(wire::SetParticipantVideoRequest),
     /// Mute a participant, and so on.
     SetParticipantAudio(wire::SetParticipantAudioRequest),
     /// Say how one participant hears another.
@@ -97,6 +99,7 @@ impl Request {
             Request::End(_) => "end",
             Request::SetAudio(_) => "set-audio",
             Request::SetVideo(_) => "set-video",
+            Request::SetParticipantVideo(_) => "set-participant-video",
             Request::SetParticipantAudio(_) => "set-participant-audio",
             Request::SetPairGain(_) => "set-pair-gain",
             Request::SetRecording(_) => "set-recording",

@@ -313,7 +313,7 @@ impl Step<'_> {
             let to = to.filter(|local| !local.is_empty()).collect::<BTreeSet<_>>();
             let to = to.into_iter().collect::<Vec<_>>().join(", ");
             let message = format!("{id} of conference {} is to send to {to} from now on", record.number);
-            self.effects.push(super::effect::Effect::Emit(ConferenceEvent {
+            self.effects.push(super::effect::Effect::Emit(Box::new(ConferenceEvent {
                 sequence: 0,
                 unix_ms: self.now.unix_ms,
                 conference: moid.to_owned(),
@@ -322,7 +322,7 @@ impl Step<'_> {
                 kind: Kind::ParticipantMoved.into(),
                 message,
                 participant_info: info,
-            }));
+            })));
         }
     }
 

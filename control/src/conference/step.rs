@@ -86,7 +86,7 @@ impl Step<'_> {
     pub(super) fn emit(&mut self, kind: ConferenceEventKind, about: About<'_>, message: impl Into<String>) {
         let message = message.into();
         self.note(kind, about, &message);
-        self.effects.push(Effect::Emit(ConferenceEvent {
+        self.effects.push(Effect::Emit(Box::new(ConferenceEvent {
             sequence: 0,
             unix_ms: self.now.unix_ms,
             conference: about.conference.to_owned(),
@@ -95,7 +95,7 @@ impl Step<'_> {
             kind: kind.into(),
             message,
             participant_info: None,
-        }));
+        })));
     }
 
     fn request(&mut self, id: RequestId, request: Request) {

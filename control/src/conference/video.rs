@@ -41,6 +41,10 @@ pub struct Canvas {
     pub cells: Vec<Cell>,
     /// Names are written on pictures.
     pub names: bool,
+    /// Who is seen in the first cell, whoever speaks.
+    pub pinned: String,
+    /// Everybody sees this, whatever they have chosen for themselves.
+    pub for_all: bool,
 }
 
 /// Who is to be seen in a cell.
@@ -105,26 +109,11 @@ impl Video {
         if !canvas.codec.is_empty() && !CODECS.contains(&canvas.codec.to_ascii_lowercase().as_str()) {
             return bad("codec", format!("'{}' must be H264, H265 or VP8", canvas.codec));
         }
-        if canvas.layout.len() > LAYOUT_BYTES_MAX {
-            return bad("layout", format!("{} bytes; at most {LAYOUT_BYTES_MAX}", canvas.layout.len()));
+        check_layout("video.canvas.layout", &canvas.layout)?;
+        if !canvas.pinned.is_empty() {
+            check_identifier("video.canvas.pinned", &canvas.pinned)?;
         }
-        for (index, subject) in canvas.cells.iter().enumerate() {
-            let field = |name| format!("video.canvas.cells[{index}].{name}");
-            if index >= CELLS_MAX || subject.cell as usize >= CELLS_MAX {
-                let why = format!("{}; there are at most {CELLS_MAX} cells", subject.cell);
-                return Err(Refusal::invalid(field("cell"), why));
-            }
-            match media::CellShows::try_from(subject.shows) {
-                Ok(media::CellShows::Participant) => {
-                    check_identifier(&field("participant"), &subject.participant)?;
-                }
-                Ok(media::CellShows::Unspecified) | Err(_) => {
-                    return Err(Refusal::invalid(field("shows"), "is missing, or not known"));
-                }
-                Ok(_) => {}
-            }
-        }
-        Ok(Video { canvas: Some(Canvas::from_wire(canvas)) })
+        Ok(Video { canvas: Some(Canvas::from_wire(canvas)?) })
     }
 
     /// As applications and nodes see it; none: as usual.
@@ -143,8 +132,46 @@ impl Video {
     }
 }
 
+/// What its words mean is for nodes to say.
+pub(super) fn check_layout(field: &str, layout: &str) -> Result<(), Refusal> {
+    if layout.len() > LAYOUT_BYTES_MAX {
+        let why = format!("{} bytes; at most {LAYOUT_BYTES_MAX}", layout.len());
+        return Err(Refusal::invalid(field, why));
+    }
+    Ok(())
+}
+
+impl Cell {
+    /// Errors name the field, after `path`.
+    pub(super) fn check(path: &str, given: Vec<media::CellSubject>) -> Result<Vec<Cell>, Refusal> {
+        for (index, subject) in given.iter().enumerate() {
+            let field = |name| format!("{path}.cells[{index}].{name}");
+            if index >= CELLS_MAX || subject.cell as usize >= CELLS_MAX {
+                let why = format!("{}; there are at most {CELLS_MAX} cells", subject.cell);
+                return Err(Refusal::invalid(field("cell"), why));
+            }
+            match media::CellShows::try_from(subject.shows) {
+                Ok(media::CellShows::Participant) => {
+                    check_identifier(&field("participant"), &subject.participant)?;
+                }
+                Ok(media::CellShows::Unspecified) | Err(_) => {
+                    return Err(Refusal::invalid(field("shows"), "is missing, or not known"));
+                }
+                Ok(_) => {}
+            }
+        }
+        let cell = |media::CellSubject { cell, shows, participant }| Cell { cell, shows, participant };
+        Ok(given.into_iter().map(cell).collect())
+    }
+
+    pub(super) fn into_wire(self) -> media::CellSubject {
+        let Cell { cell, shows, participant } = self;
+        media::CellSubject { cell, shows, participant }
+    }
+}
+
 impl Canvas {
-    fn from_wire(given: media::CanvasSettings) -> Canvas {
+    fn from_wire(given: media::CanvasSettings) -> Result<Canvas, Refusal> {
         let media::CanvasSettings {
             width,
             height,
@@ -156,17 +183,27 @@ impl Canvas {
             hide_self,
             cells,
             names,
+            pinned,
+            for_all,
         } = given;
-        let cell = |media::CellSubject { cell, shows, participant }| Cell { cell, shows, participant };
-        let cells = cells.into_iter().map(cell).collect();
-        Canvas { width, height, frames_per_s, bitrate_bps, codec, layout, crop, hide_self, cells, names }
+        let cells = Cell::check("video.canvas", cells)?;
+        Ok(Canvas {
+            width,
+            height,
+            frames_per_s,
+            bitrate_bps,
+            codec,
+            layout,
+            crop,
+            hide_self,
+            cells,
+            names,
+            pinned,
+            for_all,
+        })
     }
 
     fn to_wire(&self) -> media::CanvasSettings {
-        let cell = |cell: &Cell| {
-            let Cell { cell, shows, participant } = cell.clone();
-            media::CellSubject { cell, shows, participant }
-        };
         media::CanvasSettings {
             width: self.width,
             height: self.height,
@@ -176,8 +213,10 @@ impl Canvas {
             layout: self.layout.clone(),
             crop: self.crop,
             hide_self: self.hide_self,
-            cells: self.cells.iter().map(cell).collect(),
+            cells: self.cells.iter().cloned().map(Cell::into_wire).collect(),
             names: self.names,
+            pinned: self.pinned.clone(),
+            for_all: self.for_all,
         }
     }
 }

@@ -106,6 +106,9 @@ impl Peers for GrpcPeers {
             Request::SetParticipantAudio(set) => {
                 participant(client.set_participant_audio(self.marked(set)).await?)
             }
+            Request::SetParticipantVideo(set) => {
+                participant(client.set_participant_video(self.marked(set)).await?)
+            }
             Request::Rename(rename) => conference(client.rename(self.marked(rename)).await?),
             Request::SetPassword(set) => conference(client.set_password(self.marked(set)).await?),
             Request::SetLock(set) => conference(client.set_lock(self.marked(set)).await?),

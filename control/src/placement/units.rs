@@ -100,6 +100,7 @@ mod tests {
                     name: String::new(),
                     media,
                     audio: ParticipantAudio::default(),
+                    video: Default::default(),
                     role: Role::default(),
                 },
             )

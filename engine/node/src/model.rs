@@ -23,7 +23,7 @@ pub use audio::{AudioMode, LegAudio, MixSettings};
 pub(crate) use audio::{below_all, gain};
 pub use id::Id;
 pub use recording::Recording;
-pub use video::{CanvasSettings, Shows, VideoMode};
+pub use video::{CanvasSettings, LegVideo, LegView, Shows, VideoMode};
 
 /// A checked conference specification.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,6 +91,8 @@ pub struct Leg {
     pub muted: bool,
     /// What becomes of its sound.
     pub audio: LegAudio,
+    /// What becomes of its pictures on a canvas.
+    pub video: LegVideo,
 }
 
 /// One port of a leg.

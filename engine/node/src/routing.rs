@@ -7,7 +7,7 @@ use std::sync::Arc;
 mod composed;
 mod mixed;
 
-pub use composed::{Composed, Format, View};
+pub use composed::{Composed, Format, Sees, View};
 pub use mixed::{Mixed, Participation};
 
 /// A route that the specification wants.

@@ -1,7 +1,9 @@
 //! `motet conf`: conferences, as control's clients see them.
 
 use crate::client::{Server, Usage};
-use crate::{booking, domains, guard, history, medium, out, picture, record, rooms, sdp, show, sound};
+use crate::{
+    booking, domains, guard, history, layout, medium, out, picture, record, rooms, sdp, show, sound,
+};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use motet_proto::conference::*;
@@ -33,7 +35,7 @@ enum Command {
     /// Change how pictures reach participants: relayed, or composed to one
     Video(picture::Video),
     /// Change how a composed picture is divided
-    Layout(picture::Layout),
+    Layout(Box<layout::Layout>),
     /// Let nobody, or one, hear a participant
     Mute(sound::Mute),
     /// Let a participant hear nobody
@@ -256,7 +258,7 @@ pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
         Command::Leave(options) => leave(options).await,
         Command::Audio(options) => sound::audio(options).await,
         Command::Video(options) => picture::video(options).await,
-        Command::Layout(options) => picture::layout(options).await,
+        Command::Layout(options) => layout::layout(*options).await,
         Command::Mute(options) => sound::mute(options).await,
         Command::Deaf(options) => sound::deaf(options).await,
         Command::Gain(options) => sound::gain(options).await,

@@ -152,7 +152,9 @@ fn mix_tables(mix: &MixStats) -> String {
 }
 
 fn canvas(canvas: &CanvasStats) -> Value {
-    let outputs = canvas.outputs.iter().map(|output| json!({ "codec": output.codec, "legs": output.legs }));
+    let outputs = canvas.outputs.iter().map(|output| {
+        json!({ "codec": output.codec, "layout": output.layout, "pinned": output.pinned, "legs": output.legs })
+    });
     json!({
         "canvas_thread": canvas.canvas_thread,
         "frames_per_second": canvas.frames_per_second,
@@ -172,14 +174,17 @@ fn canvas(canvas: &CanvasStats) -> Value {
 }
 
 fn canvas_table(canvas: &CanvasStats) -> String {
-    let outputs = canvas.outputs.iter().map(|output| vec![output.codec.clone(), output.legs.join(", ")]);
+    let outputs = canvas.outputs.iter().map(|output| {
+        let pinned = if output.pinned.is_empty() { "-" } else { &output.pinned };
+        vec![output.codec.clone(), output.layout.clone(), pinned.to_owned(), output.legs.join(", ")]
+    });
     let CanvasStats { decoded, undecoded, concealed, composed, encoded, missed, .. } = canvas;
     let (thread, rate) = (canvas.canvas_thread, canvas.frames_per_second);
     format!(
         "{}\ncomposed by thread {thread}, {rate:.1} pictures a second\n\
          decoded {decoded}, not decodable {undecoded}, mended {concealed}; composed {composed}, missed {missed}; \
          encoded {encoded}\n",
-        table(&["CANVAS AS", "SEEN BY"], outputs.collect())
+        table(&["CANVAS AS", "LAYOUT", "PINNED", "SEEN BY"], outputs.collect())
     )
 }
 

@@ -12,6 +12,7 @@ mod counted;
 mod domains;
 mod guard;
 mod history;
+mod layout;
 mod medium;
 mod node;
 mod nodes;

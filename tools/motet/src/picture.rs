@@ -1,4 +1,4 @@
-//! `motet conf video` and `layout`: what becomes of pictures.
+//! `motet conf video`: what becomes of pictures.
 
 use crate::client::Server;
 use crate::conf::done;
@@ -6,7 +6,7 @@ use crate::show;
 use anyhow::Result;
 use clap::Args;
 use motet_proto::conference::*;
-use motet_proto::media::{CanvasSettings, CellShows, CellSubject, VideoMode, VideoSettings};
+use motet_proto::media::{CanvasSettings, VideoMode, VideoSettings};
 use std::process::ExitCode;
 
 /// Explains video modes; shown by `--help`.
@@ -17,19 +17,10 @@ A MODE is one of
   canvas,layout=1+5,size=1280x720,rate=30,kbps=1500,codec=h264,crop,hide-self,names
                         the same, with a layout, pixels, pictures and kilobits a second, the codec of
                         those who have it (h264, h265 or vp8), pictures cut to fill their cells,
-                        without one's own picture, and with names written on pictures";
-
-/// Explains layouts; shown by `--help`.
-const LAYOUTS: &str = "\
-A LAYOUT is one of
-  auto                  equal cells, as many as people are seen
-  equal:N               1 to 25 equal cells
-  1+5, 1+7, 1+12        a large cell for the speaker, small ones around it
-  2+8                   two large cells for the speaker and the one before, eight small ones
-  pip                   the speaker, and the one before in a corner
-  custom:LEFT,TOP,WIDTH,HEIGHT;...
-                        cells of one's own in percent, the first for the speaker, such as
-                        'custom:0,0,75,100;75,0,25,50;75,50,25,50'";
+                        without one's own picture, and with names written on pictures
+  canvas,pin=WHO,for-all
+                        with a participant in the first cell, whoever speaks; and nobody's own
+                        choice counts (motet conf layout)";
 
 /// Reads a video mode.
 pub(crate) fn parse_mode(text: &str) -> Result<VideoSettings, String> {
@@ -55,6 +46,7 @@ fn set(canvas: &mut CanvasSettings, text: &str, item: &str) -> Result<(), String
     match item.split_once('=') {
         Some(("layout", layout)) => canvas.layout = layout.to_owned(),
         Some(("codec", codec)) => canvas.codec = codec.to_owned(),
+        Some(("pin", who)) => canvas.pinned = who.to_owned(),
         Some((key @ "rate", value)) => canvas.frames_per_second = number(key, value)?,
         Some((key @ "kbps", value)) => canvas.bitrate_bps = number(key, value)?.saturating_mul(1000),
         Some((key @ "size", value)) => {
@@ -64,12 +56,14 @@ fn set(canvas: &mut CanvasSettings, text: &str, item: &str) -> Result<(), String
         None if item == "crop" => canvas.crop = true,
         None if item == "hide-self" => canvas.hide_self = true,
         None if item == "names" => canvas.names = true,
+        None if item == "for-all" => canvas.for_all = true,
         _ => return Err(format!("'{item}' is not known; see --help")),
     }
     Ok(())
 }
 
-fn composed(canvas: CanvasSettings) -> VideoSettings {
+/// Pictures are composed.
+pub(crate) fn composed(canvas: CanvasSettings) -> VideoSettings {
     VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(canvas) }
 }
 
@@ -81,69 +75,37 @@ pub(crate) struct Video {
     /// See below
     #[arg(value_parser = parse_mode)]
     mode: VideoSettings,
+    /// Ask as this participant, who must be a chair [default: as the application]
+    #[arg(long, value_name = "PARTICIPANT", default_value = "")]
+    by: String,
     #[command(flatten)]
     server: Server,
-}
-
-#[derive(Args)]
-#[command(after_help = LAYOUTS)]
-pub(crate) struct Layout {
-    /// Id or number
-    conference: String,
-    /// See below
-    layout: String,
-    /// Who is to be seen in a cell, counted from 0 in the layout's order: a participant, @speaker, @previous or
-    /// @nobody; all other cells show whom the layout says. May be given several times
-    #[arg(long = "cell", value_name = "N=WHO", value_parser = parse_cell)]
-    cells: Vec<CellSubject>,
-    #[command(flatten)]
-    server: Server,
-}
-
-/// Who is to be seen in a cell.
-fn parse_cell(text: &str) -> Result<CellSubject, String> {
-    let (cell, who) = text.split_once('=').ok_or_else(|| format!("'{text}' must be such as 0=@speaker"))?;
-    let cell = cell.parse().map_err(|_| format!("'{cell}' in '{text}' is no number of a cell"))?;
-    let shows = match who {
-        "@speaker" => CellShows::Speaker,
-        "@previous" => CellShows::PreviousSpeaker,
-        "@nobody" => CellShows::Nobody,
-        _ if who.starts_with('@') || who.is_empty() => {
-            return Err(format!("'{who}' must be a participant, @speaker, @previous or @nobody"));
-        }
-        _ => CellShows::Participant,
-    };
-    let participant = if shows == CellShows::Participant { who.to_owned() } else { String::new() };
-    Ok(CellSubject { cell, shows: shows.into(), participant })
 }
 
 pub(crate) async fn video(options: Video) -> Result<ExitCode> {
-    let Video { conference, mode, server } = options;
-    change(server, conference, |_| mode).await
+    let Video { conference, mode, by, server } = options;
+    change(server, (conference, by), |_| mode).await
 }
 
-/// Another layout, and all else as it is. Who is relayed gets a canvas.
-pub(crate) async fn layout(options: Layout) -> Result<ExitCode> {
-    let Layout { conference, layout, cells, server } = options;
-    change(server, conference, |video| {
-        composed(CanvasSettings { layout, cells, ..video.and_then(|video| video.canvas).unwrap_or_default() })
-    })
-    .await
-}
-
-async fn change(
+/// Changes what becomes of pictures, as `by` asks.
+pub(crate) async fn change(
     server: Server,
-    conference: String,
+    (conference, by): (String, String),
     next: impl FnOnce(Option<VideoSettings>) -> VideoSettings,
 ) -> Result<ExitCode> {
     let (control, mut client) = server.conferences().await?;
     let before = control.answer(client.get(GetRequest { conference: conference.clone() })).await?;
     let video = Some(next(before.video));
-    let set = SetVideoRequest { conference, video, ..Default::default() };
+    let set = SetVideoRequest { conference, video, by, ..Default::default() };
     let info = control.answer(client.set_video(set)).await?;
     done(server.json, show::conference(&info), || {
         format!("the pictures of conference {}: {}\n", info.number, mode_of(&info))
     })
+}
+
+/// How pictures are composed; as usual where they are not.
+pub(crate) fn canvas_of(video: Option<&VideoSettings>) -> CanvasSettings {
+    video.and_then(|video| video.canvas.clone()).unwrap_or_default()
 }
 
 /// As `motet conf video` takes it.
@@ -166,6 +128,8 @@ pub(crate) fn mode_of(info: &ConferenceInfo) -> String {
         flag("crop", canvas.crop),
         flag("hide-self", canvas.hide_self),
         flag("names", canvas.names),
+        named("pin", &canvas.pinned),
+        flag("for-all", canvas.for_all),
     ];
     words.into_iter().flatten().collect::<Vec<_>>().join(",")
 }
@@ -175,22 +139,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_are_read() {
-        let cell = parse_cell("3=alice").expect("a cell");
-        assert_eq!(
-            (cell.cell, cell.shows(), cell.participant.as_str()),
-            (3, CellShows::Participant, "alice")
-        );
-        assert_eq!(parse_cell("0=@speaker").expect("a cell").shows(), CellShows::Speaker);
-        for text in ["0", "a=b", "0=", "0=@nowhere"] {
-            assert!(parse_cell(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn modes_are_read_and_written_alike() {
         assert_eq!(parse_mode("relay").expect("a mode").mode(), VideoMode::Relay);
-        let text = "canvas,layout=1+5,size=640x360,rate=15,kbps=600,codec=vp8,crop,hide-self,names";
+        let text =
+            "canvas,layout=1+5,size=640x360,rate=15,kbps=600,codec=vp8,crop,hide-self,names,pin=bob,for-all";
         let video = parse_mode(text).expect("a mode");
         let canvas = video.canvas.clone().expect("a canvas");
         assert_eq!((canvas.width, canvas.height, canvas.bitrate_bps), (640, 360, 600_000));

@@ -95,6 +95,7 @@ pub(crate) fn participant(info: &ParticipantInfo) -> Value {
         "floor": audio.floor,
         "side_room": audio.room,
         "main_room_db": audio.main_room_db,
+        "view": crate::layout::view_of(info),
         "media": media.collect::<Vec<_>>(),
         "receives": receives.collect::<Vec<_>>(),
     })
@@ -323,8 +324,9 @@ pub(crate) fn participant_page(info: &ParticipantInfo) -> String {
         ParticipantRole::Speaker | ParticipantRole::Unspecified => String::new(),
         _ => format!(", {}", role(info)),
     };
-    let mut page =
-        format!("{}{name}, {}{role}{sound}\n", info.id, if info.alive { "sending" } else { "silent" });
+    let view = info.video.as_ref().map(|_| format!(", {}", crate::layout::view_of(info))).unwrap_or_default();
+    let alive = if info.alive { "sending" } else { "silent" };
+    let mut page = format!("{}{name}, {alive}{role}{sound}{view}\n", info.id);
     let mut rows = Vec::new();
     for entry in &info.media {
         let medium = entry.medium.clone().unwrap_or_default();

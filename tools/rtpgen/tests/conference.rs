@@ -163,6 +163,13 @@ impl Conference for FakeControl {
         Err(Status::unimplemented("not asked for"))
     }
 
+    async fn set_participant_video(
+        &self,
+        _: Request<SetParticipantVideoRequest>,
+    ) -> Result<Response<ParticipantInfo>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
     async fn set_participant_audio(
         &self,
         _: Request<SetParticipantAudioRequest>,

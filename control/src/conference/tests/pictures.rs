@@ -1,7 +1,7 @@
 //! Video modes and canvases.
 
 use super::*;
-use motet_proto::media::{CanvasSettings, CellShows, CellSubject, VideoMode, VideoSettings};
+use motet_proto::media::{CanvasSettings, CanvasView, CellShows, CellSubject, VideoMode, VideoSettings};
 
 fn composed(canvas: CanvasSettings) -> VideoSettings {
     VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(canvas) }
@@ -84,5 +84,76 @@ fn what_makes_no_sense_is_refused_by_its_field() {
         let request = set_video(&mut world, video);
         assert!(world.refusal(request).message.contains(field), "{field}: {:?}", world.refusal(request));
     }
+    assert!(world.pending.is_empty());
+}
+
+fn set_view(world: &mut World, view: CanvasView, by: &str) -> u64 {
+    let set = wire::SetParticipantVideoRequest {
+        conference: "700".into(),
+        participant: "alice".into(),
+        view: Some(view),
+        by: by.into(),
+        ..Default::default()
+    };
+    world.request(Request::SetParticipantVideo(set))
+}
+
+#[test]
+fn what_a_participant_has_chosen_to_see_is_kept_told_and_restored() {
+    let mut world = running();
+    let view = CanvasView {
+        layout: "pip".into(),
+        pinned: "bob".into(),
+        cells: vec![shows(1, CellShows::Nobody)],
+        hide_self: Some(true),
+    };
+    let request = set_view(&mut world, view.clone(), "alice");
+    assert!(world.answer(true), "the store comes first");
+    let told = |world: &World| {
+        let put = world.pending.iter().find_map(|effect| match effect {
+            Effect::NodePut { put, .. } => put.spec.clone(),
+            _ => None,
+        });
+        put.expect("the node is told").legs[0].video.clone().and_then(|video| video.view)
+    };
+    assert_eq!(told(&world), Some(view.clone()));
+    world.settle();
+    let Ok(Response::Participant(info)) = &world.replies[&request] else { panic!("a participant") };
+    assert_eq!(info.video.clone().and_then(|video| video.view), Some(view.clone()));
+    assert_eq!(world.emitted(Kind::VideoChanged), 1);
+    // What is kept as text is the same again.
+    let kept = serde_json::to_string(&world.stored["c1"]).expect("plain data");
+    let kept: Record = serde_json::from_str(&kept).expect("its own text");
+    assert_eq!(kept, world.stored["c1"]);
+    assert_eq!(kept.participants["alice"].video.view.pinned, "bob");
+    let again = set_view(&mut world, view, "");
+    assert!(world.replies[&again].is_ok() && world.pending.is_empty(), "the same again is no change");
+    set_view(&mut world, CanvasView::default(), "");
+    world.answer(true);
+    assert_eq!(told(&world), None);
+}
+
+#[test]
+fn what_nobody_can_see_is_refused() {
+    let mut world = running();
+    let cases = [
+        (CanvasView { layout: "x".repeat(1025), ..Default::default() }, "view.layout"),
+        (CanvasView { pinned: "no one".into(), ..Default::default() }, "view.pinned"),
+        (
+            CanvasView { cells: vec![shows(25, CellShows::Nobody)], ..Default::default() },
+            "view.cells[0].cell",
+        ),
+    ];
+    for (view, field) in cases {
+        let request = set_view(&mut world, view, "");
+        assert!(world.refusal(request).message.contains(field), "{:?}", world.refusal(request));
+    }
+    let set = wire::SetParticipantVideoRequest {
+        conference: "700".into(),
+        participant: "erin".into(),
+        ..Default::default()
+    };
+    let request = world.request(Request::SetParticipantVideo(set));
+    assert_eq!(world.refusal(request).code, Code::NotFound);
     assert!(world.pending.is_empty());
 }

@@ -23,6 +23,7 @@ pub(super) struct CanvasKey {
     pub(super) layout: Layout,
     pub(super) fit: Fit,
     pub(super) subjects: Vec<Subject>,
+    pub(super) pinned: Option<SourceId>,
     pub(super) without: Option<SourceId>,
     pub(super) names: bool,
 }
@@ -35,6 +36,7 @@ impl CanvasKey {
             layout: output.layout.clone(),
             fit: output.fit,
             subjects: output.subjects.clone(),
+            pinned: output.pinned,
             without: output.without,
             names: output.names,
         }
@@ -84,8 +86,15 @@ impl Canvas {
     pub(super) fn arrange(&mut self, sources: &BTreeMap<SourceId, Source>, speakers: [Option<SourceId>; 2]) {
         let people: Vec<SourceId> =
             sources.keys().copied().filter(|id| Some(*id) != self.key.without).collect();
-        let mut cells = self.key.layout.cells(people.len());
+        let pinned = self.key.pinned.filter(|id| people.contains(id));
+        let mut cells = match pinned {
+            Some(_) => self.key.layout.cells_around_one(people.len()),
+            None => self.key.layout.cells(people.len()),
+        };
         cells.iter_mut().zip(&self.key.subjects).for_each(|(cell, subject)| cell.set_subject(*subject));
+        if let (Some(id), Some(first)) = (pinned, cells.first_mut()) {
+            first.set_subject(Subject::Source(id));
+        }
         if cells != self.cells {
             self.placed.resize(cells.len(), None);
             self.cells = cells;

@@ -41,6 +41,9 @@ pub struct OutputConfig {
     pub fit: Fit,
     /// Who is to be seen in cells, in the layout's order; of those after the last it is the layout that says.
     pub subjects: Vec<Subject>,
+    /// Who is seen in the first cell, whoever speaks, while it is there. Where the layout is [`Layout::Auto`], the first
+    /// cell is a large one then.
+    pub pinned: Option<SourceId>,
     /// Who is not seen: the receiver itself.
     pub without: Option<SourceId>,
     /// Names are written on pictures, if the mixer has a font.

@@ -14,7 +14,7 @@ const SIDE_MIN: u32 = 200;
 
 /// How a canvas is divided. In words: `auto`, `equal:9`, `1+5`, `1+7`, `1+12`, `2+8`, `pip`, or
 /// `custom:LEFT,TOP,WIDTH,HEIGHT;…` in percent with at most two decimals.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Layout {
     /// Equal cells, as many as there are people to be seen (at most 25).
     #[default]
@@ -32,7 +32,7 @@ pub enum Layout {
 }
 
 /// A rectangle of a canvas, in ten-thousandths of its width and height.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Part {
     /// From the left side.
     pub left: u16,
@@ -188,6 +188,17 @@ impl Layout {
                 parts.iter().enumerate().map(cell).collect()
             }
         }
+    }
+
+    /// The same where one of them is to be seen in the first cell: that is a large one, unless all are said to be equal.
+    pub(super) fn cells_around_one(&self, people: usize) -> Vec<Cell> {
+        let small = match people {
+            ..=1 => return self.cells(people),
+            2..=6 => 5,
+            7..=8 => 7,
+            _ => 12,
+        };
+        if *self == Layout::Auto { Layout::OneLarge(small).cells(people) } else { self.cells(people) }
     }
 
     /// Where the cells for so many people are on a canvas, in the order in which they are drawn.

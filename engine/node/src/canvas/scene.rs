@@ -3,7 +3,7 @@
 //! What is to be composed comes as a whole ([`CanvasForm`]); here it becomes the mixer's commands.
 
 use crate::exchange::Desk;
-use crate::model::{CanvasSettings, Id, Shows};
+use crate::model::{Id, Shows};
 use crate::plan::{CanvasForm, FeedForm, FeedKey, SeenForm, TrunkEnd};
 use motet_codecs::video::H264Library;
 use motet_mixer::video::{
@@ -144,7 +144,11 @@ impl Scene {
         form: &CanvasForm,
         (now, wall): (Time, Ntp),
     ) -> OutputConfig {
-        let settings = &form.settings;
+        let (settings, sees) = (&form.settings, &key.sees);
+        let source = |leg: &Id| self.numbers.get(leg).copied();
+        let without = sees.without.as_ref().and_then(source);
+        // Who is left out is not seen large either.
+        let pinned = sees.pinned.as_ref().or(settings.pinned.as_ref()).and_then(source);
         OutputConfig {
             id,
             ssrc: feed.ssrc,
@@ -154,11 +158,12 @@ impl Scene {
             bitrate_bps: settings.bitrate_bps,
             frames_per_s: settings.frames_per_s,
             size: settings.size,
-            layout: settings.layout.clone(),
+            layout: sees.layout.as_ref().unwrap_or(&settings.layout).clone(),
             fit: settings.fit,
-            subjects: self.subjects(settings),
+            subjects: self.subjects(sees.cells.as_ref().unwrap_or(&settings.cells)),
+            pinned: pinned.filter(|pinned| without != Some(*pinned)),
             names: settings.names,
-            without: key.without.as_ref().and_then(|leg| self.numbers.get(leg)).copied(),
+            without,
             // Of the time of day, so that another node that makes the canvas begins later.
             sequence: (wall.0 >> 22) as u16,
             timestamp: ticks_of_day(wall).wrapping_sub(ticks(now)),
@@ -166,9 +171,9 @@ impl Scene {
     }
 
     /// Who is to be seen in each of the first cells.
-    fn subjects(&self, settings: &CanvasSettings) -> Vec<Subject> {
-        let count = settings.cells.keys().last().map_or(0, |last| last + 1);
-        let subject = |cell| match settings.cells.get(&cell) {
+    fn subjects(&self, cells: &BTreeMap<u8, Shows>) -> Vec<Subject> {
+        let count = cells.keys().last().map_or(0, |last| last + 1);
+        let subject = |cell| match cells.get(&cell) {
             None => Subject::Layout,
             Some(Shows::Speaker) => Subject::Speaker,
             Some(Shows::PreviousSpeaker) => Subject::PreviousSpeaker,

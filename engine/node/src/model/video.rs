@@ -39,10 +39,34 @@ pub struct CanvasSettings {
     pub cells: BTreeMap<u8, Shows>,
     /// Names are written on pictures.
     pub names: bool,
+    /// Who is seen in the first cell, whoever speaks.
+    pub pinned: Option<Id>,
+    /// Everybody sees this, whatever they have chosen for themselves.
+    pub for_all: bool,
+}
+
+/// What becomes of a leg's pictures on a canvas.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LegVideo {
+    /// What it sees in another way than all others do.
+    pub view: LegView,
+}
+
+/// What a leg sees of a canvas; what is none is as for all others.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LegView {
+    /// How it is divided.
+    pub layout: Option<Layout>,
+    /// Who is to be seen in cells.
+    pub cells: Option<BTreeMap<u8, Shows>>,
+    /// Who is seen in the first cell, whoever speaks.
+    pub pinned: Option<Id>,
+    /// It does not see its own picture.
+    pub hide_self: Option<bool>,
 }
 
 /// Who is to be seen in a cell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shows {
     /// Who speaks.
     Speaker,
@@ -110,6 +134,8 @@ impl CanvasSettings {
             hide_self: given.hide_self,
             cells: cells(at, &given.cells)?,
             names: given.names,
+            pinned: pinned(&at.field("pinned"), &given.pinned)?,
+            for_all: given.for_all,
         };
         if !RATE.contains(&settings.frames_per_s) {
             let why = format!("{}; must be {} to {}", settings.frames_per_s, RATE.start(), RATE.end());
@@ -122,6 +148,30 @@ impl CanvasSettings {
         }
         Ok(settings)
     }
+}
+
+impl LegVideo {
+    pub(super) fn from_wire(at: &Path, given: Option<&wire::ParticipantVideo>) -> Result<Self, NodeError> {
+        let Some(view) = given.and_then(|given| given.view.as_ref()) else { return Ok(LegVideo::default()) };
+        let at = at.field("view");
+        let layout = match view.layout.as_str() {
+            "" => None,
+            words => Some(layout(&at.field("layout"), words)?),
+        };
+        // Cells of the conference are those of its layout.
+        let own = layout.is_some() || !view.cells.is_empty();
+        let cells = own.then(|| cells(&at, &view.cells)).transpose()?;
+        let pinned = pinned(&at.field("pinned"), &view.pinned)?;
+        Ok(LegVideo { view: LegView { layout, cells, pinned, hide_self: view.hide_self } })
+    }
+}
+
+fn pinned(at: &Path, given: &str) -> Result<Option<Id>, NodeError> {
+    if given.is_empty() {
+        return Ok(None);
+    }
+    identifier(at, given)?;
+    Ok(Some(Id::from(given)))
 }
 
 fn cells(at: &Path, given: &[wire::CellSubject]) -> Result<BTreeMap<u8, Shows>, NodeError> {

@@ -2,10 +2,11 @@
 
 use super::check::{Path, address, identifier};
 use super::{
-    AudioMode, CanvasSettings, Codec, Id, Leg, LegAudio, METADATA_BYTES_MAX, MediaKind, Medium, Policy,
-    Recording, RouteKey, Spec, Transport, VideoMode, gain,
+    AudioMode, Codec, Id, Leg, LegAudio, LegVideo, METADATA_BYTES_MAX, MediaKind, Medium, Policy, Recording,
+    RouteKey, Spec, Transport, VideoMode, gain,
 };
 use crate::error::NodeError;
+use crate::routing::Composed;
 use motet_proto::{media as wire_media, node as wire};
 use motet_relay::Latch;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +18,8 @@ use std::sync::Arc;
 const SUPPRESSION_HZ: u32 = 48_000;
 /// Characters of a name that is shown.
 const NAME_CHARS_MAX: usize = 128;
-/// Canvases of one conference, so that all can be changed one after another within the mixer's limit.
-const HIDDEN_MAX: usize = 32;
+/// Different pictures of one conference, so that all can be changed one after another within the mixer's limit.
+const PICTURES_MAX: usize = 32;
 
 impl Spec {
     /// Checks a specification. Errors name the field, beginning with `spec.`. Transports that leave their
@@ -61,7 +62,7 @@ impl Spec {
             }
         }
         let video = VideoMode::from_wire(&path.field("video"), spec.video.as_ref())?;
-        if let Some(canvas) = video.canvas() {
+        if video.canvas().is_some() {
             if policy != Policy::All {
                 let why = "needs the route policy ALL; named routes are relayed as they are";
                 return Err(path.field("video").field("mode").error(why));
@@ -69,12 +70,12 @@ impl Spec {
             for (index, leg) in spec.legs.iter().enumerate() {
                 check_composed(&path.index("legs", index), &legs[leg.id.as_str()])?;
             }
-            check_canvas(&path.field("video").field("canvas"), canvas, &legs)?;
+            check_canvas(&path.field("video").field("canvas"), &legs)?;
         }
         let pair_gains = pair_gains(&path, spec, &legs)?;
         let metadata = spec.metadata.clone();
         let recordings = Recording::all(&path, &spec.id, &spec.recordings)?;
-        Ok(Spec {
+        let spec = Spec {
             id: spec.id.clone(),
             legs,
             policy,
@@ -87,7 +88,9 @@ impl Spec {
             loudest: BTreeSet::new(),
             recordings,
             failed_recordings: BTreeMap::new(),
-        })
+        };
+        check_pictures(&path.field("video").field("canvas"), &spec)?;
+        Ok(spec)
     }
 }
 
@@ -119,19 +122,27 @@ fn check_composed(at: &Path, leg: &Leg) -> Result<(), NodeError> {
 }
 
 /// A thread has its limits.
-fn check_canvas(at: &Path, canvas: &CanvasSettings, legs: &BTreeMap<Id, Leg>) -> Result<(), NodeError> {
+fn check_canvas(at: &Path, legs: &BTreeMap<Id, Leg>) -> Result<(), NodeError> {
     let shows = |leg: &&Leg| leg.media.iter().any(|medium| medium.kind == MediaKind::Video && medium.sends);
     let seen = legs.values().filter(shows).count();
-    if canvas.hide_self && seen > HIDDEN_MAX {
-        let why =
-            format!("{seen} participants send pictures; at most {HIDDEN_MAX} get canvases of their own");
-        return Err(at.field("hide_self").error(why));
-    }
     if seen > motet_mixer::video::SOURCES_MAX {
         let max = motet_mixer::video::SOURCES_MAX;
         return Err(at.error(format!("{seen} participants send pictures; at most {max} fit a canvas")));
     }
     Ok(())
+}
+
+/// Each is composed and encoded.
+fn check_pictures(at: &Path, spec: &Spec) -> Result<(), NodeError> {
+    let composed = Composed::of(spec);
+    let pictures: BTreeSet<_> = composed.iter().flat_map(Composed::pictures).collect();
+    if pictures.len() <= PICTURES_MAX {
+        return Ok(());
+    }
+    let hides = spec.video.canvas().is_some_and(|canvas| canvas.hide_self);
+    let at = if hides { at.field("hide_self") } else { at.clone() };
+    let count = pictures.len();
+    Err(at.error(format!("participants see {count} different pictures; at most {PICTURES_MAX}")))
 }
 
 fn pair_gains(
@@ -242,6 +253,7 @@ impl Leg {
         }
         let media = media_from_wire(at, leg, &transports)?;
         let audio = LegAudio::from_wire(&at.field("audio"), leg.audio.as_ref())?;
+        let video = LegVideo::from_wire(&at.field("video"), leg.video.as_ref())?;
         let name = match leg.display_name.as_str() {
             "" => leg.id.clone(),
             given if given.chars().count() <= NAME_CHARS_MAX => given.to_owned(),
@@ -250,7 +262,7 @@ impl Leg {
                 return Err(at.field("display_name").error(why));
             }
         };
-        Ok(Leg { id: Id::from(&leg.id), cname, name, transports, media, muted: leg.muted, audio })
+        Ok(Leg { id: Id::from(&leg.id), cname, name, transports, media, muted: leg.muted, audio, video })
     }
 }
 

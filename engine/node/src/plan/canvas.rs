@@ -100,7 +100,7 @@ impl Planner<'_> {
         view: &View,
     ) -> Result<FeedKey, NodeError> {
         let worker = self.plan.next.legs[leg].worker;
-        let key = FeedKey { worker, format: view.format, without: view.without_self.then(|| leg.clone()) };
+        let key = FeedKey { worker, format: view.format, sees: view.sees.clone() };
         if canvas.feeds.contains_key(&key) {
             return Ok(key);
         }

@@ -1,8 +1,9 @@
 //! Who is seen on a canvas and who gets it, and in which form. Pure.
 
 use super::{Participation, names, packetization_mode};
-use crate::model::{CanvasSettings, Codec, Id, MediaKind, Medium, Spec};
+use crate::model::{CanvasSettings, Codec, Id, LegView, MediaKind, Medium, Shows, Spec};
 use motet_codecs::video::{VideoCodec, VideoCodecName};
+use motet_mixer::video::Layout;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,8 +29,38 @@ pub struct View {
     pub codec: Arc<Codec>,
     /// The same for all who may get the same packets.
     pub format: Format,
-    /// It does not see itself, though others see it.
-    pub without_self: bool,
+    /// What of it.
+    pub sees: Sees,
+}
+
+/// What is seen of a canvas; what is none is as for all. Who sees the same gets the same packets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sees {
+    /// How it is divided.
+    pub layout: Option<Layout>,
+    /// Who is to be seen in cells.
+    pub cells: Option<BTreeMap<u8, Shows>>,
+    /// Who is seen in the first cell, whoever speaks.
+    pub pinned: Option<Id>,
+    /// Who is not seen: the receiver, though others see it.
+    pub without: Option<Id>,
+}
+
+impl Sees {
+    /// What a leg has chosen, as far as it is not what all see anyway.
+    fn of(leg: &Id, view: &LegView, settings: &CanvasSettings) -> Sees {
+        let hides = view.hide_self.unwrap_or(settings.hide_self);
+        let without = hides.then(|| leg.clone());
+        if settings.for_all {
+            return Sees { without, ..Sees::default() };
+        }
+        let LegView { layout, cells, pinned, .. } = view.clone();
+        // A layout that differs has cells of its own.
+        let layout = layout.filter(|layout| *layout != settings.layout);
+        let cells = cells.filter(|cells| layout.is_some() || *cells != settings.cells);
+        let pinned = pinned.filter(|pinned| settings.pinned.as_ref() != Some(pinned));
+        Sees { layout, cells, pinned, without }
+    }
 }
 
 /// What packets of a canvas hold.
@@ -68,7 +99,7 @@ impl Format {
 
 impl Composed {
     /// None: pictures are relayed.
-    pub(super) fn of(spec: &Spec) -> Option<Composed> {
+    pub(crate) fn of(spec: &Spec) -> Option<Composed> {
         let settings = spec.video.canvas()?;
         let mut composed = Composed::default();
         for leg in spec.legs.values() {
@@ -77,14 +108,23 @@ impl Composed {
                     composed.add_source(&leg.id, medium);
                 }
                 if medium.receives && medium.receive_from.is_none() {
-                    composed.add_output(&leg.id, medium, settings);
+                    composed.add_output(&leg.id, medium, (settings, &leg.video.view));
                 }
             }
         }
-        // Who is not seen has the same canvas as others.
+        // Who is not seen is neither left out nor seen large.
         let Composed { sources, outputs, .. } = &mut composed;
-        outputs.iter_mut().for_each(|(leg, view)| view.without_self &= sources.contains_key(leg));
+        for sees in outputs.values_mut().map(|view| &mut view.sees) {
+            sees.without.take_if(|leg| !sources.contains_key(leg));
+            let without = &sees.without;
+            sees.pinned.take_if(|leg| !sources.contains_key(leg) || Some(&*leg) == without.as_ref());
+        }
         Some(composed)
+    }
+
+    /// The different pictures that are seen.
+    pub(crate) fn pictures(&self) -> impl Iterator<Item = &Sees> {
+        self.outputs.values().map(|view| &view.sees)
     }
 
     fn add_source(&mut self, leg: &Id, medium: &Medium) {
@@ -99,7 +139,7 @@ impl Composed {
     }
 
     /// The receiver gets the canvas's codec if it has it, else the first of its list that is encoded here.
-    fn add_output(&mut self, leg: &Id, medium: &Medium, settings: &CanvasSettings) {
+    fn add_output(&mut self, leg: &Id, medium: &Medium, (settings, view): (&CanvasSettings, &LegView)) {
         let known = || medium.codecs.iter().filter_map(|codec| Some((codec, Format::of(codec)?)));
         let wanted = known().find(|(_, format)| Some(format.name) == settings.codec);
         let name = medium.id.clone();
@@ -110,7 +150,7 @@ impl Composed {
             return;
         };
         let codec = Arc::clone(codec);
-        let view = View { medium: name, codec, format, without_self: settings.hide_self };
+        let view = View { medium: name, codec, format, sees: Sees::of(leg, view, settings) };
         self.outputs.insert(leg.clone(), view);
     }
 }

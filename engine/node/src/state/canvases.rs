@@ -118,12 +118,19 @@ impl State {
         // On several workers the same is encoded once.
         let mut outputs: BTreeMap<_, Vec<String>> = BTreeMap::new();
         for (leg, held) in &canvas.views {
-            let same = (held.feed.format, held.feed.without.clone());
+            let same = (held.feed.format, held.feed.sees.clone());
             outputs.entry(same).or_default().push(leg.to_string());
         }
-        let outputs = outputs.into_iter().map(|((format, _), legs)| wire::CanvasOutputStats {
-            codec: format.name.encoding_name().to_owned(),
-            legs,
+        let settings = conference.spec.video.canvas();
+        let outputs = outputs.into_iter().map(|((format, sees), legs)| {
+            let layout = sees.layout.as_ref().or(settings.map(|settings| &settings.layout));
+            let pinned = sees.pinned.as_ref().or(settings.and_then(|settings| settings.pinned.as_ref()));
+            wire::CanvasOutputStats {
+                codec: format.name.encoding_name().to_owned(),
+                legs,
+                layout: layout.map(ToString::to_string).unwrap_or_default(),
+                pinned: pinned.map(Id::to_string).unwrap_or_default(),
+            }
         });
         let stats = look.stats;
         Ok(Some(wire::CanvasStats {

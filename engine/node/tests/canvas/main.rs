@@ -2,6 +2,7 @@
 
 mod changes;
 mod studio;
+mod views;
 
 use motet_codecs::video::VideoCodecName::{H264, Vp8};
 use motet_node::NodeOptions;

@@ -4,7 +4,9 @@ use motet_codecs::video::{PictureSize, VideoCodecName};
 use motet_mixer::testing::{CardReceiver, CardSender};
 use motet_net::IoChoice;
 use motet_node::{NodeOptions, RunningNode, start};
-use motet_proto::media::{CanvasSettings, Codec, Direction, MediaKind, VideoMode, VideoSettings};
+use motet_proto::media::{
+    CanvasSettings, CanvasView, Codec, Direction, MediaKind, ParticipantVideo, VideoMode, VideoSettings,
+};
 use motet_proto::node::media_node_client::MediaNodeClient;
 use motet_proto::node::*;
 use motet_rtp::rtcp::{Compound, Packet, write_pli, write_receiver_report, write_sdes_cname};
@@ -56,6 +58,8 @@ pub struct Participant {
     pub times_asked: u32,
     /// What is done to packets of its camera.
     pub harm: fn(&mut Vec<u8>),
+    /// What becomes of its pictures.
+    pub video: Option<ParticipantVideo>,
     /// It makes noise.
     pub speaks: bool,
     /// Packets of its sound so far.
@@ -119,10 +123,17 @@ impl Studio {
             asked: false,
             times_asked: 0,
             harm: |_| {},
+            video: None,
             speaks: false,
             sounds: 0,
         };
         self.participants.insert(id, participant);
+    }
+
+    /// From the next `put` on, somebody sees this besides what all see.
+    pub fn views(&mut self, who: &str, view: CanvasView) {
+        let participant = self.participants.get_mut(who).expect("it is there");
+        participant.video = Some(ParticipantVideo { view: Some(view) });
     }
 
     /// Makes the conference one of these participants, with a canvas.
@@ -266,7 +277,8 @@ impl Participant {
             ..Medium::default()
         };
         let media = if self.camera.is_some() { vec![medium, sound] } else { vec![medium] };
-        Leg { id: id.into(), transports: vec![transport], media, ..Leg::default() }
+        let video = self.video.clone();
+        Leg { id: id.into(), transports: vec![transport], media, video, ..Leg::default() }
     }
 
     /// The next picture of its camera, a key frame if it was asked for one.

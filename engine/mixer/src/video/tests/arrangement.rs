@@ -2,7 +2,7 @@
 
 use super::world::*;
 use crate::testing::fuzz_layout;
-use crate::video::{Layout, LayoutError, OutputId, Part, PixelRect, VideoCommand};
+use crate::video::{Layout, LayoutError, OutputConfig, OutputId, Part, PixelRect, SourceId, VideoCommand};
 use motet_codecs::video::{PictureSize, VideoCodecName};
 use proptest::prelude::*;
 
@@ -127,4 +127,26 @@ fn cells_without_pixels_are_left_out() {
     world.watch(crate::video::OutputConfig { size, ..output(0, layout) });
     world.run(3);
     world.check(0, &[(4, 4, BACKGROUND), (44, 44, GREEN)]);
+}
+
+#[test]
+fn who_is_pinned_is_seen_large_whoever_speaks() {
+    let mut world = World::with(&[RED, GREEN, BLUE]);
+    let pinned = Some(SourceId(2));
+    world.watch(OutputConfig { pinned, ..output(0, Layout::Auto) });
+    world.watch(OutputConfig { pinned, ..output(1, Layout::PictureInPicture) });
+    world.watch(OutputConfig { pinned, ..output(2, Layout::Equal(4)) });
+    world.watch(OutputConfig { pinned, without: pinned, ..output(3, Layout::Auto) });
+    world.command(VideoCommand::SetSpeaker(Some(SourceId(1))));
+    world.run(3);
+    // 1+5: a large one, and the others beside it in their order.
+    world.check(0, &[(200, 120, BLUE), (450, 30, RED), (450, 150, GREEN), (20, 300, BACKGROUND)]);
+    world.check(1, &[(200, 120, BLUE), (540, 320, GREEN)]);
+    world.check(2, &[(20, 20, BLUE), (340, 20, RED), (20, 200, GREEN)]);
+    world.check(3, &[(20, 120, RED), (500, 120, GREEN)]);
+    // While that one is not there, all is as usual, and people stay where they are.
+    world.leave(2);
+    world.run(3);
+    world.check(0, &[(20, 120, GREEN), (500, 120, RED)]);
+    world.check(1, &[(200, 120, GREEN), (540, 320, RED)]);
 }

@@ -47,6 +47,7 @@ pub fn output(id: u32, layout: Layout) -> OutputConfig {
         layout,
         fit: Fit::Letterbox,
         subjects: Vec::new(),
+        pinned: None,
         without: None,
         names: false,
         sequence: 65_534,

@@ -2,7 +2,7 @@
 
 use crate::model::{CanvasSettings, Id, Spec};
 use crate::plan::{HeldSource, Holdings, MixTrunk, TrunkEnd};
-use crate::routing::{Format, View};
+use crate::routing::{Format, Sees, View};
 use motet_codecs::video::VideoCodec;
 use motet_relay::{PortId, RouteId, StreamId};
 use std::collections::BTreeMap;
@@ -44,14 +44,15 @@ pub struct FeedKey {
     pub worker: usize,
     /// What its packets hold.
     pub format: Format,
-    /// The leg that is not seen, and alone gets it.
-    pub without: Option<Id>,
+    /// What is seen.
+    pub sees: Sees,
 }
 
 impl FeedKey {
     /// What those know it by who get the same, on any worker and node.
     pub(super) fn name(&self) -> String {
-        let without = self.without.as_deref().unwrap_or_default();
+        // What somebody has chosen may change, and the name stays: everybody gets one canvas.
+        let without = self.sees.without.as_deref().unwrap_or_default();
         format!("{} {without}", self.format.payload_type())
     }
 }

@@ -1,8 +1,9 @@
 //! Canvases: what begins, stays and ends.
 
 use super::*;
+use crate::routing::Sees;
 use crate::testing::{codec, leg, medium};
-use motet_proto::media::{CanvasSettings, MediaKind, VideoMode, VideoSettings};
+use motet_proto::media::{CanvasSettings, CanvasView, MediaKind, ParticipantVideo, VideoMode, VideoSettings};
 
 fn composed(legs: Vec<wire::Leg>, canvas: CanvasSettings) -> wire::ConferenceSpec {
     let video = VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(canvas) };
@@ -66,7 +67,8 @@ fn without_oneself_everybody_who_is_seen_has_a_picture_of_their_own() {
     listener.media[0].direction = motet_proto::media::Direction::ReceiveOnly.into();
     let legs = || vec![caller("a"), caller("b"), listener.clone()];
     world.go(&composed(legs(), CanvasSettings { hide_self: true, ..Default::default() }));
-    let without: Vec<Option<&str>> = canvas(&world).feeds.keys().map(|key| key.without.as_deref()).collect();
+    let without: Vec<Option<&str>> =
+        canvas(&world).feeds.keys().map(|key| key.sees.without.as_deref()).collect();
     assert_eq!(without, [None, Some("a"), Some("b")]);
     let plan = world.go(&composed(legs(), CanvasSettings::default()));
     assert_eq!(canvas(&world).feeds.len(), 1);
@@ -106,4 +108,71 @@ fn who_is_muted_is_not_seen_and_who_has_no_codec_is_named() {
     let route = self::canvas(&world).sources["b"].route;
     assert!(commands(&plan).contains(&Command::SetRouteActive(route, true)));
     assert_eq!(self::canvas(&world).form.sources.len(), 2);
+}
+
+/// What one sees besides what all see.
+fn sees(leg: &mut wire::Leg, view: CanvasView) {
+    leg.video = Some(ParticipantVideo { view: Some(view) });
+}
+
+#[test]
+fn who_has_chosen_the_same_gets_one_stream_and_all_others_another() {
+    let mut world = World::new();
+    let mut spec = composed(vec![caller("a"), caller("b"), caller("c")], CanvasSettings::default());
+    world.go(&spec);
+    let before = canvas(&world).views["a"].clone();
+    let view = CanvasView { layout: "pip".into(), pinned: "c".into(), ..CanvasView::default() };
+    sees(&mut spec.legs[0], view.clone());
+    sees(&mut spec.legs[1], view);
+    let plan = world.go(&spec);
+    let after = canvas(&world).views["a"].clone();
+    assert_eq!((after.route, after.ssrc), (before.route, before.ssrc), "it goes on in its stream");
+    let canvas = canvas(&world);
+    assert_eq!(canvas.feeds.len(), 2);
+    assert_eq!(canvas.views["b"].feed, after.feed);
+    let stream = canvas.feeds[&after.feed].stream;
+    let switch = Command::SwitchRoute { route: after.route, stream, payload_map: vec![(96, 96)] };
+    assert!(commands(&plan).contains(&switch), "{:?}", commands(&plan));
+}
+
+#[test]
+fn a_choice_that_makes_no_difference_costs_nothing() {
+    let mut world = World::new();
+    let all = CanvasSettings { layout: "1+5".into(), pinned: "c".into(), ..Default::default() };
+    let mut spec = composed(vec![caller("a"), caller("b"), caller("c")], all.clone());
+    // What all see, somebody who is not there, and oneself though one is not seen.
+    sees(&mut spec.legs[0], CanvasView { layout: "1+5".into(), pinned: "c".into(), ..Default::default() });
+    sees(&mut spec.legs[1], CanvasView { pinned: "nobody".into(), ..Default::default() });
+    world.go(&spec);
+    assert_eq!(canvas(&world).feeds.len(), 1);
+    let view = CanvasView { pinned: "c".into(), hide_self: Some(true), ..Default::default() };
+    sees(&mut spec.legs[2], view);
+    world.go(&spec);
+    let sees_c: Vec<_> = canvas(&world).feeds.keys().map(|key| key.sees.clone()).collect();
+    assert_eq!(sees_c, [Sees::default(), Sees { without: Some("c".into()), ..Sees::default() }]);
+    // The chair's choice is all that counts, but that one still does not see oneself.
+    sees(&mut spec.legs[0], CanvasView { layout: "pip".into(), ..Default::default() });
+    world.go(&spec);
+    assert_eq!(canvas(&world).feeds.len(), 3);
+    let canvas_for_all = Some(CanvasSettings { for_all: true, ..all });
+    spec.video = Some(VideoSettings { mode: VideoMode::Canvas.into(), canvas: canvas_for_all });
+    world.go(&spec);
+    assert_eq!(canvas(&world).feeds.len(), 2);
+}
+
+#[test]
+fn there_are_at_most_32_different_pictures() {
+    let legs: Vec<wire::Leg> = (0..33)
+        .map(|number| {
+            let mut leg = caller(&format!("p{number}"));
+            sees(
+                &mut leg,
+                CanvasView { layout: format!("custom:0,0,{},50", 20 + number), ..Default::default() },
+            );
+            leg
+        })
+        .collect();
+    let spec = composed(legs, CanvasSettings::default());
+    let error = Spec::from_wire(&spec, false).expect_err("refused").to_string();
+    assert!(error.contains("spec.video.canvas") && error.contains("33"), "{error}");
 }
