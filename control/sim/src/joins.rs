@@ -3,7 +3,7 @@
 //!
 //! No time passes in a trial, so that a million of them take minutes.
 
-use crate::message::{Who, css_index, node_index};
+use crate::message::{Who, css_index, effect_words, event_words, node_index};
 use crate::node::Node;
 use crate::random::Random;
 use crate::store::Store;
@@ -33,13 +33,22 @@ pub struct Crowd {
     pub lost_permille: u64,
 }
 
+/// What is wrong at the end of a trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The room was made twice, or ran on two nodes. Else somebody was refused, or was not in it.
+    pub twice: bool,
+    /// What there was.
+    pub found: String,
+}
+
 /// What came of many trials.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Joins {
     /// Trials made.
     pub trials: u64,
-    /// Rooms that were made twice or ran on two nodes, and people who were in none or in another.
-    pub wrong: u64,
+    /// Seeds of trials after which something was wrong, and what.
+    pub wrong: Vec<(u64, Wrong)>,
     /// Creates that were refused since another was first.
     pub late: u64,
     /// Assignments to another node, since one did not answer.
@@ -66,6 +75,8 @@ struct Trial {
     random: Random,
     lost_permille: u64,
     assigned: BTreeMap<(String, u64), BTreeSet<usize>>,
+    /// What happened, if that is wanted.
+    trace: Option<Vec<String>>,
 }
 
 /// Control processes that know their nodes and have nothing to do.
@@ -99,9 +110,19 @@ pub fn run(crowd: Crowd, seed: u64, trials: u64) -> Joins {
     for trial in 0..trials {
         let mut world = Trial::new(crowd, begin.clone(), seed.wrapping_add(trial));
         joins.trials += 1;
-        joins.wrong += u64::from(!world.run(crowd.people, &mut joins));
+        if let Err(wrong) = world.run(crowd.people, &mut joins) {
+            joins.wrong.push((seed.wrapping_add(trial), wrong));
+        }
     }
     joins
+}
+
+/// Runs the trial of this seed, and tells what happened in it.
+pub fn replay(crowd: Crowd, seed: u64) -> (Result<(), Wrong>, Vec<String>) {
+    let mut world = Trial::new(crowd, ready(crowd), seed);
+    world.trace = Some(Vec::new());
+    let result = world.run(crowd.people, &mut Joins::default());
+    (result, world.trace.unwrap_or_default())
 }
 
 impl Trial {
@@ -116,6 +137,13 @@ impl Trial {
             random: Random::new(seed),
             lost_permille: crowd.lost_permille,
             assigned: BTreeMap::new(),
+            trace: None,
+        }
+    }
+
+    fn note(&mut self, words: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(words());
         }
     }
 
@@ -124,8 +152,7 @@ impl Trial {
         self.random.index(self.states.len())
     }
 
-    /// True: all is as it should be.
-    fn run(&mut self, people: usize, joins: &mut Joins) -> bool {
+    fn run(&mut self, people: usize, joins: &mut Joins) -> Result<(), Wrong> {
         let mut order: Vec<usize> = (0..people).collect();
         for last in (1..people).rev() {
             order.swap(last, self.random.index(last + 1));
@@ -183,26 +210,33 @@ impl Trial {
         }
     }
 
-    fn one_home(&self, people: usize, made: usize) -> bool {
+    fn one_home(&self, people: usize, made: usize) -> Result<(), Wrong> {
         let living = |phase: Phase| phase != Phase::Ended;
         let stored: Vec<_> = self.store.records.values().filter(|record| living(record.phase)).collect();
         let homes: usize = self.nodes.iter().map(|node| node.conferences.len()).sum();
-        let epochs_apart = self.assigned.values().all(|nodes| nodes.len() == 1);
+        let apart = self.assigned.values().filter(|nodes| nodes.len() > 1).count();
         let in_it = (people..2 * people)
             .filter(|id| self.replies.get(&(1 + *id as u64)).is_some_and(Result::is_ok))
             .count();
-        let expected = usize::from(made > 0);
         let members = stored.first().map_or(0, |record| record.participants.len());
-        made == expected
-            && stored.len() == expected
-            && homes == expected
-            && epochs_apart
-            && in_it == people * expected
-            && members == in_it
+        let expected = usize::from(made > 0);
+        let well = made == expected && stored.len() == expected && homes == expected && apart == 0;
+        if well && in_it == people * expected && members == in_it {
+            return Ok(());
+        }
+        let twice = made > 1 || stored.len() > 1 || homes > 1 || apart > 0;
+        let found = format!(
+            "made {made} times, {} in the store, on {homes} nodes, {apart} epochs on two nodes, {in_it} of {people} \
+             told that they are in, {members} in the store",
+            stored.len()
+        );
+        Err(Wrong { twice, found })
     }
 
     fn take(&mut self, css: usize, event: Event) {
+        self.note(|| format!("{}  {}", Who::Css(css), event_words(&event)));
         for effect in step(&mut self.states[css], event, NOW) {
+            self.note(|| format!("{}      wants {}", Who::Css(css), effect_words(&effect)));
             match effect {
                 Effect::Reply(id, answer) => match self.passed_on.remove(&id.0) {
                     Some((asked_by, id)) => {

@@ -26,6 +26,10 @@ struct Options {
     #[arg(long, value_name = "TRIALS", conflicts_with_all = ["seed", "scenario"])]
     joins: Option<u64>,
 
+    /// Make the one trial of --joins that has this seed, and show what happened in it
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["seed", "scenario", "joins"])]
+    join: Option<u64>,
+
     /// With --seed or --scenario: show the whole trace
     #[arg(long)]
     trace: bool,
@@ -38,6 +42,9 @@ struct Options {
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }
+
+/// Who ask for a room at once.
+const CROWD: Crowd = Crowd { people: 5, nodes: 3, css: 4, lost_permille: 200 };
 
 impl Options {
     fn threads(&self) -> usize {
@@ -54,6 +61,7 @@ fn range(text: &str) -> Result<(u64, u64), String> {
 fn main() -> ExitCode {
     let options = Options::parse();
     let failed = match (options.seed, &options.scenario, options.joins) {
+        _ if options.join.is_some() => options.join.is_some_and(first_join),
         (Some(seed), _, _) => one(&options, run(Plan::draw(seed), true, Points::default())),
         (_, Some(name), _) => named(&options, name),
         (_, _, Some(trials)) => first_joins(&options, trials),
@@ -83,7 +91,7 @@ fn named(options: &Options, name: &str) -> bool {
 /// Parallel first joins, on all cores.
 fn first_joins(options: &Options, trials: u64) -> bool {
     let threads = options.threads() as u64;
-    let crowd = Crowd { people: 5, nodes: 3, css: 4, lost_permille: 200 };
+    let crowd = CROWD;
     let mut sum = Joins::default();
     std::thread::scope(|scope| {
         let share = |thread| trials * (thread + 1) / threads - trials * thread / threads;
@@ -94,14 +102,30 @@ fn first_joins(options: &Options, trials: u64) -> bool {
         for done in running {
             let joins = done.join().expect("a thread that makes trials does not panic");
             sum.trials += joins.trials;
-            sum.wrong += joins.wrong;
+            sum.wrong.extend(joins.wrong);
             sum.late += joins.late;
             sum.moved += joins.moved;
         }
     });
-    println!("{} trials of parallel first joins: {} double placements", sum.trials, sum.wrong);
+    let twice = sum.wrong.iter().filter(|(_, wrong)| wrong.twice).count();
+    println!("{} trials of parallel first joins: {twice} double placements", sum.trials);
+    println!("{} trials ended otherwise than they should", sum.wrong.len() - twice);
     println!("{} came too late to make the room, {} assignments went to another node", sum.late, sum.moved);
-    sum.wrong > 0
+    for (seed, wrong) in sum.wrong.iter().take(10) {
+        println!("--join {seed}: {}", wrong.found);
+    }
+    !sum.wrong.is_empty()
+}
+
+/// One of these trials, with its trace.
+fn first_join(seed: u64) -> bool {
+    let (result, trace) = joins::replay(CROWD, seed);
+    trace.iter().for_each(|line| println!("{line}"));
+    match &result {
+        Ok(()) => println!("made once, on one node, and all are in it"),
+        Err(wrong) => println!("{}", wrong.found),
+    }
+    result.is_err()
 }
 
 fn one(options: &Options, outcome: Outcome) -> bool {

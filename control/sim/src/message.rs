@@ -1,7 +1,7 @@
 //! Who is there, and what they say to each other.
 
 use motet_control::conference::Token;
-use motet_control::conference::{Effect, NodeAnnouncement, Record, Request, RequestId, Response};
+use motet_control::conference::{Effect, Event, NodeAnnouncement, Record, Request, RequestId, Response};
 use motet_control::nodes::NodeFailure;
 use motet_control::refusal::Refusal;
 use motet_control::store::{Base, Changes, Cursor, Peer, StoreError};
@@ -228,6 +228,57 @@ impl Reply {
             Reply::Away => "does not serve".into(),
         }
     }
+}
+
+/// What a core is told, for traces.
+pub(crate) fn event_words(event: &Event) -> String {
+    match event {
+        Event::Request(id, request) => format!("request {}: {}", id.0, request_words(request)),
+        Event::Forwarded(id, request) => format!("passed on {}: {}", id.0, request_words(request)),
+        Event::StorePutDone { conference, result, .. } => format!("wrote {conference}: {result:?}"),
+        Event::NodePutDone { conference, result: Ok(_), .. } => format!("put {conference}"),
+        Event::NodePutDone { conference, result, .. } => format!("put {conference}: {result:?}"),
+        Event::StoreGot { conference, result: Ok(record) } => {
+            format!("read {conference}: {}", record.as_deref().map_or("nothing".into(), record_words))
+        }
+        Event::StoreChanged { result: Ok(news), .. } => {
+            format!("news: {}", news.records.iter().map(record_words).collect::<Vec<_>>().join("; "))
+        }
+        Event::ForwardDone { id, result } => match &**result {
+            Ok(response) => format!("answer to {}: {}", id.0, response_words(response)),
+            Err(failure) => format!("answer to {}: {failure:?}", id.0),
+        },
+        Event::NodeListed { node, result: Ok(list), .. } => {
+            format!("{node} {}", Reply::Listed(list.clone()).words())
+        }
+        other => short(other),
+    }
+}
+
+/// What a core wants, for traces.
+pub(crate) fn effect_words(effect: &Effect) -> String {
+    match effect {
+        Effect::Reply(id, answer) => match &**answer {
+            Ok(response) => format!("answer {}: {}", id.0, response_words(response)),
+            Err(refusal) => format!("answer {}: {:?}: {refusal}", id.0, refusal.code),
+        },
+        Effect::StorePut { record, base, .. } => format!("write {} over {base:?}", record_words(record)),
+        Effect::NodePut { conference, address, put, .. } => {
+            format!("put {conference} e{} r{} on {address}", put.epoch, put.revision)
+        }
+        Effect::NodeDelete { address, delete } => {
+            format!("delete {} e{} on {address}", delete.id, delete.epoch)
+        }
+        Effect::NodeList { address, .. } => format!("list of {address}"),
+        Effect::Forward { id, address, request } => {
+            format!("pass on {} to {address}: {}", id.0, request_words(request))
+        }
+        other => short(other),
+    }
+}
+
+fn short(anything: &impl fmt::Debug) -> String {
+    format!("{anything:?}").chars().take(120).collect()
 }
 
 pub(crate) fn record_words(record: &Record) -> String {

@@ -196,6 +196,11 @@ impl Step<'_> {
                 self.state.peers.passed_on.remove(&id);
                 self.read_here(id, &moid);
             }
+            // Perhaps it is not what is known here.
+            Err(PeerFailure::Refused(_)) => {
+                passed.asked = false;
+                self.follow_now();
+            }
             Err(_) => passed.asked = false,
         }
     }
@@ -349,6 +354,7 @@ impl Step<'_> {
             .map(|(id, passed)| (*id, passed.conference.clone(), passed.request.clone(), passed.until_ms))
             .collect();
         for (id, conference, request, until_ms) in waiting {
+            let conference = self.has_number_now(&request).unwrap_or(conference);
             match self.whose(&conference) {
                 Whose::Theirs(_) if now_ms < until_ms => {
                     self.route(id, &conference, request);
@@ -365,6 +371,12 @@ impl Step<'_> {
                 self.reply(id, Err(Refusal::plain(Code::Unavailable, why)));
             }
         }
+    }
+
+    /// The living conference that a request means: its number may have gone from one that has ended to a new one.
+    fn has_number_now(&self, request: &Request) -> Option<String> {
+        let found = self.state.find(request.conference())?;
+        (found.record.phase != Phase::Ended).then(|| found.record.id.clone())
     }
 
     /// Claims what nobody maintains. The living agree who claims first, so that they do not all try.

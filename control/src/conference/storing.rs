@@ -86,8 +86,26 @@ impl Step<'_> {
             conference.flushing = None;
             conference.dirty |= result.is_err();
         } else if conference.operation.as_ref().is_some_and(|operation| operation.token == token) {
+            let written = result.is_ok();
             self.stored(id, result);
+            if written {
+                self.doubt_others_with_number_of(id);
+            }
         }
+    }
+
+    /// The store gave a conference its number: what others had under it has ended, and the feed has not told yet. Until
+    /// it did, requests would go to who does not maintain it.
+    fn doubt_others_with_number_of(&mut self, id: &str) {
+        let Some(known) = self.state.conferences.get(id) else { return };
+        let record = &known.record;
+        if record.number.is_empty() || record.phase == Phase::Ended {
+            return;
+        }
+        let living = |other: &&Conference| other.record.id != id && other.record.phase != Phase::Ended;
+        let others = self.state.conferences.with_number(&record.number).into_iter().filter(living);
+        let doubtful: Vec<String> = others.map(|other| other.record.id.clone()).collect();
+        self.effects.extend(doubtful.into_iter().map(|conference| Effect::StoreGet { conference }));
     }
 
     /// Writes what the store does not hold yet.

@@ -1,6 +1,7 @@
 //! A conference that another control process maintains, as this one sees it.
 
 use super::*;
+use crate::peers::PeerFailure;
 use crate::store::{News, Peer};
 
 /// Control process `a` of two, with what `b` has made: conference c1 with alice on node n1.
@@ -181,4 +182,32 @@ fn all_are_told_after_a_move_though_no_list_came_before() {
     world.pass(250);
     list(&mut world, "n2", 2, &[("alice", "192.0.2.2:6000")]);
     assert_eq!(told(&world).len(), 1);
+}
+
+#[test]
+fn what_is_passed_on_follows_the_number_to_who_has_it_now() {
+    let mut world = follower();
+    let lock = wire::SetLockRequest { conference: "700".into(), locked: true, ..Default::default() };
+    let asked = world.request(Request::SetLock(lock));
+    let passed = |world: &mut World| {
+        let at = world.pending.iter().position(|effect| matches!(effect, Effect::Forward { .. }));
+        let Effect::Forward { id, address, .. } = world.pending.remove(at.expect("it is passed on")) else {
+            panic!()
+        };
+        (id, address)
+    };
+    let (id, address) = passed(&mut world);
+    assert_eq!(address, "http://b");
+    // There c1 has ended, and another process has given its number to c2.
+    let why = Refusal::at(Code::Aborted, "conference", "c maintains it now");
+    world.event(Event::ForwardDone { id, result: Box::new(Err(PeerFailure::Refused(why))) });
+    let mut ended = world.state.conferences["c1"].record.clone();
+    let other = Record { id: "c2".into(), maintainer: "c".into(), ..ended.clone() };
+    (ended.phase, ended.version) = (Phase::Ended, ended.version + 1);
+    let peer = |id: &str| Peer { id: id.into(), address: format!("http://{id}") };
+    world.event(Event::PeersSeen(Ok(vec![peer("a"), peer("b"), peer("c")])));
+    fed(&mut world, vec![ended, other]);
+    world.event(Event::Tick);
+    assert_eq!(passed(&mut world).1, "http://c");
+    assert!(!world.replies.contains_key(&asked), "who asked waits");
 }
