@@ -47,6 +47,7 @@ test: setup fmt-check lint tidy ## everything that a change must pass
 sim: ## simulated worlds of the seeds SEEDS: control against faults, in virtual time
 	cargo run --release --quiet -p motet-sim -- --seeds $(SEEDS)
 	cargo run --release --quiet -p motet-sim -- --joins $(JOINS)
+	cargo test --release --quiet -p motet-sim --test model -- --include-ignored --nocapture
 
 fmt: ## format the code
 	cargo fmt --all

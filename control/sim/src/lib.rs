@@ -29,6 +29,7 @@ mod points;
 mod random;
 pub mod scenarios;
 mod servers;
+pub mod small;
 mod store;
 mod trace;
 mod watch;
