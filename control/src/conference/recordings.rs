@@ -30,6 +30,8 @@ pub struct Recording {
     pub kinds: Vec<i32>,
     /// The mix is written.
     pub mix: bool,
+    /// The composed picture is written, with the mix.
+    pub canvas: bool,
     /// Another file after so many seconds; 0: never.
     pub segment_seconds: u32,
     /// Another file after so many bytes; 0: never.
@@ -60,8 +62,8 @@ impl Recording {
                 return bad("folder", why);
             }
         }
-        if !given.participants && !given.mix {
-            return bad("participants", "or mix must be set, or nothing is written".to_owned());
+        if !given.participants && !given.mix && !given.canvas {
+            return bad("participants", "or mix or canvas must be set, or nothing is written".to_owned());
         }
         if !given.participants && (!given.only.is_empty() || !given.kinds.is_empty()) {
             return bad("participants", "must be set where only or kinds choose among them".to_owned());
@@ -92,6 +94,7 @@ impl Recording {
             only: self.only.clone(),
             kinds: self.kinds.clone(),
             mix: self.mix,
+            canvas: self.canvas,
             segment_seconds: self.segment_seconds,
             segment_bytes: self.segment_bytes,
             paused: self.paused,
@@ -106,6 +109,7 @@ impl Recording {
             only: given.only.clone(),
             kinds: given.kinds.clone(),
             mix: given.mix,
+            canvas: given.canvas,
             segment_seconds: given.segment_seconds,
             segment_bytes: given.segment_bytes,
             paused: given.paused,
@@ -170,10 +174,14 @@ impl Step<'_> {
 
     /// An event of a recording. False: it is another one.
     pub(super) fn recorded(&mut self, event: &MediaEvent, number: &str, kind: &Media) -> bool {
-        let whose = |leg: &str| if leg.is_empty() { "the mix".to_owned() } else { leg.to_owned() };
+        let whose = |leg: &str, canvas| match leg {
+            "" if canvas => "the composed picture".to_owned(),
+            "" => "the mix".to_owned(),
+            leg => leg.to_owned(),
+        };
         let (kind, who, message) = match kind {
             Media::SegmentClosed(segment) => {
-                let (what, path) = (whose(&segment.leg), &segment.path);
+                let (what, path) = (whose(&segment.leg, segment.canvas), &segment.path);
                 let seconds = segment.duration_ms as f64 / 1e3;
                 let message = format!("{seconds:.1} s of {what} in conference {number} are in {path}");
                 (Kind::RecordingSegment, segment.leg.as_str(), message)

@@ -24,7 +24,9 @@ mod recording;
 mod relocate;
 mod trunks;
 
-pub use canvas::{CanvasForm, CanvasStep, FeedForm, FeedKey, HeldCanvas, HeldFeed, HeldView, SeenForm};
+pub use canvas::{
+    CanvasForm, CanvasStep, FeedForm, FeedKey, HeldCanvas, HeldFeed, HeldTap, HeldView, SeenForm,
+};
 pub(crate) use mix::LossWatch;
 pub use mix::{HeldMix, HeldOutput, HeldSource, MixForm, MixStep, MixTrunk, OutputForm, SourceForm};
 pub use recording::{HeldRecording, HeldTrack, RecordForm, RecordStep, TrackForm};

@@ -43,15 +43,17 @@ pub(crate) use shown::{RecordingShown, RecordingSnapshot};
 pub(crate) enum Whose {
     /// Of all, mixed.
     Mix,
+    /// Of all, composed to one picture, with the mix.
+    Canvas,
     /// Of a leg.
     Leg(Id),
 }
 
 impl Whose {
-    /// The leg; empty: the mix.
+    /// The leg; empty: the mix, or the canvas.
     pub(crate) fn leg(&self) -> String {
         match self {
-            Whose::Mix => String::new(),
+            Whose::Mix | Whose::Canvas => String::new(),
             Whose::Leg(leg) => leg.to_string(),
         }
     }

@@ -1,5 +1,5 @@
 //! The composed conference: three who talk in turns, and a screen that gets one picture of all, with their names and a
-//! border around who talks.
+//! border around who talks. The node records the picture with the mix.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::cast::CAST;
-use crate::ffmpeg::{self, Process, Recording};
+use crate::ffmpeg::{self, Process};
+use crate::hearing::{self, Heard};
 use crate::server::Server;
 use crate::terminal::Port;
 
@@ -21,6 +22,8 @@ pub const HEIGHT: u32 = 540;
 const LAYOUT: &str = "custom:0,0,66.66,100;66.66,0,33.34,50;66.66,50,33.34,50";
 /// How long everybody talks, one after another.
 pub const TURN_SECONDS: u64 = 4;
+/// Name of the recording and of its folder.
+const FOLDER: &str = "composed";
 /// What people are called.
 const NAMES: [&str; CAST.len()] = ["Alice Ångström", "Bob 鲍勃", "Carol キャロル"];
 /// The screen, which only sees.
@@ -38,16 +41,24 @@ pub struct Composed {
     large: Vec<Option<usize>>,
     /// Seconds in which somebody was in each of the small cells.
     small: [usize; 2],
+    /// Codecs of the recording's tracks.
+    codecs: Vec<String>,
+    /// Whose tones are in its sound.
+    heard: Heard,
     png: PathBuf,
     mp4: PathBuf,
 }
 
 impl Composed {
-    /// Everybody was seen large, and others small all the while.
+    /// Everybody was seen large and heard, and others were small all the while.
     pub fn is_right(&self) -> bool {
         let seen = |person| self.large.iter().filter(|large| **large == Some(person)).count() >= 2;
         let enough = self.small.iter().all(|seconds| 2 * seconds > self.large.len());
-        (0..CAST.len()).all(seen) && enough && self.strays == 0 && self.counted.1 == 0
+        let tracks = self.codecs == ["h264", "opus"];
+        // Half of everybody's turn, in tenths of a second.
+        let heard = self.heard.tones.iter().all(|tenths| *tenths as u64 >= TURN_SECONDS * 5);
+        let counted = self.strays == 0 && self.counted.1 == 0;
+        (0..CAST.len()).all(seen) && enough && counted && tracks && heard
     }
 
     /// For programs.
@@ -60,6 +71,8 @@ impl Composed {
             "stray_packets": self.strays,
             "large_by_second": large,
             "small_cells_filled_s": self.small,
+            "tracks": self.codecs,
+            "heard_s": self.heard_seconds(),
             "png": self.png.file_name().map(|name| name.to_string_lossy()),
             "mp4": self.mp4.file_name().map(|name| name.to_string_lossy()),
             "right": self.is_right(),
@@ -73,12 +86,20 @@ impl Composed {
         };
         let large: String = self.large.iter().map(letter).collect();
         format!(
-            "composed picture: {} packets, {} lost; large, second by second: {large}; see {} and {}",
+            "composed picture: {} packets, {} lost; large, second by second: {large}; recorded as {}, where the \
+             three are heard for {:?} s; see {} and {}",
             self.counted.0,
             self.counted.1,
+            self.codecs.join(" and "),
+            self.heard_seconds(),
             self.png.display(),
             self.mp4.display()
         )
+    }
+
+    /// How long everybody's tone is heard.
+    fn heard_seconds(&self) -> [f64; CAST.len()] {
+        self.heard.tones.map(|tenths| tenths as f64 / 10.0)
     }
 
     /// Looks at a picture of each second, RGB.
@@ -120,20 +141,11 @@ pub async fn run(server: &Server, out: &Path) -> Result<Composed> {
     let screen = Port::open()?;
     server.join_named(&conference, (SCREEN, SCREEN), None, &screen).await?;
     let ssrc = canvas_ssrc(server, &conference).await?;
-    let mp4 = out.join("composed.mp4");
-    let mut recording = Recording::start("composed", out, &mp4)?;
-    let ready = Instant::now() + Duration::from_secs(20);
-    while !recording.is_ready()? {
-        if Instant::now() > ready {
-            bail!("a decoder does not listen after 20 s: is the machine very busy?");
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    screen.expect(ssrc, recording.port, true);
+    screen.count(ssrc);
     // What came before it was known whose it is.
     let before = screen.strays();
-    // Another layout begins with a key frame, which the recording waits for.
     server.compose(&conference, (WIDTH, HEIGHT), LAYOUT).await?;
+    server.record(&conference, FOLDER).await?;
     let mut senders: Vec<Process> = Vec::new();
     for (index, (person, [audio, video])) in CAST.iter().zip(&targets).enumerate() {
         senders.push(ffmpeg::take_turns(person, (index, CAST.len()), *audio, *video, out)?);
@@ -145,16 +157,32 @@ pub async fn run(server: &Server, out: &Path) -> Result<Composed> {
         senders.iter_mut().try_for_each(Process::check)?;
     }
     let counted = screen.counted(ssrc);
-    recording.end().await?;
+    server.end_recording(&conference, FOLDER).await?;
     for sender in senders {
         sender.end().await?;
     }
+    let mp4 = out.join("composed.mp4");
+    take_recording(&crate::recordings(out).join(FOLDER).join("+canvas-00001.mp4"), &mp4).await?;
     let png = out.join("composed.png");
     ffmpeg::still(&mp4, seconds - 3, &png).await?;
     let mut composed =
         Composed { counted, strays: screen.strays() - before, png, mp4, ..Composed::default() };
     composed.look(&ffmpeg::picture_of_each_second(&composed.mp4).await?);
+    composed.codecs = ffmpeg::codecs(&composed.mp4).await?;
+    composed.heard = hearing::listen(&ffmpeg::sound(&composed.mp4).await?);
     Ok(composed)
+}
+
+/// Puts what the node has recorded where it is looked for, once it is whole.
+async fn take_recording(from: &Path, to: &Path) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !from.is_file() {
+        if Instant::now() > end {
+            bail!("the node has written no {}", from.display());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    std::fs::rename(from, to).with_context(|| format!("cannot write {}", to.display()))
 }
 
 /// The SSRC under which the screen gets the picture.
@@ -198,12 +226,17 @@ mod tests {
             large: [0, 0, 1, 1, 2, 2].map(Some).into(),
             small: [6, 6],
             counted: (900, 0, 2),
+            codecs: ["h264", "opus"].map(str::to_owned).into(),
+            heard: Heard { windows: 120, tones: [20, 30, 40] },
             ..Composed::default()
         };
         assert!(right().is_right());
         assert!(!Composed { large: vec![Some(0); 6], ..right() }.is_right());
         assert!(!Composed { small: [6, 2], ..right() }.is_right());
         assert!(!Composed { strays: 1, ..right() }.is_right());
+        assert!(!Composed { codecs: vec!["h264".into()], ..right() }.is_right());
+        let heard = Heard { windows: 120, tones: [20, 19, 40] };
+        assert!(!Composed { heard, ..right() }.is_right());
         assert!(right().line().contains("AABBCC"));
     }
 }

@@ -154,44 +154,6 @@ pub fn take_turns(
     Process::start(format!("turns-{}", person.name), folder, &words(&line), Stdio::null())
 }
 
-/// Keeps one stream of pictures as it is.
-pub struct Recording {
-    process: Process,
-    /// Where it takes RTP.
-    pub port: u16,
-}
-
-impl Recording {
-    /// Starts to record to an MP4 file.
-    pub fn start(name: &str, folder: &Path, file: &Path) -> Result<Recording> {
-        let port = ports::udp_pair()?.0.local_addr()?.port();
-        let sdp = folder.join(format!("{name}.sdp"));
-        let text = format!(
-            "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=motet demo\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-             m=video {port} RTP/AVP {H264}\r\na=rtpmap:{H264} H264/90000\r\n\
-             a=fmtp:{H264} packetization-mode=1\r\n"
-        );
-        std::fs::write(&sdp, text).with_context(|| format!("cannot write {}", sdp.display()))?;
-        let mut arguments = words("-protocol_whitelist file,udp,rtp -analyzeduration 2000000 -i");
-        arguments.push(sdp.display().to_string());
-        arguments.extend(words("-c:v copy -movflags +faststart"));
-        arguments.push(file.display().to_string());
-        let process = Process::start(name.to_owned(), folder, &arguments, Stdio::null())?;
-        Ok(Recording { process, port })
-    }
-
-    /// Whether it listens.
-    pub fn is_ready(&mut self) -> Result<bool> {
-        self.process.check()?;
-        Ok(ports::is_bound(self.port))
-    }
-
-    /// Ends it, with the file whole.
-    pub async fn end(self) -> Result<()> {
-        self.process.end().await.map(|_| ())
-    }
-}
-
 /// Writes the picture of a moment as PNG.
 pub async fn still(file: &Path, second: u64, png: &Path) -> Result<()> {
     let arguments = ["-ss", &second.to_string(), "-i"].map(str::to_owned);
@@ -208,15 +170,34 @@ pub async fn picture_of_each_second(file: &Path) -> Result<Vec<u8>> {
     run(arguments).await
 }
 
+/// The sound of a file, mono samples of [`SAMPLE_RATE`].
+pub async fn sound(file: &Path) -> Result<Vec<i16>> {
+    let mut arguments = vec!["-i".to_owned(), file.display().to_string()];
+    arguments.extend(words(&format!("-map 0:a -ac 1 -ar {SAMPLE_RATE} -f s16le pipe:1")));
+    let bytes = run(arguments).await?;
+    Ok(bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect())
+}
+
+/// Codecs of a file's tracks, as ffprobe names them.
+pub async fn codecs(file: &Path) -> Result<Vec<String>> {
+    let mut arguments = words("-v error -show_entries stream=codec_name -of csv=p=0");
+    arguments.push(file.display().to_string());
+    let names = execute("ffprobe", arguments).await?;
+    Ok(String::from_utf8_lossy(&names).lines().map(|line| line.trim_end_matches(',').to_owned()).collect())
+}
+
 /// Runs ffmpeg to its end, and gives what it writes.
 async fn run(arguments: Vec<String>) -> Result<Vec<u8>> {
-    let mut command = Command::new("ffmpeg");
-    command.args(["-hide_banner", "-nostats", "-loglevel", "error", "-y"]).args(&arguments);
-    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
-    let output = output.context("cannot start ffmpeg")?;
+    execute("ffmpeg", [words("-hide_banner -nostats -loglevel error -y"), arguments].concat()).await
+}
+
+async fn execute(tool: &str, arguments: Vec<String>) -> Result<Vec<u8>> {
+    let mut command = Command::new(tool);
+    let output = command.args(&arguments).stdin(Stdio::null()).kill_on_drop(true).output().await;
+    let output = output.with_context(|| format!("cannot start {tool}"))?;
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
-        bail!("ffmpeg {} ended with {}: {}", arguments.join(" "), output.status, errors.trim());
+        bail!("{tool} {} ended with {}: {}", arguments.join(" "), output.status, errors.trim());
     }
     Ok(output.stdout)
 }

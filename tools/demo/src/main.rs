@@ -39,7 +39,7 @@ use crate::terminal::{Port, address};
 
 /// A conference of three with real pictures and sound: does everyone see and hear everyone else? And a mixed one of
 /// three with a codec each: does everyone hear all others and not themselves? And one of three who talk in turns,
-/// composed to one picture: is who talks seen large?
+/// composed to one picture and recorded with the mix: is who talks seen large, and heard?
 ///
 /// Exit code 0 only if so. Leaves the contact sheet, recordings, figures and logs in --out.
 #[derive(Parser)]
@@ -147,7 +147,17 @@ fn fresh_folder(out: &Path) -> Result<PathBuf> {
             std::fs::remove_file(&path)?;
         }
     }
+    let recordings = recordings(&out);
+    if recordings.is_dir() {
+        std::fs::remove_dir_all(&recordings)?;
+    }
+    std::fs::create_dir(&recordings)?;
     Ok(out)
+}
+
+/// Where the node records.
+fn recordings(out: &Path) -> PathBuf {
+    out.join("recordings")
 }
 
 fn beside_this_program() -> Result<PathBuf> {
@@ -356,9 +366,9 @@ async fn show(
     }
     println!("demo: {}", composed.line());
     if composed.is_right() {
-        println!("demo: who talks is seen large with a border, and the others small");
+        println!("demo: who talks is seen large with a border and heard, and the others are small");
     } else {
-        println!("demo: FAILED: the composed picture is wrong; logs are in {}", out.display());
+        println!("demo: FAILED: the composed picture or its sound is wrong; logs are in {}", out.display());
     }
     Ok(passed && mixed && composed.is_right())
 }

@@ -9,10 +9,10 @@ use anyhow::{Context, Result, bail};
 use motet_proto::conference::conference_client::ConferenceClient;
 use motet_proto::conference::{
     AddParticipantRequest, ConferenceInfo, CreateRequest, EndRequest, GetRequest, ParticipantInfo,
-    ParticipantMedium, SetVideoRequest,
+    ParticipantMedium, RemoveRecordingRequest, SetRecordingRequest, SetVideoRequest,
 };
 use motet_proto::media::{
-    AudioMode, AudioSettings, CanvasSettings, Codec, Direction, LatchPolicy, MediaKind, VideoMode,
+    AudioMode, AudioSettings, CanvasSettings, Codec, Direction, LatchPolicy, MediaKind, Recording, VideoMode,
     VideoSettings,
 };
 use motet_proto::registry::node_registry_client::NodeRegistryClient;
@@ -49,6 +49,8 @@ impl Server {
         let child = Command::new(program)
             .args(["serve", "--listen", &listen.to_string()])
             .args(["--port-range", &format!("{first}-{}", first + 99)])
+            .arg("--recordings")
+            .arg(crate::recordings(folder))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -154,10 +156,12 @@ impl Server {
         Ok(answer.map_err(|status| refused(&format!("adding {name}"), &status))?.into_inner())
     }
 
-    /// Creates a conference in which everybody gets one picture.
+    /// Creates a conference in which everybody gets one picture and one sound.
     pub async fn create_composed(&self, size: (u32, u32), layout: &str) -> Result<ConferenceInfo> {
         let video = Some(canvas(size, layout));
-        let request = CreateRequest { name: "motet demo, composed".into(), video, ..Default::default() };
+        let audio = Some(AudioSettings { mode: AudioMode::Mix as i32, ..AudioSettings::default() });
+        let request =
+            CreateRequest { name: "motet demo, composed".into(), video, audio, ..Default::default() };
         let answer = self.conferences().create(request).await;
         Ok(answer.map_err(|status| refused("creating a composed conference", &status))?.into_inner())
     }
@@ -168,6 +172,30 @@ impl Server {
         let request = SetVideoRequest { conference: conference.into(), video, ..Default::default() };
         let answer = self.conferences().set_video(request).await;
         answer.map(|_| ()).map_err(|status| refused("changing the layout", &status))
+    }
+
+    /// Records the picture with the sound, to a folder of its own.
+    pub async fn record(&self, conference: &str, folder: &str) -> Result<()> {
+        let recording =
+            Recording { id: folder.into(), folder: folder.into(), canvas: true, ..Recording::default() };
+        let request = SetRecordingRequest {
+            conference: conference.into(),
+            recording: Some(recording),
+            ..Default::default()
+        };
+        let answer = self.conferences().set_recording(request).await;
+        answer.map(|_| ()).map_err(|status| refused("recording", &status))
+    }
+
+    /// Ends a recording.
+    pub async fn end_recording(&self, conference: &str, folder: &str) -> Result<()> {
+        let request = RemoveRecordingRequest {
+            conference: conference.into(),
+            recording: folder.into(),
+            ..Default::default()
+        };
+        let answer = self.conferences().remove_recording(request).await;
+        answer.map(|_| ()).map_err(|status| refused("ending a recording", &status))
     }
 
     /// Adds a participant with an id and a name: one who sends sound and picture and gets neither, or one who only gets

@@ -108,6 +108,11 @@ impl Port {
         self.counts.lock().expect("counting does not panic").flows.insert(ssrc, flow);
     }
 
+    /// Announces an SSRC that is only counted.
+    pub fn count(&self, ssrc: u32) {
+        self.counts.lock().expect("counting does not panic").flows.insert(ssrc, Flow::default());
+    }
+
     /// Packets, lost packets and sender reports of an SSRC.
     pub fn counted(&self, ssrc: u32) -> (u64, i64, u64) {
         let counts = self.counts.lock().expect("counting does not panic");

@@ -16,8 +16,8 @@ use std::time::Duration;
 #[derive(Args)]
 #[command(
     after_help = "Files are on the node, below the folder that it was started with (--recordings): a folder for \
-each recording, and in it PARTICIPANT-00001.mp4 and so on, +mix-00001.mp4 for the mix, and .part.mp4 for what is \
-being written. They play at any time."
+each recording, and in it PARTICIPANT-00001.mp4 and so on, +mix-00001.mp4 for the mix, +canvas-00001.mp4 for the \
+composed picture with the mix, and .part.mp4 for what is being written. They play at any time."
 )]
 pub(crate) struct Record {
     #[command(subcommand)]
@@ -62,6 +62,9 @@ struct Start {
     /// Write the mix, while the conference is mixed
     #[arg(long)]
     mix: bool,
+    /// Write the composed picture with the mix, in one file, while the conference is composed
+    #[arg(long)]
+    canvas: bool,
     /// Only this participant; may be given several times
     #[arg(long, value_name = "PARTICIPANT")]
     only: Vec<String>,
@@ -117,10 +120,10 @@ pub(crate) async fn record(options: Record) -> Result<ExitCode> {
 }
 
 async fn start(options: Start) -> Result<ExitCode> {
-    let Start { which, participants, mix, only, kind, folder, segment, segment_bytes } = options;
+    let Start { which, participants, mix, canvas, only, kind, folder, segment, segment_bytes } = options;
     let chooses = participants || !only.is_empty() || !kind.is_empty();
     let (control, mut client) = which.server.conferences().await?;
-    let (participants, mix) = if chooses || mix {
+    let (participants, mix) = if chooses || mix || canvas {
         (chooses, mix)
     } else {
         let get = GetRequest { conference: which.conference.clone() };
@@ -134,6 +137,7 @@ async fn start(options: Start) -> Result<ExitCode> {
         only,
         kinds: kind.into_iter().map(Kind::to_wire).collect(),
         mix,
+        canvas,
         // What is less than a second would be none.
         segment_seconds: segment.map_or(0, |time| time.as_secs_f64().ceil() as u32),
         segment_bytes,
@@ -216,6 +220,7 @@ fn value(known: &Recording, stats: &RecordingStats) -> Value {
     let files = stats.files.iter().map(|file| {
         json!({
             "participant": file.leg,
+            "canvas": file.canvas,
             "file": file.file,
             "segments": file.segments,
             "packets": file.packets,
@@ -236,6 +241,7 @@ fn value(known: &Recording, stats: &RecordingStats) -> Value {
         "folder": stats.folder,
         "participants": known.participants,
         "mix": known.mix,
+        "canvas": known.canvas,
         "segment_seconds": known.segment_seconds,
         "segment_bytes": known.segment_bytes,
         "files": files.collect::<Vec<_>>(),
@@ -248,7 +254,11 @@ fn page(known: &Recording, stats: &RecordingStats) -> String {
     let rest = if stats.failed.is_empty() { &stats.folder } else { &stats.failed };
     let _ = writeln!(page, "  {rest}");
     for file in &stats.files {
-        let whose = if file.leg.is_empty() { "the mix" } else { &file.leg };
+        let whose = match file.leg.as_str() {
+            "" if file.canvas => "the composed picture",
+            "" => "the mix",
+            leg => leg,
+        };
         let name = if file.file.is_empty() { "nothing yet" } else { &file.file };
         let (segments, bytes) = (file.segments, file.bytes as f64 / 1e6);
         let _ = writeln!(

@@ -15,6 +15,7 @@ use motet_rtp::rtcp::{Compound, Packet, write_pli};
 use motet_rtp::{Ntp, Time};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The canvas's name in feedback (RFC 4585 section 6.1), which only the relay sees.
 const FEEDBACK_SSRC: u32 = 1;
@@ -38,6 +39,8 @@ pub(super) struct Counts {
 /// A stream that leaves.
 struct Output {
     end: Option<TrunkEnd>,
+    /// It goes to the recorder.
+    recorded: bool,
     config: OutputConfig,
 }
 
@@ -119,7 +122,8 @@ impl Scene {
                     self.given += 1;
                     let config = self.config(OutputId(self.given), (key, feed), new, at);
                     let end = new.ends.iter().find(|end| end.port == feed.port).copied();
-                    self.outputs.insert(key.clone(), Output { end, config: config.clone() });
+                    let recorded = feed.recorded;
+                    self.outputs.insert(key.clone(), Output { end, recorded, config: config.clone() });
                     commands.push(VideoCommand::AddOutput(config));
                 }
                 Some(output) => {
@@ -128,8 +132,8 @@ impl Scene {
                     let config = OutputConfig { sequence, timestamp, ..config };
                     if config != output.config {
                         commands.push(VideoCommand::SetOutput(config.clone()));
-                        let end = output.end;
-                        self.outputs.insert(key.clone(), Output { end, config });
+                        let (end, recorded) = (output.end, output.recorded);
+                        self.outputs.insert(key.clone(), Output { end, recorded, config });
                     }
                 }
             }
@@ -246,9 +250,14 @@ impl Scene {
     /// Makes what is due, and hands it over.
     pub(super) fn make(&mut self, now: Time, out: &mut VideoOutbox, desk: &mut Desk) {
         self.mixer.handle_timeout(now, out);
+        // Who is seen came since the picture before: half of that ago in the mean. The recorder goes by it, as sound does.
+        let seen_at = now - Duration::from_secs(1) / self.form.settings.frames_per_s.max(1) / 2;
         for packet in out.packets() {
             let output = self.outputs.values().find(|output| output.config.id == packet.output);
-            let Some(end) = output.and_then(|output| output.end) else { continue };
+            let Some((end, recorded)) = output.and_then(|output| Some((output.end?, output.recorded))) else {
+                continue;
+            };
+            desk.begin(if recorded { seen_at } else { now });
             let bytes = packet.header.len() + packet.payload.len();
             desk.pack(end, packet.header, packet.payload, bytes as u32);
             self.counts.packets += 1;

@@ -16,6 +16,10 @@ use motet_mixer::audio::{
 use motet_rtp::{Ntp, Time};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long sound waits for what is late, where nobody says how long it does.
+const DELAY_USUAL: Duration = Duration::from_millis(30);
 
 /// Somebody who takes part.
 struct Member {
@@ -320,7 +324,8 @@ impl Room {
     }
 
     /// Hands what was tapped to those who listen.
-    fn hand_over_taps(&mut self, out: &MixOutbox) {
+    fn hand_over_taps(&mut self, now: Time, out: &MixOutbox) {
+        let at = now - self.delay(now);
         let rate_hz = self.mixer.config().rate_hz;
         for tap in &mut self.taps {
             let samples = match &tap.of {
@@ -333,12 +338,21 @@ impl Room {
                 }
             };
             if let Some(samples) = samples {
-                tap.send(rate_hz, samples);
+                tap.send(rate_hz, at, samples);
             }
         }
         if self.taps.iter().any(|tap| !tap.is_open()) {
             self.set_taps();
         }
+    }
+
+    /// How long ago came what is mixed now: as that of the one among them who waits longest.
+    fn delay(&self, now: Time) -> Duration {
+        let sources = self.form.sources.keys().filter_map(|leg| {
+            self.mixer.source_status(now, SourceId(*self.numbers.get(leg)?)).filter(|status| status.mixed)
+        });
+        let delay_ms = sources.map(|status| status.playout.delay_ms).max();
+        delay_ms.map_or(DELAY_USUAL, |delay_ms| Duration::from_millis(delay_ms.into()))
     }
 
     /// How it is doing.
@@ -371,7 +385,7 @@ impl Room {
             );
         }
         if !self.taps.is_empty() {
-            self.hand_over_taps(out);
+            self.hand_over_taps(now, out);
         }
         for event in out.events() {
             if let Some(kind) = self.kind_of(event) {

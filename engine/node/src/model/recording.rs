@@ -22,6 +22,8 @@ pub struct Recording {
     pub kinds: BTreeSet<MediaKind>,
     /// The mix is written, while there is one.
     pub mix: bool,
+    /// The composed picture is written, while there is one, with the mix in the same file.
+    pub canvas: bool,
     /// After how long another file begins; none: never.
     pub segment_duration: Option<Duration>,
     /// After how many bytes another file begins; none: never.
@@ -76,8 +78,8 @@ impl Recording {
                 name.to_owned()
             }
         };
-        if !given.participants && !given.mix {
-            return Err(at.error("writes nothing: set participants, mix or both"));
+        if !given.participants && !given.mix && !given.canvas {
+            return Err(at.error("writes nothing: set participants, mix or canvas"));
         }
         if !given.participants && (!given.only.is_empty() || !given.kinds.is_empty()) {
             return Err(at.field("participants").error("must be set where only or kinds choose among them"));
@@ -112,6 +114,7 @@ impl Recording {
             only,
             kinds,
             mix: given.mix,
+            canvas: given.canvas,
             segment_duration: seconds.map(Duration::from_secs),
             segment_bytes: (given.segment_bytes > 0).then_some(given.segment_bytes),
             paused: given.paused,

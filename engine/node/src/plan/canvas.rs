@@ -6,17 +6,18 @@
 //! So numbers and timestamps go on towards a participant whatever feed it gets, and requests for key frames come as
 //! for any stream.
 
+use super::recording::running;
 use super::{Holdings, MixTrunk, Plan, Planner, Ssrcs};
 use crate::error::NodeError;
 use crate::model::Id;
 use crate::routing::{Composed, Routes, View};
-use motet_relay::{Command, Kind, PayloadType, RouteSpec, StreamSpec};
+use motet_relay::{Command, Kind, PayloadType, PortId, RouteSpec, StreamSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 mod form;
 
-pub use form::{CanvasForm, CanvasStep, FeedForm, FeedKey, HeldCanvas, HeldFeed, HeldView, SeenForm};
+pub use form::{CanvasForm, CanvasStep, FeedForm, FeedKey, HeldCanvas, HeldFeed, HeldTap, HeldView, SeenForm};
 
 /// RFC 6184 section 8.1, and the other formats.
 const CLOCK_HZ: u32 = 90_000;
@@ -42,6 +43,7 @@ impl Planner<'_> {
             sources: BTreeMap::new(),
             feeds: BTreeMap::new(),
             views: BTreeMap::new(),
+            tap: None,
             unseen: composed.unseen.clone(),
             unserved: composed.unserved.clone(),
             form: Arc::new(CanvasForm::empty(settings.clone())),
@@ -59,6 +61,7 @@ impl Planner<'_> {
             canvas.views.insert(leg.clone(), view);
         }
         self.end_feeds(&canvas);
+        canvas.tap = self.change_canvas_tap(station, &mut crossing);
         let form = Arc::new(CanvasForm::new(self.new, &self.plan.next, &canvas));
         if held.is_none_or(|held| held.form != form) {
             let goes = |key: &FeedKey, feed: &FeedForm| form.outputs.get(key) != Some(feed);
@@ -67,6 +70,20 @@ impl Planner<'_> {
         }
         self.plan.next.canvas = Some(HeldCanvas { form, ..canvas });
         Ok(())
+    }
+
+    /// The way to the recorder, while a recording takes the canvas.
+    fn change_canvas_tap(&mut self, station: usize, crossing: &mut BTreeSet<u32>) -> Option<HeldTap> {
+        let held = self.held.canvas.as_ref().and_then(|held| held.tap);
+        if !running(self.new).any(|recording| recording.canvas) {
+            self.plan.released.trunk_ports.extend(held.iter().flat_map(|tap| tap_ports(station, tap)));
+            return None;
+        }
+        held.or_else(|| {
+            let recorder = self.resources.recorder()?;
+            let (near, far) = (self.resources.trunk_port(station), self.resources.trunk_port(recorder));
+            Some(HeldTap { station: recorder, near, far, ssrc: self.crossing_ssrc(crossing) })
+        })
     }
 
     /// Ends what no longer takes part, or takes part in another way. What ends with its leg or its trunk needs no
@@ -192,7 +209,13 @@ impl Plan {
         let routes = sources.chain(views).map(|(leg, route)| (holdings.legs[leg].worker, route));
         self.released.routes.extend(routes);
         self.released.streams.extend(held.feeds.iter().map(|(key, feed)| (key.worker, feed.stream)));
+        self.released.trunk_ports.extend(held.tap.iter().flat_map(|tap| tap_ports(held.station, tap)));
         let first = held.form.without(|_, _| true).map(Arc::new);
         self.canvas = Some(CanvasStep { station: held.station, first, last: None });
     }
+}
+
+/// Ports of the way to the recorder, and who has them.
+fn tap_ports(canvas: usize, tap: &HeldTap) -> [(usize, PortId); 2] {
+    [(canvas, tap.near), (tap.station, tap.far)]
 }

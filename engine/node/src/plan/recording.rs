@@ -7,10 +7,11 @@
 //! What the recorder is to do is told as a whole, a [`RecordForm`]; it finds the difference by itself.
 
 use super::trunks::{OTHER_END, REPORT_SSRC};
-use super::{Holdings, MixTrunk, Plan, Planner, TrunkEnd};
+use super::{HeldTap, Holdings, MixTrunk, Plan, Planner, TrunkEnd};
 use crate::error::NodeError;
 use crate::model::{Codec, Id, Leg, MediaKind, Medium, Recording, Spec};
 use crate::recording::codec::is_recorded;
+use crate::routing::Format;
 use motet_relay::{Command, Latch, LegSpec, Numbering, PortId, RouteId, RouteSpec, StreamId, TransportSpec};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +58,15 @@ pub struct RecordForm {
     pub refused: BTreeMap<(Id, Id), String>,
     /// Samples a second of the mix; none: the conference is not mixed.
     pub mix_rate_hz: Option<u32>,
+    /// The composed picture; none: there is none, or no recording takes it.
+    pub canvas: Option<TrackForm>,
+}
+
+impl RecordForm {
+    /// All that comes.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = &TrackForm> {
+        self.tracks.values().chain(&self.canvas)
+    }
 }
 
 /// A medium, as the recorder knows it.
@@ -231,7 +241,7 @@ impl Planner<'_> {
 type Wanted = (BTreeMap<(Id, Id), WantedTrack>, BTreeMap<(Id, Id), String>);
 
 /// Recordings that have not ended by themselves.
-fn running(spec: &Spec) -> impl Iterator<Item = &Recording> {
+pub(super) fn running(spec: &Spec) -> impl Iterator<Item = &Recording> {
     spec.recordings.values().filter(|recording| !spec.failed_recordings.contains_key(&recording.id))
 }
 
@@ -279,7 +289,28 @@ impl HeldRecording {
             let ssrc = self.tracks.get(&key)?.ssrc;
             form.tracks.insert(key, TrackForm { port, ssrc, kind, codecs, recordings });
         }
+        let tap = held.canvas.as_ref().and_then(|canvas| Some((canvas.station, canvas.tap?)));
+        if let Some((canvas, HeldTap { near, far, ssrc, .. })) = tap {
+            form.ends.push(TrunkEnd { port: far, worker: canvas, peer: near });
+            let takers = running(spec).filter(|recording| recording.canvas);
+            let recordings = takers.map(|recording| recording.id.clone()).collect();
+            let codecs = vec![Arc::new(composed_codec())];
+            form.canvas = Some(TrackForm { port: far, ssrc, kind: MediaKind::Video, codecs, recordings });
+        }
         Some(Arc::new(form))
+    }
+}
+
+/// What the canvas sends to the recorder.
+fn composed_codec() -> Codec {
+    let codec = Format::RECORDED.codec();
+    Codec {
+        payload_type: Format::RECORDED.payload_type(),
+        name: codec.name.encoding_name().to_ascii_lowercase(),
+        clock_hz: 90_000,
+        channels: 1,
+        fmtp: codec.fmtp,
+        wire: Default::default(),
     }
 }
 

@@ -104,13 +104,13 @@ impl Sources {
     /// Brings another form of a conference.
     pub(super) fn replace(&mut self, conference: &Id, before: &RecordForm, after: &RecordForm) {
         let place = |form: &RecordForm| -> Vec<(PortId, u32)> {
-            form.tracks.values().map(|track| (track.port, track.ssrc)).collect()
+            form.streams().map(|track| (track.port, track.ssrc)).collect()
         };
         let stay = place(after);
         for gone in place(before).into_iter().filter(|place| !stay.contains(place)) {
             self.all.remove(&gone);
         }
-        for track in after.tracks.values() {
+        for track in after.streams() {
             let fresh = || Source {
                 conference: conference.clone(),
                 codecs: Vec::new(),
@@ -141,7 +141,7 @@ impl Sources {
         form: &RecordForm,
         tracks: impl Fn() -> I,
     ) {
-        for track in form.tracks.values() {
+        for track in form.streams() {
             if let Some(source) = self.all.get_mut(&(track.port, track.ssrc)) {
                 debug_assert_eq!(source.conference, *conference);
                 source.targets.clear();
@@ -289,8 +289,8 @@ impl Feeder {
                 self.tools.tell(room.id.clone(), RecordingEventKind::TapWanted);
             }
             let mut mix = std::mem::take(&mut room.mix);
-            mix.turn(now, |timestamp, frame| {
-                room.mix_files().for_each(|file| deck.frame((file, 0), now, timestamp, frame));
+            mix.turn(|at, timestamp, frame| {
+                room.mix_tracks().for_each(|track| deck.frame(track, at, timestamp, frame));
             });
             room.mix = mix;
         }

@@ -47,6 +47,7 @@ impl Folder {
 pub(super) fn file_name(whose: &Whose) -> String {
     match whose {
         Whose::Mix => "+mix".to_owned(),
+        Whose::Canvas => "+canvas".to_owned(),
         Whose::Leg(leg) if leg.starts_with('.') => format!("+{leg}"),
         Whose::Leg(leg) => leg.to_string(),
     }
@@ -103,6 +104,6 @@ mod tests {
     fn no_two_share_a_name_and_none_is_hidden() {
         let leg = |id: &str| file_name(&Whose::Leg(id.into()));
         assert_eq!((leg("alice"), leg(".a"), leg("mix")), ("alice".into(), "+.a".into(), "mix".into()));
-        assert_eq!(file_name(&Whose::Mix), "+mix");
+        assert_eq!([Whose::Mix, Whose::Canvas].map(|whose| file_name(&whose)), ["+mix", "+canvas"]);
     }
 }

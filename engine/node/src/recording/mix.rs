@@ -58,13 +58,13 @@ impl MixInput {
     }
 
     /// Hands over what came, encoded.
-    pub(super) fn turn(&mut self, now: Time, mut frame: impl FnMut(WireTimestamp, &[u8])) {
+    pub(super) fn turn(&mut self, mut frame: impl FnMut(Time, WireTimestamp, &[u8])) {
         let Some(tap) = &mut self.tap else { return };
         let ended = loop {
             match tap.try_next() {
                 Ok(sound) => {
-                    if let Some(timestamp) = encode(&mut self.line, &mut self.payload, now, &sound) {
-                        frame(timestamp, &self.payload);
+                    if let Some(timestamp) = encode(&mut self.line, &mut self.payload, &sound) {
+                        frame(sound.at, timestamp, &self.payload);
                     }
                     tap.give_back(sound);
                 }
@@ -78,14 +78,9 @@ impl MixInput {
 }
 
 /// Encodes 20 ms; none: they cannot be.
-fn encode(
-    line: &mut Option<Line>,
-    payload: &mut Vec<u8>,
-    now: Time,
-    sound: &TapFrame,
-) -> Option<WireTimestamp> {
+fn encode(line: &mut Option<Line>, payload: &mut Vec<u8>, sound: &TapFrame) -> Option<WireTimestamp> {
     if line.as_ref().is_none_or(|line| line.rate_hz != sound.rate_hz) {
-        *line = Line::new(now, sound);
+        *line = Line::new(sound);
     }
     let line = line.as_mut()?;
     payload.resize(PAYLOAD_BYTES, 0);
@@ -95,7 +90,7 @@ fn encode(
 }
 
 impl Line {
-    fn new(now: Time, sound: &TapFrame) -> Option<Line> {
+    fn new(sound: &TapFrame) -> Option<Line> {
         let rate_hz = sound.rate_hz;
         let (name, clock_hz) = match codec_at(rate_hz) {
             Codec::L16 { .. } => ("L16", rate_hz),
@@ -105,7 +100,7 @@ impl Line {
         let encoder = codec.encoder_at(rate_hz, &EncoderSettings::default()).ok()?;
         let ticks_a_frame = clock_hz / 50;
         // Another line goes on where the clock is: time in which nothing was mixed is not left out.
-        let here = (u128::from(now.as_nanos()) * u128::from(clock_hz) / 1_000_000_000) as u32;
+        let here = (u128::from(sound.at.as_nanos()) * u128::from(clock_hz) / 1_000_000_000) as u32;
         let origin = here.wrapping_sub((sound.number as u32).wrapping_mul(ticks_a_frame));
         Some(Line { rate_hz, encoder, ticks_a_frame, origin })
     }
@@ -119,11 +114,11 @@ mod tests {
     fn each_rate_of_a_mix_can_be_recorded_and_its_frames_follow_each_other() {
         for (rate_hz, ticks) in [(8_000, 960), (16_000, 960), (32_000, 640), (48_000, 960)] {
             let (mut line, mut payload) = (None, Vec::new());
-            let now = Time::from_nanos(3_000_000_000);
             let samples = vec![100; rate_hz as usize / 50];
             let mut at = |number| {
-                let sound = TapFrame { number, rate_hz, samples: samples.clone() };
-                let at = encode(&mut line, &mut payload, now, &sound).expect("it is encoded");
+                let at = Time::from_nanos(3_000_000_000);
+                let sound = TapFrame { number, rate_hz, at, samples: samples.clone() };
+                let at = encode(&mut line, &mut payload, &sound).expect("it is encoded");
                 assert!(!payload.is_empty());
                 at.0
             };

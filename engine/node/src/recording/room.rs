@@ -189,12 +189,16 @@ impl Room {
 
     /// The mix goes into files.
     pub(super) fn mixes(&self) -> bool {
-        self.mix_files().next().is_some()
+        self.mix_tracks().next().is_some()
     }
 
-    /// Files that the mix goes into.
-    pub(super) fn mix_files(&self) -> impl Iterator<Item = u64> {
-        self.recordings.values().filter_map(|active| active.files.get(&Whose::Mix)).map(|file| file.id)
+    /// Files and tracks that the mix goes into.
+    pub(super) fn mix_tracks(&self) -> impl Iterator<Item = (u64, usize)> {
+        let files = self.recordings.values().flat_map(|active| active.files.values());
+        files.flat_map(|file| {
+            let tracks = file.tracks.iter().enumerate().filter(|(_, track)| track.from.is_none());
+            tracks.map(|(index, _)| (file.id, index))
+        })
     }
 
     /// Notes that a file is whole.
@@ -225,6 +229,7 @@ impl Room {
                 let stats = recorded_file(tracks);
                 wire::RecordedFile {
                     leg: whose.leg(),
+                    canvas: *whose == Whose::Canvas,
                     file: path.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
                     segments: active.segments.get(whose).copied().unwrap_or_default(),
                     ..stats
@@ -321,7 +326,7 @@ fn wanted_files(
         let tracks = wanted.entry(Whose::Leg(leg.clone())).or_default();
         tracks.push(Track { from: Some(from), config: Same(config) });
     }
-    if let Some(rate_hz) = form.mix_rate_hz.filter(|_| recording.mix) {
+    let mix = form.mix_rate_hz.map(|rate_hz| {
         let config = TrackConfig {
             name: "mix".to_owned(),
             codec: codec_at(rate_hz),
@@ -329,7 +334,16 @@ fn wanted_files(
             sender: 0,
             parameter_sets: Vec::new(),
         };
-        wanted.insert(Whose::Mix, vec![Track { from: None, config: Same(config) }]);
+        Track { from: None, config: Same(config) }
+    });
+    if let Some(canvas) = form.canvas.as_ref().filter(|_| recording.canvas) {
+        let from = (canvas.port, canvas.ssrc);
+        let config = sources.codec(from).and_then(|codec| codec::track(codec, "canvas".to_owned()));
+        let picture = config.map(|config| Track { from: Some(from), config: Same(config) });
+        wanted.insert(Whose::Canvas, picture.into_iter().chain(mix.clone()).collect());
+    }
+    if let Some(mix) = mix.filter(|_| recording.mix) {
+        wanted.insert(Whose::Mix, vec![mix]);
     }
     wanted
 }

@@ -73,6 +73,9 @@ pub struct Format {
 }
 
 impl Format {
+    /// What every file can hold.
+    pub const RECORDED: Format = Format { name: VideoCodecName::H264, single_nal: false };
+
     fn of(codec: &Codec) -> Option<Format> {
         let name = codec.picture()?.name;
         let single_nal = name == VideoCodecName::H264 && packetization_mode(codec) == 0;

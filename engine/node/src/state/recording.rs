@@ -5,7 +5,7 @@ use crate::error::NodeError;
 use crate::events::Events;
 use crate::model::{Id, Spec};
 use crate::plan::{RecordStep, plan};
-use crate::recording::{Closed, Reason, RecorderThread, RecordingEventKind};
+use crate::recording::{Closed, Reason, RecorderThread, RecordingEventKind, Whose};
 use crate::resources::Taker;
 use motet_proto::node as wire;
 use wire::event::Kind;
@@ -58,6 +58,7 @@ impl State {
                 leg: String::new(),
                 reason: Reason::NoFolder.to_wire().into(),
                 message: NO_FOLDER.to_owned(),
+                canvas: false,
             };
             self.events.send(id, epoch, Kind::RecordingFailed(failed));
         }
@@ -136,6 +137,7 @@ impl State {
                 recording: recording.to_string(),
                 leg: whose.leg(),
                 path: path.display().to_string(),
+                canvas: *whose == Whose::Canvas,
             }),
             RecordingEventKind::Closed { recording, whose, segment } => {
                 let Closed { path, begins, duration, bytes, samples } = &**segment;
@@ -147,16 +149,18 @@ impl State {
                     duration_ms: duration.as_millis() as u64,
                     bytes: *bytes,
                     samples: *samples,
+                    canvas: *whose == Whose::Canvas,
                 })
             }
             RecordingEventKind::Stopped { recording, whose } => {
-                let (recording, leg) = (recording.to_string(), whose.leg());
-                Kind::RecordingStopped(wire::RecordingStopped { recording, leg })
+                let (recording, leg, canvas) = (recording.to_string(), whose.leg(), *whose == Whose::Canvas);
+                Kind::RecordingStopped(wire::RecordingStopped { recording, leg, canvas })
             }
             RecordingEventKind::Failed { recording, whose, reason, message } => {
                 Kind::RecordingFailed(wire::RecordingFailed {
                     recording: recording.to_string(),
                     leg: whose.as_ref().map(|whose| whose.leg()).unwrap_or_default(),
+                    canvas: *whose == Some(Whose::Canvas),
                     reason: reason.to_wire().into(),
                     message: message.clone(),
                 })

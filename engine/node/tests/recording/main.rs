@@ -2,6 +2,7 @@
 
 #[path = "../../../recorder/tests/common/mod.rs"]
 mod common;
+mod composed;
 mod stage;
 
 use common::{Probe, Source, decode, run};

@@ -2,7 +2,7 @@
 
 use crate::common::{Sent, What};
 use motet_node::{NodeOptions, RunningNode, start};
-use motet_proto::media::{AudioSettings, Codec, MediaKind, Recording};
+use motet_proto::media::{AudioSettings, Codec, MediaKind, Recording, VideoSettings};
 use motet_proto::node::event::Kind;
 use motet_proto::node::media_node_client::MediaNodeClient;
 use motet_proto::node::*;
@@ -21,6 +21,8 @@ pub struct Stage {
     client: MediaNodeClient<Channel>,
     events: Streaming<Event>,
     pub folder: tempfile::TempDir,
+    /// None: pictures are relayed.
+    pub video: Option<VideoSettings>,
     revision: u64,
 }
 
@@ -53,7 +55,7 @@ impl Stage {
         let address = format!("http://{}", node.address());
         let mut client = MediaNodeClient::connect(address).await.expect("the node answers");
         let events = client.watch(WatchRequest::default()).await.expect("watching").into_inner();
-        Stage { node, client, events, folder, revision: 0 }
+        Stage { node, client, events, folder, video: None, revision: 0 }
     }
 
     /// A leg with a transport for each medium.
@@ -80,7 +82,8 @@ impl Stage {
         audio: Option<AudioSettings>,
     ) -> ConferenceAllocation {
         self.revision += 1;
-        let spec = ConferenceSpec { id: "room".into(), legs, recordings, audio, ..ConferenceSpec::default() };
+        let (id, video) = ("room".into(), self.video.clone());
+        let spec = ConferenceSpec { id, legs, recordings, audio, video, ..ConferenceSpec::default() };
         let put = PutConferenceRequest { spec: Some(spec), epoch: 1, revision: self.revision };
         self.client.put_conference(put).await.expect("accepted").into_inner()
     }

@@ -21,6 +21,8 @@ pub struct HeldCanvas {
     pub feeds: BTreeMap<FeedKey, HeldFeed>,
     /// Who sees, by leg.
     pub views: BTreeMap<Id, HeldView>,
+    /// The way to the recorder; none: the canvas is not recorded.
+    pub tap: Option<HeldTap>,
     /// As in [`Composed::unseen`](crate::routing::Composed::unseen).
     pub unseen: BTreeMap<Id, (Id, String)>,
     /// As in [`Composed::unserved`](crate::routing::Composed::unserved).
@@ -32,9 +34,27 @@ pub struct HeldCanvas {
 impl HeldCanvas {
     /// SSRCs that are used on the trunks.
     pub(crate) fn crossing(&self) -> impl Iterator<Item = u32> {
-        let feeds = self.feeds.values().map(|feed| feed.crossing);
+        let feeds = self.feeds.values().map(|feed| feed.crossing).chain(self.tap.map(|tap| tap.ssrc));
         self.sources.values().map(|source| source.ssrc).chain(feeds)
     }
+
+    /// What is encoded, each for all who get it on one worker, and for the recorder.
+    pub(crate) fn outputs(&self) -> usize {
+        self.feeds.len() + usize::from(self.tap.is_some())
+    }
+}
+
+/// The way of the composed picture to the recorder.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeldTap {
+    /// The recorder, by its place in the exchange.
+    pub station: usize,
+    /// The canvas thread's port.
+    pub near: PortId,
+    /// The recorder's port.
+    pub far: PortId,
+    /// SSRC between them.
+    pub ssrc: u32,
 }
 
 /// What makes a feed one: all on a worker who get the same packets have one.
@@ -119,6 +139,8 @@ pub struct FeedForm {
     pub port: PortId,
     /// SSRC that they leave under.
     pub ssrc: u32,
+    /// They go to the recorder, which is told when each picture was to be seen.
+    pub recorded: bool,
 }
 
 /// What a canvas thread is to do.
@@ -153,7 +175,12 @@ impl CanvasForm {
         }
         for (key, feed) in &canvas.feeds {
             let port = canvas.trunks[&key.worker].far;
-            form.outputs.insert(key.clone(), FeedForm { port, ssrc: feed.crossing });
+            form.outputs.insert(key.clone(), FeedForm { port, ssrc: feed.crossing, recorded: false });
+        }
+        if let Some(HeldTap { station, near, far, ssrc }) = canvas.tap {
+            form.ends.push(TrunkEnd { port: near, worker: station, peer: far });
+            let key = FeedKey { worker: station, format: Format::RECORDED, sees: Sees::default() };
+            form.outputs.insert(key, FeedForm { port: near, ssrc, recorded: true });
         }
         form
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::testing::{codec, leg, medium, opus};
-use motet_proto::media::{self, MediaKind, ParticipantAudio};
+use motet_proto::media::{self, CanvasSettings, MediaKind, ParticipantAudio, VideoMode, VideoSettings};
 use motet_relay::Numbering;
 
 fn all(id: &str) -> media::Recording {
@@ -133,4 +133,35 @@ fn those_who_are_on_several_workers_have_a_trunk_each_and_a_failed_recording_get
     let next = plan.next.recording.expect("it is remembered");
     assert!(next.trunks.is_empty() && next.form.recordings.is_empty());
     assert_eq!(plan.released.legs.len(), 2);
+}
+
+#[test]
+fn the_canvas_goes_to_the_recorder_while_a_recording_takes_it() {
+    let mut world = World::new();
+    let video =
+        || VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(CanvasSettings::default()) };
+    let spec =
+        |recordings| wire::ConferenceSpec { video: Some(video()), ..recorded(vec![caller("a")], recordings) };
+    let taken = || media::Recording { id: "r1".into(), canvas: true, ..media::Recording::default() };
+    let tap = |world: &World| world.held.canvas.as_ref().expect("it is composed").tap;
+    world.go(&spec(vec![all("r0")]));
+    assert_eq!(tap(&world), None);
+    let plan = world.go(&spec(vec![taken()]));
+    let HeldTap { station, near, far, ssrc } = tap(&world).expect("it is recorded");
+    let form = plan.recording.and_then(|step| step.form).expect("the recorder is told");
+    let track = form.canvas.as_ref().expect("the canvas comes");
+    assert_eq!((track.port, track.ssrc, track.recordings.len()), (far, ssrc, 1));
+    assert_eq!(form.ends, [TrunkEnd { port: far, worker: CANVAS_THREAD, peer: near }]);
+    let canvas = plan.canvas.and_then(|step| step.last).expect("the canvas thread is told");
+    assert!(canvas.ends.contains(&TrunkEnd { port: near, worker: RECORDER, peer: far }));
+    assert_eq!((station, canvas.outputs.values().filter(|output| output.recorded).count()), (RECORDER, 1));
+    let again = world.go(&spec(vec![taken()]));
+    assert_eq!((commands(&again), again.canvas, again.recording), (vec![], None, None));
+
+    let plan = world.go(&spec(vec![]));
+    assert_eq!((tap(&world), plan.released.trunk_ports), (None, vec![(CANVAS_THREAD, near), (RECORDER, far)]));
+    world.go(&spec(vec![taken()]));
+    let HeldTap { near, far, .. } = tap(&world).expect("it is recorded again");
+    let released = plan_end(&world.held).released.trunk_ports;
+    assert!([(CANVAS_THREAD, near), (RECORDER, far)].iter().all(|port| released.contains(port)));
 }

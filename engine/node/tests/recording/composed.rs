@@ -1,0 +1,74 @@
+//! The composed picture and the mix, in one file.
+
+use super::common::{self, Probe, Source};
+use super::flashes_and_beeps;
+use super::stage::{Participant, Stage, codec, opus};
+use motet_proto::media::{AudioMode, AudioSettings, CanvasSettings, Recording, VideoMode, VideoSettings};
+use motet_proto::node::change;
+use motet_rtp::payload::PayloadFormat;
+use std::path::Path;
+
+/// How far flashes and the beeps of their moment may lie apart in the mean, in seconds.
+const APART_MAX: f64 = 0.040;
+
+/// The one in the middle.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_canvas_and_the_mix_are_recorded_in_step() {
+    const SECONDS: u32 = 9;
+    // Both in the second half of each second.
+    let white = "enable='gte(mod(t,1),0.5)'";
+    let black = format!("color=black:s=160x96:r=25:d={SECONDS},drawbox=c=white:t=fill:{white}");
+    let pictures = common::h264_of(&black);
+    let tone = "0.5*sin(2*PI*1000*t)*gte(mod(t,1),0.5)";
+    let sound = common::opus_of(&format!("aevalsrc='{tone}':c=mono:s=48000:d={SECONDS}"));
+    let mut seen = Vec::new();
+    // A machine that holds up threads for long says nothing about the recorder.
+    for _ in 0..10 {
+        let mut stage = Stage::new(31_200).await;
+        let settings = CanvasSettings {
+            width: 160,
+            height: 96,
+            frames_per_second: 25,
+            bitrate_bps: 400_000,
+            ..CanvasSettings::default()
+        };
+        stage.video = Some(VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(settings) });
+        let media = [("audio", opus()), ("video", codec(96, "H264", 90_000, "packetization-mode=1"))];
+        let legs = vec![stage.join("alice", &media)];
+        let audio = AudioSettings { mode: AudioMode::Mix.into(), ..AudioSettings::default() };
+        let recording = Recording { id: "r1".into(), canvas: true, ..Recording::default() };
+        let allocation = stage.put(legs, vec![recording], Some(audio)).await;
+        stage.ready().await;
+        let mut video = Source::pictures(1, PayloadFormat::H264);
+        let mut audio = Source::sound(0, 48_000, 960);
+        let alice = Participant::new("alice", &allocation);
+        alice.play([video.send(&pictures), audio.send(&sound)].concat()).await;
+        let stats = stage.stats().await;
+        let canvas = stats.canvas.expect("there is a canvas");
+        assert!(canvas.encodes_shared > 0, "alice gets what is recorded: {canvas:?}");
+        let file = &stats.recordings[0].files[0];
+        assert!(file.canvas && file.leg.is_empty() && file.lost == 0, "{file:?}");
+        stage.patch(vec![change::Change::RemoveRecording("r1".into())]).await;
+        let closed = stage.closed("r1").await;
+        assert!(closed.canvas && closed.path.ends_with("room+r1/+canvas-00001.mp4"), "{closed:?}");
+        let path = Path::new(&closed.path);
+        assert_eq!(Probe::of(path).codecs, ["h264", "opus"]);
+        let (flashes, beeps) = flashes_and_beeps(path);
+        let nearest = |flash: &f64| {
+            let apart = beeps.iter().map(|beep| beep - flash);
+            apart.min_by(|one, other| one.abs().total_cmp(&other.abs()))
+        };
+        let apart: Vec<f64> = flashes.iter().filter_map(nearest).collect();
+        stage.end().await;
+        if apart.len() >= SECONDS as usize - 2 && median(apart.clone()).abs() <= APART_MAX {
+            return;
+        }
+        seen.push(apart);
+    }
+    panic!("sound and pictures are not in step; sound comes after pictures by so many seconds: {seen:?}");
+}
