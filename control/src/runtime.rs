@@ -343,9 +343,9 @@ impl Runtime {
                 let result = nodes.drain(&address, drain).await;
                 Some(Event::NodeDrained { request, node, drain, result })
             }),
-            Effect::NodePrompt { request, address, order } => self.ask_node(move |nodes| async move {
-                let result = nodes.prompt(&address, *order).await;
-                Some(Event::NodePrompted { request, result })
+            Effect::NodeOrder { request, address, order } => self.ask_node(move |nodes| async move {
+                let result = nodes.order(&address, *order).await;
+                Some(Event::NodeOrdered { request, result })
             }),
             _ => unreachable!("whatever is not for nodes was taken before"),
         }

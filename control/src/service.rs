@@ -1,6 +1,6 @@
 //! The `Conference` and `NodeRegistry` services: calls in, answers of the core out.
 
-use crate::conference::{NodeAnnouncement, PromptAnswer, Request, Response};
+use crate::conference::{NodeAnnouncement, OrderAnswer, Request, Response};
 use crate::peers::HOP;
 use crate::refusal::Refusal;
 use crate::runtime::Control;
@@ -138,7 +138,17 @@ impl Conference for ConferenceService {
     ) -> Result<Answer<wire::PlayPromptResponse>, Status> {
         let id = uuid::Uuid::new_v4().to_string();
         match self.ask(call, |play| Request::Play { id, play }).await? {
-            Response::Prompt(PromptAnswer::Playing(playing)) => Ok(Answer::new(playing)),
+            Response::Order(OrderAnswer::Playing(playing)) => Ok(Answer::new(playing)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn snapshot(
+        &self,
+        call: Call<wire::SnapshotRequest>,
+    ) -> Result<Answer<wire::SnapshotResponse>, Status> {
+        match self.ask(call, Request::Snapshot).await? {
+            Response::Order(OrderAnswer::Snapshot(snapshot)) => Ok(Answer::new(snapshot)),
             _ => Err(unexpected()),
         }
     }
@@ -148,7 +158,7 @@ impl Conference for ConferenceService {
         call: Call<wire::StopPromptRequest>,
     ) -> Result<Answer<wire::StopPromptResponse>, Status> {
         match self.ask(call, Request::StopPrompt).await? {
-            Response::Prompt(PromptAnswer::Stopped(stopped)) => Ok(Answer::new(stopped)),
+            Response::Order(OrderAnswer::Stopped(stopped)) => Ok(Answer::new(stopped)),
             _ => Err(unexpected()),
         }
     }

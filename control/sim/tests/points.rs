@@ -15,7 +15,7 @@ const SEEDS: std::ops::RangeInclusive<u64> = 1..=80;
 /// What no application or fault of these worlds leads to (prompts, notes and places have tests of their own), and
 /// answers that nothing follows from.
 const NOT_HERE: [&str; 6] =
-    ["node-prompt", "node-prompted", "notes", "places-renew", "store-load-failed", "store-removed"];
+    ["node-order", "node-ordered", "notes", "places-renew", "store-load-failed", "store-removed"];
 
 /// Small worlds whose flows together are most of what there is.
 fn plans() -> Vec<Plan> {

@@ -1,15 +1,12 @@
 //! What becomes of a conference's sound: checked once, kept in records, and told to nodes.
 
 use super::domains::Feature;
-use super::effect::Effect;
 use super::media::check_identifier;
 use super::model::{Record, RequestId, Work};
-use super::requests::{PromptAnswer, PromptOrder, Response};
+use super::requests::Response;
 use super::step::Step;
-use crate::nodes::NodeFailure;
-use crate::placement;
 use crate::refusal::Refusal;
-use motet_proto::{conference as wire, media, node};
+use motet_proto::{conference as wire, media};
 use serde::{Deserialize, Serialize};
 use tonic::Code;
 use wire::ConferenceEventKind as Kind;
@@ -252,7 +249,7 @@ impl PairGain {
 }
 
 /// Not a number is in no range.
-fn check_gain(field: &str, gain_db: f64) -> Result<(), Refusal> {
+pub(super) fn check_gain(field: &str, gain_db: f64) -> Result<(), Refusal> {
     if GAINS_DB.contains(&gain_db) {
         return Ok(());
     }
@@ -261,7 +258,7 @@ fn check_gain(field: &str, gain_db: f64) -> Result<(), Refusal> {
 }
 
 /// How loud something is below something else.
-fn check_below_all(field: &str, gain_db: f64) -> Result<(), Refusal> {
+pub(super) fn check_below_all(field: &str, gain_db: f64) -> Result<(), Refusal> {
     if (*GAINS_DB.start()..=0.0).contains(&gain_db) {
         return Ok(());
     }
@@ -309,7 +306,7 @@ impl Record {
 }
 
 /// The participant, if it is there.
-fn find<'a>(record: &'a Record, field: &str, participant: &str) -> Result<&'a super::Participant, Refusal> {
+pub(super) fn find<'a>(record: &'a Record, field: &str, participant: &str) -> Result<&'a super::Participant, Refusal> {
     record.participants.get(participant).ok_or_else(|| {
         let why = format!("'{participant}' is not in conference {}", record.number);
         Refusal::at(Code::NotFound, field, why)
@@ -393,64 +390,6 @@ impl Step<'_> {
         next.revision += 1;
         self.start(moid, next, Work::Audio { request, what });
         Ok(None)
-    }
-
-    /// Has the conference's node play a file, or stop that.
-    pub(super) fn order_prompt(
-        &mut self,
-        request: RequestId,
-        conference: &str,
-        order: impl FnOnce(&Record) -> Result<PromptOrder, Refusal>,
-    ) {
-        let found = self.found(conference).map(|found| found.record.id.clone());
-        let ordered = found.and_then(|moid| {
-            let record = &self.running(&moid)?.record;
-            if !record.audio.is_mixed() {
-                let why = format!("{} is not mixed; prompts need the audio mode MIX", record.number);
-                return Err(Refusal::at(Code::FailedPrecondition, "conference", why));
-            }
-            let order = order(record)?;
-            let node = self.state.nodes.get(&record.node_id).filter(|node| placement::reachable(node));
-            let why = || format!("node {} does not answer", record.node_id);
-            let node = node.ok_or_else(|| Refusal::plain(Code::Unavailable, why()))?;
-            Ok(Effect::NodePrompt { request, address: node.address.clone(), order: Box::new(order) })
-        });
-        match ordered {
-            Ok(effect) => self.effects.push(effect),
-            Err(refusal) => self.reply(request, Err(refusal)),
-        }
-    }
-
-    /// What the node is to play.
-    pub(super) fn play_prompt(&mut self, request: RequestId, chosen: String, play: wire::PlayPromptRequest) {
-        let conference = play.conference.clone();
-        self.order_prompt(request, &conference, |record| {
-            for (index, participant) in play.to.iter().enumerate() {
-                find(record, &format!("to[{index}]"), participant)?;
-            }
-            check_gain("gain_db", play.gain_db)?;
-            play.duck_db.map_or(Ok(()), |duck_db| check_below_all("duck_db", duck_db))?;
-            let wire::PlayPromptRequest { prompt, file, to, gain_db, repeat, duck_db, .. } = play;
-            let prompt = if prompt.is_empty() { chosen } else { prompt };
-            let (conference, epoch) = (record.id.clone(), record.epoch);
-            let play =
-                node::PlayPromptRequest { conference, epoch, prompt, file, to, gain_db, repeat, duck_db };
-            Ok(PromptOrder::Play(play))
-        });
-    }
-
-    /// What the node is to stop playing.
-    pub(super) fn stop_prompt(&mut self, request: RequestId, stop: wire::StopPromptRequest) {
-        let wire::StopPromptRequest { conference, prompt } = stop;
-        self.order_prompt(request, &conference, |record| {
-            let (conference, epoch) = (record.id.clone(), record.epoch);
-            Ok(PromptOrder::Stop(node::StopPromptRequest { conference, epoch, prompt }))
-        });
-    }
-
-    /// The node has done it, or not.
-    pub(super) fn node_prompted(&mut self, request: RequestId, result: Result<PromptAnswer, NodeFailure>) {
-        self.reply(request, result.map(Response::Prompt).map_err(Refusal::from));
     }
 }
 

@@ -4,7 +4,7 @@ use super::domains::DomainOrder;
 use super::limits::Claim;
 use super::model::{Record, RequestId, Token};
 use super::notes::NoteOrder;
-use super::requests::{PromptOrder, Request, Response};
+use super::requests::{NodeOrder, Request, Response};
 use crate::refusal::Refusal;
 use crate::store::Base;
 use motet_proto::conference::ConferenceEvent;
@@ -122,14 +122,14 @@ pub enum Effect {
         /// What to send; none: it shall no longer drain.
         drain: Option<wire::DrainRequest>,
     },
-    /// Make a node play a file into a conference, or stop that.
-    NodePrompt {
+    /// Make a node do something at once: play a file into a conference, stop that, give a picture.
+    NodeOrder {
         /// Who waits for the answer.
         request: RequestId,
         /// Address of the node.
         address: String,
         /// What to send.
-        order: Box<PromptOrder>,
+        order: Box<NodeOrder>,
     },
     /// Follow the events of a node, instead of an earlier start of it.
     NodeWatch {

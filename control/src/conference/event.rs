@@ -3,7 +3,7 @@
 use super::domains::DomainAnswer;
 use super::model::{MediaEvent, NodeAnnouncement, Record, RequestId, Token};
 use super::notes::NoteAnswer;
-use super::requests::{PromptAnswer, Request, Response};
+use super::requests::{OrderAnswer, Request, Response};
 use crate::nodes::NodeFailure;
 use crate::peers::PeerFailure;
 use crate::store::{News, Peer, StoreError};
@@ -96,12 +96,12 @@ pub enum Event {
         /// How many conferences are left there.
         result: Result<u32, NodeFailure>,
     },
-    /// Answer to [`Effect::NodePrompt`](super::Effect::NodePrompt).
-    NodePrompted {
+    /// Answer to [`Effect::NodeOrder`](super::Effect::NodeOrder).
+    NodeOrdered {
         /// As in the effect.
         request: RequestId,
         /// What the node said.
-        result: Result<PromptAnswer, NodeFailure>,
+        result: Result<OrderAnswer, NodeFailure>,
     },
     /// An event of a node.
     Media(Box<MediaEvent>),

@@ -76,6 +76,7 @@ fn about(request: &Request) -> &str {
         Request::History(history) => &history.conference,
         Request::Play { play, .. } => &play.conference,
         Request::StopPrompt(stop) => &stop.conference,
+        Request::Snapshot(snapshot) => &snapshot.conference,
         other => other.conference(),
     }
 }

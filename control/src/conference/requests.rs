@@ -49,6 +49,8 @@ pub enum Request {
     },
     /// Stop playing a file.
     StopPrompt(wire::StopPromptRequest),
+    /// Give a picture.
+    Snapshot(wire::SnapshotRequest),
     /// Change the name.
     Rename(wire::RenameRequest),
     /// Change passwords.
@@ -106,6 +108,7 @@ impl Request {
             Request::RemoveRecording(_) => "remove-recording",
             Request::Play { .. } => "play-prompt",
             Request::StopPrompt(_) => "stop-prompt",
+            Request::Snapshot(_) => "snapshot",
             Request::Rename(_) => "rename",
             Request::SetPassword(_) => "set-password",
             Request::SetLock(_) => "set-lock",
@@ -164,24 +167,28 @@ pub enum Response {
     History(Box<wire::HistoryResponse>),
     /// Of giving up nodes.
     GivenUp(registry::GiveUpNodeResponse),
-    /// Of prompts.
-    Prompt(PromptAnswer),
+    /// Of prompts and snapshots.
+    Order(OrderAnswer),
 }
 
-/// What a node is to do about a prompt.
+/// What a node is to do at once.
 #[derive(Clone, Debug, PartialEq)]
-pub enum PromptOrder {
-    /// Play it.
+pub enum NodeOrder {
+    /// Play a prompt.
     Play(node::PlayPromptRequest),
     /// Stop it.
     Stop(node::StopPromptRequest),
+    /// Give a picture.
+    Snapshot(node::SnapshotRequest),
 }
 
 /// What it did.
 #[derive(Clone, Debug, PartialEq)]
-pub enum PromptAnswer {
+pub enum OrderAnswer {
     /// It plays.
     Playing(wire::PlayPromptResponse),
     /// It no longer plays.
     Stopped(wire::StopPromptResponse),
+    /// A picture.
+    Snapshot(wire::SnapshotResponse),
 }

@@ -46,7 +46,7 @@ pub fn step(state: &mut State, event: Event, now: Now) -> Vec<Effect> {
         Event::NodeDrained { request, node, drain, result } => {
             step.node_drained(request, &node, drain, result)
         }
-        Event::NodePrompted { request, result } => step.node_prompted(request, result),
+        Event::NodeOrdered { request, result } => step.node_ordered(request, result),
         Event::Media(event) => step.media(&event),
         Event::NodeUnreachable { node, boot_id, why, certain } => {
             step.node_unreachable(&node, &boot_id, why, certain)
@@ -138,9 +138,10 @@ impl Step<'_> {
                 let registry::DrainNodeRequest { node_id, deadline_ms } = drain;
                 self.drain_node(id, node_id, Some(DrainRequest { deadline_ms }));
             }
-            // Prompts are not remembered either.
+            // Prompts are not remembered either, nor are snapshots.
             Request::Play { id: chosen, play } => self.play_prompt(id, chosen, play),
             Request::StopPrompt(stop) => self.stop_prompt(id, stop),
+            Request::Snapshot(snapshot) => self.take_snapshot(id, snapshot),
             Request::Undrain(undrain) => self.drain_node(id, undrain.node_id, None),
             Request::Cordon(cordon) => self.cordon(id, cordon.node_id, Some(cordon.reason)),
             Request::Uncordon(uncordon) => self.cordon(id, uncordon.node_id, None),

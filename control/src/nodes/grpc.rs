@@ -1,8 +1,8 @@
 //! Nodes over gRPC.
 
 use super::{NodeEvents, NodeFailure, Nodes};
-use crate::conference::{PromptAnswer, PromptOrder};
-use motet_proto::conference::{PlayPromptResponse, StopPromptResponse};
+use crate::conference::{OrderAnswer, NodeOrder};
+use motet_proto::conference::{PlayPromptResponse, SnapshotResponse, StopPromptResponse};
 use motet_proto::node as wire;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -91,20 +91,28 @@ impl Nodes for GrpcNodes {
         }
     }
 
-    async fn prompt(&self, address: &str, order: PromptOrder) -> Result<PromptAnswer, NodeFailure> {
+    async fn order(&self, address: &str, order: NodeOrder) -> Result<OrderAnswer, NodeFailure> {
         let mut client = self.client(address)?;
         match order {
-            PromptOrder::Play(play) => {
+            NodeOrder::Play(play) => {
                 let prompt = play.prompt.clone();
                 let mut request = Request::new(play);
                 // The node reads and converts a whole file.
                 request.set_timeout(PROMPT_TIMEOUT);
                 let duration_ms = client.play_prompt(request).await?.into_inner().duration_ms;
-                Ok(PromptAnswer::Playing(PlayPromptResponse { prompt, duration_ms }))
+                Ok(OrderAnswer::Playing(PlayPromptResponse { prompt, duration_ms }))
             }
-            PromptOrder::Stop(stop) => {
+            NodeOrder::Stop(stop) => {
                 let existed = client.stop_prompt(timed(stop)).await?.into_inner().existed;
-                Ok(PromptAnswer::Stopped(StopPromptResponse { existed }))
+                Ok(OrderAnswer::Stopped(StopPromptResponse { existed }))
+            }
+            NodeOrder::Snapshot(snapshot) => {
+                let mut request = Request::new(snapshot);
+                // The node waits for a picture, and makes a file of it.
+                request.set_timeout(PROMPT_TIMEOUT);
+                let wire::SnapshotResponse { png, width, height } =
+                    client.snapshot(request).await?.into_inner();
+                Ok(OrderAnswer::Snapshot(SnapshotResponse { png, width, height }))
             }
         }
     }

@@ -4,7 +4,7 @@ mod grpc;
 
 pub use grpc::GrpcNodes;
 
-use crate::conference::{PromptAnswer, PromptOrder};
+use crate::conference::{OrderAnswer, NodeOrder};
 use crate::refusal::Refusal;
 use motet_proto::node as wire;
 use std::pin::Pin;
@@ -100,8 +100,8 @@ pub trait Nodes: Send + Sync {
     ) -> Result<wire::ProbeResponse, NodeFailure>;
     /// Makes a node drain, or (`None`) take conferences again; gives how many it still runs.
     async fn drain(&self, address: &str, drain: Option<wire::DrainRequest>) -> Result<u32, NodeFailure>;
-    /// Makes a node play a file into a conference, or stop that.
-    async fn prompt(&self, address: &str, order: PromptOrder) -> Result<PromptAnswer, NodeFailure>;
+    /// Makes a node play a file into a conference, stop that, or give a picture.
+    async fn order(&self, address: &str, order: NodeOrder) -> Result<OrderAnswer, NodeFailure>;
     /// Follows a node's events.
     async fn watch(&self, address: &str) -> Result<NodeEvents, NodeFailure>;
 }

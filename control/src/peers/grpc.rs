@@ -1,7 +1,7 @@
 //! Other control processes over gRPC: the same service that applications call, with a mark.
 
 use super::{PeerFailure, Peers};
-use crate::conference::{PromptAnswer, Request, Response};
+use crate::conference::{OrderAnswer, Request, Response};
 use crate::refusal::Refusal;
 use motet_proto::conference::conference_client::ConferenceClient;
 use motet_proto::conference::{ConferenceInfo, ParticipantInfo, PlayPromptRequest};
@@ -121,9 +121,12 @@ impl Peers for GrpcPeers {
                 let prompt = if play.prompt.is_empty() { id } else { play.prompt.clone() };
                 let play = PlayPromptRequest { prompt, ..play };
                 let answer = client.play_prompt(self.marked(play)).await?.into_inner();
-                Response::Prompt(PromptAnswer::Playing(answer))
+                Response::Order(OrderAnswer::Playing(answer))
             }
-            Request::StopPrompt(stop) => Response::Prompt(PromptAnswer::Stopped(
+            Request::Snapshot(snapshot) => Response::Order(OrderAnswer::Snapshot(
+                client.snapshot(self.marked(snapshot)).await?.into_inner(),
+            )),
+            Request::StopPrompt(stop) => Response::Order(OrderAnswer::Stopped(
                 client.stop_prompt(self.marked(stop)).await?.into_inner(),
             )),
             // They are about no one conference, and any control process does them itself.

@@ -14,6 +14,7 @@ use crate::model::Id;
 use crate::plan::CanvasForm;
 use crate::worker::{Clock, thread_id};
 use crossbeam_channel::{Sender, TrySendError, bounded};
+use motet_codecs::video::Frame;
 use motet_mixer::video::Font;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -37,6 +38,8 @@ enum Job {
     Put(Id, Option<Arc<CanvasForm>>, oneshot::Sender<Result<(), String>>),
     /// This one talks most; none: who did has left.
     Speaker(Id, Option<Id>),
+    /// What it shows now; none: it shows nothing.
+    Picture(Id, oneshot::Sender<Option<Frame>>),
     /// How it is doing.
     Look(Id, oneshot::Sender<Option<SceneStatus>>),
     End,
@@ -123,6 +126,13 @@ impl CanvasThread {
     pub(crate) async fn look(&self, id: &str) -> Option<SceneStatus> {
         let (done, answer) = oneshot::channel();
         self.send(Job::Look(id.into(), done))?;
+        answer.await.ok().flatten()
+    }
+
+    /// What a canvas shows now. None: the thread is gone, or nobody gets it.
+    pub(crate) async fn picture(&self, id: &str) -> Option<Frame> {
+        let (done, answer) = oneshot::channel();
+        self.send(Job::Picture(id.into(), done))?;
         answer.await.ok().flatten()
     }
 

@@ -50,6 +50,7 @@ mod recording;
 mod resources;
 mod run;
 mod service;
+mod snapshot;
 mod state;
 #[cfg(test)]
 mod testing;

@@ -52,6 +52,8 @@ pub struct Spec {
     pub recordings: BTreeMap<Id, Recording>,
     /// Recordings that have ended by themselves, with the reason for people: the node's own finding.
     pub failed_recordings: BTreeMap<Id, String>,
+    /// Media, by leg, of which a single picture is waited for, and by how many.
+    pub stills: BTreeMap<(Id, Id), u32>,
 }
 
 impl Spec {

@@ -10,6 +10,7 @@
 //! - `room.rs`: a conference's recordings and their files;
 //! - `folder.rs`: folders, and which numbers files in them have;
 //! - `mix.rs`: the sound of a mix, encoded for its file;
+//! - `still.rs`: single pictures;
 //! - `shown.rs`: counters.
 
 use crate::exchange::Exchange;
@@ -35,8 +36,10 @@ mod folder;
 mod mix;
 mod room;
 mod shown;
+mod still;
 
 pub(crate) use shown::{RecordingShown, RecordingSnapshot};
+pub(crate) use still::Still;
 
 /// Of whom something is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,6 +153,8 @@ enum Job {
     Folder { conference: Id, recording: Id, name: String, found: io::Result<Folder> },
     /// The sound of a mix.
     Tap(Id, Tap),
+    /// A picture of a leg's medium, as the form has it.
+    Still(Id, (Id, Id), oneshot::Sender<Still>),
     /// How a conference's recordings are doing.
     Look(Id, oneshot::Sender<Vec<wire::RecordingStats>>),
 }
@@ -202,6 +207,13 @@ impl RecorderThread {
     /// Hands over the sound of a mix, as [`RecordingEventKind::TapWanted`] asks for.
     pub(crate) fn tap(&self, conference: &str, tap: Tap) {
         self.send(Job::Tap(conference.into(), tap));
+    }
+
+    /// A picture of a leg's medium, of which packets come. It ends without one where that is not decoded.
+    pub(crate) fn still(&self, conference: &str, medium: (Id, Id)) -> oneshot::Receiver<Still> {
+        let (done, answer) = oneshot::channel();
+        self.send(Job::Still(conference.into(), medium, done));
+        answer
     }
 
     /// How a conference's recordings are doing. None: the thread is gone.

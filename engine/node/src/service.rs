@@ -124,6 +124,15 @@ impl MediaNode for Service {
         Ok(Response::new(stopped))
     }
 
+    async fn snapshot(
+        &self,
+        request: Request<wire::SnapshotRequest>,
+    ) -> Result<Response<wire::SnapshotResponse>, Status> {
+        let (shared, request) = (Arc::clone(&self.shared), request.into_inner());
+        let taking = async move { crate::snapshot::take(&shared, request).await };
+        Ok(Response::new(to_the_end(taking).await??))
+    }
+
     type ListenStream = Pin<Box<dyn Stream<Item = Result<wire::SoundFrame, Status>> + Send>>;
 
     async fn listen(

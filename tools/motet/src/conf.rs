@@ -2,7 +2,7 @@
 
 use crate::client::{Server, Usage};
 use crate::{
-    booking, domains, guard, history, layout, medium, out, picture, record, rooms, sdp, show, sound,
+    booking, domains, guard, history, layout, medium, out, picture, record, rooms, sdp, show, snapshot, sound,
 };
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
@@ -58,6 +58,8 @@ enum Command {
     Stop(sound::Stop),
     /// Record to files
     Record(record::Record),
+    /// Write a participant's picture, or the composed one, as PNG
+    Snapshot(snapshot::Snapshot),
     /// Let nobody join any more but chairs
     Lock(guard::Lock),
     /// Let everybody join again
@@ -270,6 +272,7 @@ pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
         Command::Play(options) => sound::play(options).await,
         Command::Stop(options) => sound::stop(options).await,
         Command::Record(options) => record::record(options).await,
+        Command::Snapshot(options) => snapshot::snapshot(options).await,
         Command::Lock(options) => guard::lock(options, true).await,
         Command::Unlock(options) => guard::lock(options, false).await,
         Command::Rename(options) => guard::rename(options).await,

@@ -23,6 +23,7 @@ mod rooms;
 mod sdp;
 mod serve;
 mod show;
+mod snapshot;
 mod sound;
 mod times;
 mod up;

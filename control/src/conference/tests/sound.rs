@@ -146,13 +146,32 @@ fn prompts_go_to_the_node_of_a_mixed_conference() {
     let stranger = world.request(Request::Play { id: "p1".into(), play: play(&["eve"]) });
     assert_eq!(world.refusal(stranger).code, Code::NotFound);
     let request = world.request(Request::Play { id: "p1".into(), play: play(&["alice"]) });
-    let Some(Effect::NodePrompt { order, address, .. }) = world.pending.pop() else { panic!("an order") };
-    let PromptOrder::Play(order) = *order else { panic!("to play") };
+    let Some(Effect::NodeOrder { order, address, .. }) = world.pending.pop() else { panic!("an order") };
+    let NodeOrder::Play(order) = *order else { panic!("to play") };
     assert_eq!((address.as_str(), order.prompt.as_str(), order.conference.as_str()), ("n1", "p1", "c1"));
     let playing = wire::PlayPromptResponse { prompt: order.prompt, duration_ms: 5 };
-    let result = Ok(PromptAnswer::Playing(playing));
-    world.event(Event::NodePrompted { request: RequestId(request), result });
-    assert!(matches!(&world.replies[&request], Ok(Response::Prompt(PromptAnswer::Playing(_)))));
+    let result = Ok(OrderAnswer::Playing(playing));
+    world.event(Event::NodeOrdered { request: RequestId(request), result });
+    assert!(matches!(&world.replies[&request], Ok(Response::Order(OrderAnswer::Playing(_)))));
+}
+
+#[test]
+fn snapshots_are_taken_by_the_conferences_node() {
+    let mut world = running();
+    let of = |participant: &str| {
+        let (conference, participant) = ("700".to_owned(), participant.to_owned());
+        Request::Snapshot(wire::SnapshotRequest { conference, participant })
+    };
+    let stranger = world.request(of("eve"));
+    assert_eq!(world.refusal(stranger).code, Code::NotFound);
+    let request = world.request(of("alice"));
+    let Some(Effect::NodeOrder { order, address, .. }) = world.pending.pop() else { panic!("an order") };
+    let NodeOrder::Snapshot(order) = *order else { panic!("a snapshot") };
+    assert_eq!((address.as_str(), order.leg.as_str(), order.conference.as_str()), ("n1", "alice", "c1"));
+    let taken = wire::SnapshotResponse { png: vec![1], width: 2, height: 3 };
+    let result = Ok(OrderAnswer::Snapshot(taken.clone()));
+    world.event(Event::NodeOrdered { request: RequestId(request), result });
+    assert_eq!(world.replies[&request], Ok(Response::Order(OrderAnswer::Snapshot(taken))));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{
     CANVASES_MAX, Font, OUTPUTS_MAX, OutputConfig, OutputId, SOURCES_MAX, SourceConfig, SourceId,
     VideoCommand, VideoMixError, VideoOutbox, VideoStats,
 };
-use motet_codecs::video::FramePool;
+use motet_codecs::video::{FramePool, Picture};
 use motet_rtp::{RtpView, Time, WireSeq};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -154,6 +154,18 @@ impl VideoMixer {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do; none: there is no canvas.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.canvases.iter().map(|canvas| canvas.due).min()
+    }
+
+    /// What an output shows now; none: there is no such output.
+    pub fn picture(&mut self, id: OutputId) -> Option<Picture<'_>> {
+        let VideoMixer { canvases, sources, pool, labels, stats, .. } = self;
+        let key = CanvasKey::of(self.outputs.get(&id)?);
+        let canvas = canvases.iter_mut().find(|canvas| canvas.key == key)?;
+        // One that shares the drawing of another may be behind.
+        canvas.look(sources, self.speakers[0]);
+        self.look += 1;
+        canvas.draw(sources, self.look, (pool, labels), stats);
+        Some(canvas.frame().picture())
     }
 
     /// The number that an output's next packet would have.

@@ -5,7 +5,8 @@
 use crate::exchange::Desk;
 use crate::model::{Id, Shows};
 use crate::plan::{CanvasForm, FeedForm, FeedKey, SeenForm, TrunkEnd};
-use motet_codecs::video::H264Library;
+use crate::routing::Sees;
+use motet_codecs::video::{Frame, FramePool, H264Library};
 use motet_mixer::video::{
     Font, OutputConfig, OutputId, SourceConfig, SourceId, Subject, VideoCommand, VideoMixError, VideoMixer,
     VideoOutbox, VideoStats,
@@ -241,6 +242,15 @@ impl Scene {
     /// Pictures a second that are made now.
     pub(super) fn frames_per_s(&self) -> f64 {
         f64::from(self.form.settings.frames_per_s) / f64::from(self.divisor)
+    }
+
+    /// A copy of what those see who have chosen nothing.
+    pub(super) fn picture(&mut self) -> Option<Frame> {
+        let common = self.outputs.iter().find(|(key, _)| key.sees == Sees::default());
+        let picture = self.mixer.picture(common?.1.config.id)?;
+        let mut frame = FramePool::new(1).take(picture.size());
+        frame.copy_from(&picture);
+        Some(frame)
     }
 
     pub(super) fn status(&self) -> SceneStatus {

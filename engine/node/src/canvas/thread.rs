@@ -171,6 +171,9 @@ impl Loop {
                     scene.set_speaker(now, leg);
                 }
             }
+            Job::Picture(id, done) => {
+                let _ = done.send(self.scenes.get_mut(&id).and_then(Scene::picture));
+            }
             Job::Look(id, done) => {
                 let _ = done.send(self.scenes.get(&id).map(Scene::status));
             }

@@ -88,6 +88,7 @@ impl Spec {
             loudest: BTreeSet::new(),
             recordings,
             failed_recordings: BTreeMap::new(),
+            stills: BTreeMap::new(),
         };
         check_pictures(&path.field("video").field("canvas"), &spec)?;
         Ok(spec)

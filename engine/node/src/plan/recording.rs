@@ -105,7 +105,7 @@ impl Planner<'_> {
     /// Begins, changes or ends what the conference's recordings get.
     pub(super) fn change_recordings(&mut self) -> Result<(), NodeError> {
         let held = self.held.recording.as_ref();
-        if self.new.recordings.is_empty() {
+        if self.new.recordings.is_empty() && self.new.stills.is_empty() {
             if let Some(held) = held {
                 self.plan.end_recordings(self.held, held);
             }
@@ -251,10 +251,10 @@ fn wanted_tracks(spec: &Spec) -> Wanted {
         for medium in &leg.media {
             let takers = running(spec).filter(|recording| recording.takes(leg, medium));
             let recordings: BTreeSet<Id> = takers.map(|recording| recording.id.clone()).collect();
-            if recordings.is_empty() {
+            let key = (leg.id.clone(), medium.id.clone());
+            if recordings.is_empty() && !spec.stills.contains_key(&key) {
                 continue;
             }
-            let key = (leg.id.clone(), medium.id.clone());
             let codecs: Vec<_> = medium.codecs.iter().filter(|codec| is_recorded(codec)).cloned().collect();
             if codecs.is_empty() {
                 let names: Vec<&str> = medium.codecs.iter().map(|codec| codec.name.as_str()).collect();

@@ -3,6 +3,7 @@
 use super::folder::Folder;
 use super::room::Room;
 use super::shown::Counters;
+use super::still::Stills;
 use super::{
     Closed, Job, Reason, RecordingEvent, RecordingEventKind, RecordingOptions, RecordingShown,
     RecordingSnapshot, Whose,
@@ -42,6 +43,7 @@ pub(super) struct Feeder {
     /// Conferences of which somebody sends another codec now.
     changed: Vec<Id>,
     rtcp: Vec<u8>,
+    stills: Stills,
 }
 
 /// What rooms need of the thread.
@@ -194,6 +196,7 @@ impl Feeder {
             show_at: Time::ZERO,
             changed: Vec::new(),
             rtcp: Vec::new(),
+            stills: Stills::default(),
         }
     }
 
@@ -224,6 +227,11 @@ impl Feeder {
             Job::Tap(id, tap) => {
                 if let Some(room) = self.rooms.get_mut(&id).filter(|room| room.mixes()) {
                     room.mix.take(tap);
+                }
+            }
+            Job::Still(id, medium, done) => {
+                if let Some(track) = self.rooms.get(&id).and_then(|room| room.form.tracks.get(&medium)) {
+                    self.stills.wait_for(track, done);
                 }
             }
             Job::Look(id, done) => {
@@ -268,6 +276,7 @@ impl Feeder {
         for (recording, track) in &source.targets {
             deck.packet(*recording, *track, at, packet);
         }
+        self.stills.handle_packet((port, ssrc), at, packet);
     }
 
     /// Sender reports put tracks in step.
@@ -373,6 +382,7 @@ impl Feed for Feeder {
         self.take_packets(deck);
         self.take_sound(now, deck);
         self.take_events(deck);
+        self.stills.turn(now, &mut self.desk, &mut self.rtcp);
         self.desk.flush();
         if now >= self.show_at {
             self.show(now, deck);
@@ -391,7 +401,7 @@ fn change_ends(desk: &mut Desk, before: &RecordForm, after: &RecordForm) {
 }
 
 /// Asks a publisher for a key frame, by its relay.
-fn ask_key_frame(desk: &mut Desk, rtcp: &mut Vec<u8>, (port, ssrc): (PortId, u32)) {
+pub(super) fn ask_key_frame(desk: &mut Desk, rtcp: &mut Vec<u8>, (port, ssrc): (PortId, u32)) {
     let Some(end) = desk.end(port) else { return };
     rtcp.clear();
     // RFC 3550 section 6.1: a compound begins with a report and holds a name.

@@ -6,6 +6,7 @@ use crate::error::NodeError;
 use crate::model::{Id, Spec};
 use crate::plan::{CanvasForm, Holdings};
 use crate::resources::ThreadLoads;
+use motet_codecs::video::Frame;
 use motet_proto::node as wire;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -104,6 +105,11 @@ impl State {
             let index = canvas.station - self.workers.len() - self.mixing.threads();
             self.canvases.threads[index].tell_speaker(id, leg);
         }
+    }
+
+    /// What the canvas of a conference at a station shows now; none: nobody gets it.
+    pub(super) async fn canvas_frame(&self, station: usize, id: &str) -> Option<Frame> {
+        self.canvases.threads[self.canvas_index(station)].picture(id).await
     }
 
     /// How the canvas of a conference is doing; none: there is none.

@@ -20,6 +20,7 @@ impl State {
     pub(crate) fn check_movable(&self, version: u32) -> Result<(), String> {
         for Conference { spec, held, .. } in self.conferences.values() {
             let why = match (&held.mix, held.trunks.is_empty()) {
+                _ if !spec.stills.is_empty() => "has a snapshot taken of it, which is over in seconds",
                 _ if held.canvas.is_some() => "has a canvas, which cannot be handed over yet",
                 (_, false) => "is spread over workers, and what is between them cannot be handed over yet",
                 (Some(_), true) if version < MIXES_SINCE => {

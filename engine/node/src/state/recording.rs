@@ -3,11 +3,13 @@
 use super::{Conference, Opened, State};
 use crate::error::NodeError;
 use crate::events::Events;
-use crate::model::{Id, Spec};
+use crate::model::{Id, MediaKind, Spec};
 use crate::plan::{RecordStep, plan};
-use crate::recording::{Closed, Reason, RecorderThread, RecordingEventKind, Whose};
+use crate::recording::{Closed, Reason, RecorderThread, RecordingEventKind, Still, Whose};
 use crate::resources::Taker;
+use motet_codecs::video::Frame;
 use motet_proto::node as wire;
+use tokio::sync::oneshot;
 use wire::event::Kind;
 
 /// Why a node without a folder records nothing, for people.
@@ -38,6 +40,7 @@ impl State {
         if let Some(running) = running {
             spec.failed_recordings.clone_from(&running.failed_recordings);
             spec.failed_recordings.retain(|id, _| spec.recordings.contains_key(id));
+            spec.stills.clone_from(&running.stills);
         }
         if self.recorder.is_some() {
             return Vec::new();
@@ -78,6 +81,11 @@ impl State {
         }
         let mut spec = conference.spec.clone();
         spec.failed_recordings.insert(recording.clone(), message);
+        self.plan_again(id, spec).await
+    }
+
+    /// Makes a conference that runs what the node itself has found about it.
+    async fn plan_again(&mut self, id: &str, spec: Spec) -> Result<(), NodeError> {
         let (threads, recorder) = (self.thread_loads(), self.recorder_station());
         let conference = &self.conferences[id];
         let (old, held) = (&conference.spec, &conference.held);
@@ -95,6 +103,70 @@ impl State {
         let conference = self.conferences.get_mut(id).expect("only this call holds the state");
         (conference.spec, conference.held) = (spec, next);
         Ok(())
+    }
+
+    /// What the canvas of a conference shows now.
+    pub(crate) async fn canvas_picture(&self, id: &str, epoch: u64) -> Result<Frame, NodeError> {
+        let conference = self.conference_of(id, epoch)?;
+        let no_canvas = || NodeError::invalid("conference", format!("'{id}' is not composed (its video mode)"));
+        let station = conference.held.canvas.as_ref().ok_or_else(no_canvas)?.station;
+        self.canvas_frame(station, id).await.ok_or_else(|| {
+            let why = "nobody gets the composed picture, so that there is none; let somebody receive it, or record it";
+            NodeError::invalid("conference", why)
+        })
+    }
+
+    /// Has packets of a leg's pictures come to the recorder, which waits for a whole one.
+    pub(crate) async fn begin_still(
+        &mut self,
+        id: &str,
+        epoch: u64,
+        leg: &str,
+    ) -> Result<((Id, Id), oneshot::Receiver<Still>), NodeError> {
+        let conference = self.conference_of(id, epoch)?;
+        let bad = |why: String| NodeError::invalid("leg", why);
+        let found = conference.spec.legs.get(leg).ok_or_else(|| bad(format!("there is no leg '{leg}'")))?;
+        let medium = found.media.iter().find(|medium| medium.sends && medium.kind == MediaKind::Video);
+        let medium = medium.ok_or_else(|| bad(format!("'{leg}' sends no pictures")))?;
+        if found.muted {
+            return Err(bad(format!("'{leg}' is muted")));
+        }
+        if !medium.codecs.iter().any(|codec| codec.picture().is_some()) {
+            return Err(bad(format!("none of the codecs of '{leg}' is decoded here")));
+        }
+        if self.recorder.is_none() {
+            let why = "this node was started without a folder for recordings (--recordings), and so takes no snapshots \
+                       of participants";
+            return Err(NodeError::Exhausted { field: "leg".to_owned(), why: why.to_owned() });
+        }
+        let key = (found.id.clone(), medium.id.clone());
+        let mut spec = conference.spec.clone();
+        *spec.stills.entry(key.clone()).or_default() += 1;
+        self.plan_again(id, spec).await?;
+        let recorder = self.recorder.as_ref().expect("it was there a moment ago");
+        Ok((key.clone(), recorder.still(id, key)))
+    }
+
+    /// Has packets come no longer for that.
+    pub(crate) async fn end_still(&mut self, id: &str, key: &(Id, Id)) -> Result<(), NodeError> {
+        self.check_ours()?;
+        let Some(conference) = self.conferences.get(id) else { return Ok(()) };
+        let mut spec = conference.spec.clone();
+        let Some(count) = spec.stills.get_mut(key) else { return Ok(()) };
+        *count -= 1;
+        if *count == 0 {
+            spec.stills.remove(key);
+        }
+        self.plan_again(id, spec).await
+    }
+
+    fn conference_of(&self, id: &str, epoch: u64) -> Result<&Conference, NodeError> {
+        self.check_ours()?;
+        let conference = self.conferences.get(id).ok_or_else(|| NodeError::NotFound(id.to_owned()))?;
+        if epoch < conference.epoch {
+            return Err(super::stale_epoch(id, epoch, conference.epoch, "runs"));
+        }
+        Ok(conference)
     }
 
     /// Hands the sound of a mix to the recorder. Until there is some, it asks again.

@@ -1,15 +1,41 @@
 //! The composed picture and the mix, in one file.
 
 use super::common::{self, Probe, Source};
-use super::flashes_and_beeps;
+use super::{all, flashes_and_beeps};
 use super::stage::{Participant, Stage, codec, opus};
 use motet_proto::media::{AudioMode, AudioSettings, CanvasSettings, Recording, VideoMode, VideoSettings};
-use motet_proto::node::change;
+use motet_proto::node::{Leg, change};
 use motet_rtp::payload::PayloadFormat;
 use std::path::Path;
 
 /// How far flashes and the beeps of their moment may lie apart in the mean, in seconds.
 const APART_MAX: f64 = 0.040;
+
+/// 160 by 96, 25 a second.
+fn canvas() -> VideoSettings {
+    let settings = CanvasSettings {
+        width: 160,
+        height: 96,
+        frames_per_second: 25,
+        bitrate_bps: 400_000,
+        ..CanvasSettings::default()
+    };
+    VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(settings) }
+}
+
+fn alice(stage: &Stage) -> Leg {
+    let media = [("audio", opus()), ("video", codec(96, "H264", 90_000, "packetization-mode=1"))];
+    stage.join("alice", &media)
+}
+
+/// Red, green and blue of the pixel in the middle of a PNG, and its sides.
+fn middle(png: &[u8]) -> ([u8; 3], (u32, u32)) {
+    let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().expect("a PNG");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("it fits")];
+    let info = reader.next_frame(&mut pixels).expect("pixels");
+    let at = ((info.height / 2 * info.width + info.width / 2) * 3) as usize;
+    ([pixels[at], pixels[at + 1], pixels[at + 2]], (info.width, info.height))
+}
 
 /// The one in the middle.
 fn median(mut values: Vec<f64>) -> f64 {
@@ -30,16 +56,8 @@ async fn the_canvas_and_the_mix_are_recorded_in_step() {
     // A machine that holds up threads for long says nothing about the recorder.
     for _ in 0..10 {
         let mut stage = Stage::new(31_200).await;
-        let settings = CanvasSettings {
-            width: 160,
-            height: 96,
-            frames_per_second: 25,
-            bitrate_bps: 400_000,
-            ..CanvasSettings::default()
-        };
-        stage.video = Some(VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(settings) });
-        let media = [("audio", opus()), ("video", codec(96, "H264", 90_000, "packetization-mode=1"))];
-        let legs = vec![stage.join("alice", &media)];
+        stage.video = Some(canvas());
+        let legs = vec![alice(&stage)];
         let audio = AudioSettings { mode: AudioMode::Mix.into(), ..AudioSettings::default() };
         let recording = Recording { id: "r1".into(), canvas: true, ..Recording::default() };
         let allocation = stage.put(legs, vec![recording], Some(audio)).await;
@@ -71,4 +89,49 @@ async fn the_canvas_and_the_mix_are_recorded_in_step() {
         seen.push(apart);
     }
     panic!("sound and pictures are not in step; sound comes after pictures by so many seconds: {seen:?}");
+}
+
+/// Of a conference that is relayed, and of one that is composed.
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_show_who_is_asked_for() {
+    let blue = common::h264_of("color=blue:s=160x96:r=25:d=2");
+    let mut stage = Stage::new(31_400).await;
+    let legs = vec![alice(&stage)];
+    let allocation = stage.put(legs.clone(), vec![], None).await;
+    let participant = Participant::new("alice", &allocation);
+    let mut source = Source::pictures(1, PayloadFormat::H264);
+    let sending = tokio::spawn(async move {
+        loop {
+            participant.play(source.send(&blue)).await;
+            source.timestamp = source.timestamp.wrapping_add(2 * 90_000);
+        }
+    });
+    let is_blue = |png: &[u8]| {
+        let ([red, green, blue], sides) = middle(png);
+        assert_eq!(sides, (160, 96));
+        red < 40 && green < 40 && blue > 200
+    };
+    // Until her first packets have come, nobody knows whose they are.
+    let png = stage.snapshot("alice").await;
+    assert!(is_blue(&png), "{:?}", middle(&png));
+    let refused = stage.try_snapshot("bob").await.expect_err("nobody is bob");
+    assert!(refused.message().contains("'bob'"), "{refused:?}");
+    let refused = stage.try_snapshot("").await.expect_err("it is relayed");
+    assert!(refused.message().contains("not composed"), "{refused:?}");
+    // Nothing is left of it.
+    let free = stage.stats().await;
+    assert!(free.recordings.is_empty(), "{free:?}");
+
+    stage.video = Some(canvas());
+    stage.revise(legs.clone(), vec![all("r1")], None).await;
+    loop {
+        // Alice is seen on the canvas once she has sent a key frame.
+        if is_blue(&stage.snapshot("").await) {
+            break;
+        }
+    }
+    let png = stage.snapshot("alice").await;
+    assert!(is_blue(&png), "a recording has her packets, too");
+    sending.abort();
+    stage.end().await;
 }

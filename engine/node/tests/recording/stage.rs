@@ -135,6 +135,23 @@ impl Stage {
         self.until(ready).await;
     }
 
+    /// A picture of somebody, or the composed one.
+    pub async fn try_snapshot(&mut self, leg: &str) -> Result<Vec<u8>, tonic::Status> {
+        let request = SnapshotRequest { conference: "room".into(), epoch: 1, leg: leg.into() };
+        Ok(self.client.snapshot(request).await?.into_inner().png)
+    }
+
+    /// The same, once there is one.
+    pub async fn snapshot(&mut self, leg: &str) -> Vec<u8> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.try_snapshot(leg).await {
+                Ok(png) => return png,
+                Err(refused) => assert!(Instant::now() < deadline, "{refused:?}"),
+            }
+        }
+    }
+
     /// The next event of a recording.
     pub async fn next(&mut self, recording: &str) -> Kind {
         loop {
