@@ -7,6 +7,7 @@
 pub mod audio;
 #[allow(unsafe_code)]
 mod ffi;
+pub mod file;
 pub mod testing;
 pub mod video;
 

@@ -143,6 +143,16 @@ impl Conference for ConferenceService {
         }
     }
 
+    async fn playback(
+        &self,
+        call: Call<wire::PlaybackRequest>,
+    ) -> Result<Answer<motet_proto::media::PlaybackState>, Status> {
+        match self.ask(call, Request::Playback).await? {
+            Response::Order(OrderAnswer::Playback(state)) => Ok(Answer::new(state)),
+            _ => Err(unexpected()),
+        }
+    }
+
     async fn snapshot(
         &self,
         call: Call<wire::SnapshotRequest>,

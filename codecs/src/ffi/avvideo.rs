@@ -117,7 +117,7 @@ impl Decoder {
 }
 
 /// The planes of a frame of 4:2:0; none: it holds none.
-fn planes(frame: &frame::Video) -> Option<Picture<'_>> {
+pub(super) fn planes(frame: &frame::Video) -> Option<Picture<'_>> {
     let size = PictureSize::new(frame.width(), frame.height());
     let plane = |index: usize| {
         let size = if index == 0 { size } else { size.chroma() };

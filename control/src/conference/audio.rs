@@ -306,7 +306,11 @@ impl Record {
 }
 
 /// The participant, if it is there.
-pub(super) fn find<'a>(record: &'a Record, field: &str, participant: &str) -> Result<&'a super::Participant, Refusal> {
+pub(super) fn find<'a>(
+    record: &'a Record,
+    field: &str,
+    participant: &str,
+) -> Result<&'a super::Participant, Refusal> {
     record.participants.get(participant).ok_or_else(|| {
         let why = format!("'{participant}' is not in conference {}", record.number);
         Refusal::at(Code::NotFound, field, why)

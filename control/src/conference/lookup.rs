@@ -77,6 +77,7 @@ fn about(request: &Request) -> &str {
         Request::Play { play, .. } => &play.conference,
         Request::StopPrompt(stop) => &stop.conference,
         Request::Snapshot(snapshot) => &snapshot.conference,
+        Request::Playback(playback) => &playback.conference,
         other => other.conference(),
     }
 }

@@ -287,6 +287,16 @@ impl Step<'_> {
                 let how = if finished.complete { "has been played" } else { "was stopped" };
                 (Kind::PromptFinished, "", format!("prompt {} {how} in conference {number}", finished.prompt))
             }
+            Media::PlaybackEnded(ended) => {
+                let file = &ended.file;
+                let message = match ended.complete {
+                    true => format!("{file} has been played to its end in conference {number}"),
+                    false => {
+                        format!("{file} cannot be played further in conference {number}: {}", ended.message)
+                    }
+                };
+                (Kind::PlaybackEnded, ended.leg.as_str(), message)
+            }
             Media::CanvasRateChanged(changed) => {
                 let (rate, wanted) = (changed.frames_per_second, changed.wanted);
                 let message =

@@ -1,4 +1,5 @@
-//! What a conference's node is to do at once, and no record keeps: prompts and snapshots.
+//! What a conference's node is to do at once, and no record keeps: prompts, snapshots, and what
+//! participants play.
 
 use super::audio::{check_below_all, check_gain, find};
 use super::effect::Effect;
@@ -72,6 +73,19 @@ impl Step<'_> {
             }
             let (conference, epoch) = (record.id.clone(), record.epoch);
             Ok(NodeOrder::Snapshot(node::SnapshotRequest { conference, epoch, leg: participant }))
+        });
+    }
+
+    /// What a participant is to play.
+    pub(super) fn order_playback(&mut self, request: RequestId, playback: wire::PlaybackRequest) {
+        let wire::PlaybackRequest { conference, participant, order } = playback;
+        self.order(request, &conference, |record| {
+            find(record, "participant", &participant)?;
+            if order.as_ref().is_none_or(|order| order.order.is_none()) {
+                return Err(Refusal::invalid("order", "is missing"));
+            }
+            let (conference, epoch) = (record.id.clone(), record.epoch);
+            Ok(NodeOrder::Playback(node::PlaybackRequest { conference, epoch, leg: participant, order }))
         });
     }
 

@@ -1,6 +1,6 @@
 //! What applications and nodes ask for, and what they get.
 
-use motet_proto::{conference as wire, domains, node, registry};
+use motet_proto::{conference as wire, domains, media, node, registry};
 
 /// A request. Ids for what is made come along, since the core draws no random numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +51,8 @@ pub enum Request {
     StopPrompt(wire::StopPromptRequest),
     /// Give a picture.
     Snapshot(wire::SnapshotRequest),
+    /// Play a file as a participant, or change that.
+    Playback(wire::PlaybackRequest),
     /// Change the name.
     Rename(wire::RenameRequest),
     /// Change passwords.
@@ -109,6 +111,7 @@ impl Request {
             Request::Play { .. } => "play-prompt",
             Request::StopPrompt(_) => "stop-prompt",
             Request::Snapshot(_) => "snapshot",
+            Request::Playback(_) => "playback",
             Request::Rename(_) => "rename",
             Request::SetPassword(_) => "set-password",
             Request::SetLock(_) => "set-lock",
@@ -167,7 +170,7 @@ pub enum Response {
     History(Box<wire::HistoryResponse>),
     /// Of giving up nodes.
     GivenUp(registry::GiveUpNodeResponse),
-    /// Of prompts and snapshots.
+    /// Of prompts, snapshots and what participants play.
     Order(OrderAnswer),
 }
 
@@ -180,6 +183,8 @@ pub enum NodeOrder {
     Stop(node::StopPromptRequest),
     /// Give a picture.
     Snapshot(node::SnapshotRequest),
+    /// Have a participant play a file.
+    Playback(node::PlaybackRequest),
 }
 
 /// What it did.
@@ -191,4 +196,6 @@ pub enum OrderAnswer {
     Stopped(wire::StopPromptResponse),
     /// A picture.
     Snapshot(wire::SnapshotResponse),
+    /// What a participant plays.
+    Playback(media::PlaybackState),
 }

@@ -142,6 +142,7 @@ impl Step<'_> {
             Request::Play { id: chosen, play } => self.play_prompt(id, chosen, play),
             Request::StopPrompt(stop) => self.stop_prompt(id, stop),
             Request::Snapshot(snapshot) => self.take_snapshot(id, snapshot),
+            Request::Playback(playback) => self.order_playback(id, playback),
             Request::Undrain(undrain) => self.drain_node(id, undrain.node_id, None),
             Request::Cordon(cordon) => self.cordon(id, cordon.node_id, Some(cordon.reason)),
             Request::Uncordon(uncordon) => self.cordon(id, uncordon.node_id, None),

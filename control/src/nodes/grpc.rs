@@ -1,7 +1,7 @@
 //! Nodes over gRPC.
 
 use super::{NodeEvents, NodeFailure, Nodes};
-use crate::conference::{OrderAnswer, NodeOrder};
+use crate::conference::{NodeOrder, OrderAnswer};
 use motet_proto::conference::{PlayPromptResponse, SnapshotResponse, StopPromptResponse};
 use motet_proto::node as wire;
 use std::collections::HashMap;
@@ -105,6 +105,12 @@ impl Nodes for GrpcNodes {
             NodeOrder::Stop(stop) => {
                 let existed = client.stop_prompt(timed(stop)).await?.into_inner().existed;
                 Ok(OrderAnswer::Stopped(StopPromptResponse { existed }))
+            }
+            NodeOrder::Playback(playback) => {
+                let mut request = Request::new(playback);
+                // The node opens a file.
+                request.set_timeout(PROMPT_TIMEOUT);
+                Ok(OrderAnswer::Playback(client.playback(request).await?.into_inner()))
             }
             NodeOrder::Snapshot(snapshot) => {
                 let mut request = Request::new(snapshot);

@@ -4,7 +4,7 @@ mod grpc;
 
 pub use grpc::GrpcNodes;
 
-use crate::conference::{OrderAnswer, NodeOrder};
+use crate::conference::{NodeOrder, OrderAnswer};
 use crate::refusal::Refusal;
 use motet_proto::node as wire;
 use std::pin::Pin;

@@ -123,6 +123,9 @@ impl Peers for GrpcPeers {
                 let answer = client.play_prompt(self.marked(play)).await?.into_inner();
                 Response::Order(OrderAnswer::Playing(answer))
             }
+            Request::Playback(playback) => Response::Order(OrderAnswer::Playback(
+                client.playback(self.marked(playback)).await?.into_inner(),
+            )),
             Request::Snapshot(snapshot) => Response::Order(OrderAnswer::Snapshot(
                 client.snapshot(self.marked(snapshot)).await?.into_inner(),
             )),

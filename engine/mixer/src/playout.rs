@@ -36,6 +36,7 @@ use motet_rtp::jitter::{JitterBuffer, JitterConfig, JitterPacket, JitterVerdict,
 use noise::Noise;
 use pace::{Pace, Step};
 use render::Render;
+pub use resample::Resampler;
 use voices::{Kind, Voices};
 
 /// Ticks a second.

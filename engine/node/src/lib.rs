@@ -26,6 +26,7 @@ pub mod model;
 pub mod notify;
 pub mod placement;
 pub mod plan;
+mod playing;
 pub mod ports;
 pub mod routing;
 pub mod topology;

@@ -36,6 +36,7 @@ mod cpu;
 mod handover;
 mod mixing;
 mod open;
+mod playing;
 mod recording;
 
 use base::{Base, default_node_id};
@@ -45,6 +46,7 @@ pub(crate) use cpu::cpu_times;
 use handover::{ask, ensure_together, relaunch_when_asked, serve_status, wait_for_successor};
 use mixing::{forward_mixing, mixed_codecs, watch_losses};
 use open::raise_descriptor_limit;
+use playing::forward_playing;
 use recording::forward_recording;
 
 /// Events that may wait between the workers and the watchers.
@@ -294,6 +296,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     tasks.spawn(forward_events(Arc::clone(&shared), told.workers, events.clone()));
     tasks.spawn(forward_mixing(Arc::clone(&shared), told.mixing, events.clone()));
     tasks.spawn(forward_recording(Arc::clone(&shared), told.recording, events.clone()));
+    tasks.spawn(forward_playing(Arc::clone(&shared), told.playing, events.clone()));
     tasks.spawn(watch_losses(Arc::clone(&shared)));
     tasks.spawn(show_status(Arc::clone(&shared), events.clone()));
     let advertised = options.advertise.clone().unwrap_or_else(|| advertised(address, &options));

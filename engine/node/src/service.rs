@@ -1,9 +1,13 @@
 //! The `MediaNode` service: turns calls into changes of the state.
 
+use crate::error::NodeError;
 use crate::events::Events;
+use crate::playing::Order;
 use crate::probe::Probes;
 use crate::run::Shared;
-use motet_proto::node as wire;
+use motet_codecs::file::MediaFile;
+use motet_proto::media::playback_order::Order as PlaybackOrder;
+use motet_proto::{media, node as wire};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,6 +135,40 @@ impl MediaNode for Service {
         let (shared, request) = (Arc::clone(&self.shared), request.into_inner());
         let taking = async move { crate::snapshot::take(&shared, request).await };
         Ok(Response::new(to_the_end(taking).await??))
+    }
+
+    async fn playback(
+        &self,
+        request: Request<wire::PlaybackRequest>,
+    ) -> Result<Response<media::PlaybackState>, Status> {
+        let request = request.into_inner();
+        let order = request.order.as_ref().and_then(|order| order.order.clone());
+        let order = order.ok_or_else(|| NodeError::invalid("order", "is missing"))?;
+        let order = match order {
+            PlaybackOrder::Play(play) => {
+                let folder = self.shared.state.lock().await.check_playback(&request)?;
+                let name = play.file.clone();
+                // A disk takes its time.
+                let open = move || {
+                    let in_play = |why: String| NodeError::invalid("order.play.file", why);
+                    let path = folder.find(&name).map_err(|error| in_play(error.to_string()))?;
+                    MediaFile::open(path).map_err(|error| in_play(error.to_string()))
+                };
+                let file = tokio::task::spawn_blocking(open).await;
+                let file = file.map_err(|error| Status::internal(format!("opening failed: {error}")))??;
+                let state = self.shared.state.lock().await.begin_playing(&request, &play, file)?;
+                return Ok(Response::new(state));
+            }
+            PlaybackOrder::Stop(_) => {
+                self.shared.state.lock().await.stop_player(&request)?;
+                return Ok(Response::new(media::PlaybackState::default()));
+            }
+            PlaybackOrder::Pause(pause) => Some(Order::Pause(pause)),
+            PlaybackOrder::SeekMs(to_ms) => Some(Order::Seek(Duration::from_millis(to_ms))),
+            PlaybackOrder::Repeat(repeat) => Some(Order::Repeat(repeat)),
+            PlaybackOrder::Look(_) => None,
+        };
+        Ok(Response::new(self.shared.state.lock().await.order_player(&request, order)?))
     }
 
     type ListenStream = Pin<Box<dyn Stream<Item = Result<wire::SoundFrame, Status>> + Send>>;

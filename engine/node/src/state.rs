@@ -30,6 +30,7 @@ mod losses;
 mod mixing;
 mod moving;
 mod patch;
+mod playing;
 mod rebalance;
 mod recording;
 mod shared;
@@ -39,6 +40,7 @@ pub(crate) use canvases::Canvases;
 use kept::KeptSpec;
 pub(crate) use mixing::{Mixing, publish};
 pub(crate) use moving::Moves;
+pub(crate) use playing::{Players, publish_playing};
 
 /// A conference that runs here.
 pub(crate) struct Conference {
@@ -93,6 +95,7 @@ pub(crate) struct State {
     pub(crate) canvases: Canvases,
     /// None: nothing is recorded here.
     pub(crate) recorder: Option<RecorderThread>,
+    players: Players,
 }
 
 /// Ended conferences remembered at most.
@@ -128,6 +131,7 @@ impl State {
             moves: Moves::default(),
             rebalancer: None,
             recorder: None,
+            players: Players::default(),
         }
     }
 
@@ -215,6 +219,7 @@ impl State {
         if let Some(claims) = &mut self.claims {
             claims.remove(&running.spec);
         }
+        self.keep_players(id);
         self.forget_names(&running);
         self.account(&running.held, &Holdings::default());
         self.remember_ended(id, epoch, revision);
@@ -287,6 +292,7 @@ impl State {
         self.conferences.insert(id.clone(), conference);
         self.events.changed(&id, epoch, revision, false);
         self.tell_unrecorded(&id, epoch, unrecorded);
+        self.keep_players(&id);
         Ok(allocation)
     }
 

@@ -2,7 +2,8 @@
 
 use crate::client::{Server, Usage};
 use crate::{
-    booking, domains, guard, history, layout, medium, out, picture, record, rooms, sdp, show, snapshot, sound,
+    booking, domains, guard, history, layout, medium, out, picture, playback, record, rooms, sdp, show,
+    snapshot, sound,
 };
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
@@ -52,9 +53,11 @@ enum Command {
     Whisper(rooms::Whisper),
     /// Give a participant the floor, for mixes with `floor`
     Floor(rooms::Floor),
-    /// Play a file into a mixed conference
+    /// Play a file: into a mix, or as a participant of its own
     Play(sound::Play),
-    /// Stop a file that plays
+    /// Pause, seek, repeat or stop what a participant plays, or tell how it is doing
+    Playback(playback::Playback),
+    /// Stop a file that plays into a mix
     Stop(sound::Stop),
     /// Record to files
     Record(record::Record),
@@ -272,6 +275,7 @@ pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
         Command::Play(options) => sound::play(options).await,
         Command::Stop(options) => sound::stop(options).await,
         Command::Record(options) => record::record(options).await,
+        Command::Playback(options) => playback::playback(options).await,
         Command::Snapshot(options) => snapshot::snapshot(options).await,
         Command::Lock(options) => guard::lock(options, true).await,
         Command::Unlock(options) => guard::lock(options, false).await,

@@ -18,6 +18,7 @@ mod node;
 mod nodes;
 mod out;
 mod picture;
+mod playback;
 mod record;
 mod rooms;
 mod sdp;

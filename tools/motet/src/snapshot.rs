@@ -32,6 +32,7 @@ pub(crate) async fn snapshot(options: Snapshot) -> Result<ExitCode> {
     let taken = control.answer(client.snapshot(SnapshotRequest { conference, participant })).await?;
     std::fs::write(&file, &taken.png).with_context(|| format!("cannot write {}", file.display()))?;
     let (width, height, bytes) = (taken.width, taken.height, taken.png.len());
-    let value = json!({ "file": file.display().to_string(), "width": width, "height": height, "bytes": bytes });
+    let value =
+        json!({ "file": file.display().to_string(), "width": width, "height": height, "bytes": bytes });
     done(server.json, value, || format!("{}: {width} by {height}\n", file.display()))
 }

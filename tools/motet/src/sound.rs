@@ -2,11 +2,11 @@
 
 use crate::client::{Server, Usage};
 use crate::conf::done;
-use crate::show;
+use crate::{playback, show};
 use anyhow::Result;
 use clap::Args;
 use motet_proto::conference::*;
-use motet_proto::media::{AudioMode, AudioSettings, MixSettings, PairGain};
+use motet_proto::media::{AudioMode, AudioSettings, MixSettings, PairGain, PlayFile};
 use std::process::ExitCode;
 
 /// Explains audio modes; shown by `--help`.
@@ -126,8 +126,16 @@ pub(crate) struct Level {
 pub(crate) struct Play {
     /// Id or number
     conference: String,
-    /// Name of a WAV file below the folder that nodes are started with (--prompts)
+    /// Name of a file below the folder that nodes are started with (--prompts): WAV for a mix; with --as also MP4 and
+    /// Matroska
     file: String,
+    /// Play it as this participant, with sound and pictures, in any conference; it joins unless it is there. See
+    /// `motet conf playback`
+    #[arg(long = "as", value_name = "PARTICIPANT", conflicts_with_all = ["to", "gain", "duck", "prompt"])]
+    participant: Option<String>,
+    /// With --as: begin at this place, such as 1m30s
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "participant")]
+    from: Option<std::time::Duration>,
     /// Participants who hear it [default: all]
     #[arg(long, value_name = "PARTICIPANT")]
     to: Vec<String>,
@@ -247,7 +255,11 @@ pub(crate) async fn set_pair(server: Server, conference: String, pair: PairGain)
 }
 
 pub(crate) async fn play(options: Play) -> Result<ExitCode> {
-    let Play { conference, file, to, gain, repeat, duck, prompt, server } = options;
+    let Play { conference, file, participant, from, to, gain, repeat, duck, prompt, server } = options;
+    if let Some(participant) = participant {
+        let from_ms = from.map_or(0, |from| from.as_millis() as u64);
+        return playback::play(server, conference, participant, PlayFile { file, repeat, from_ms }).await;
+    }
     let (control, mut client) = server.conferences().await?;
     let play = PlayPromptRequest { conference, prompt, file, to, gain_db: gain, repeat, duck_db: duck };
     let playing = control.answer(client.play_prompt(play)).await?;

@@ -1,7 +1,8 @@
 //! Audio modes, mute and gains, prompts, and what happens in mixes.
 
 use super::*;
-use motet_proto::media::{AudioMode, AudioSettings, MixSettings, PairGain};
+use motet_proto::media::playback_order::Order as PlaybackStep;
+use motet_proto::media::{AudioMode, AudioSettings, MixSettings, PairGain, PlaybackOrder, PlaybackState};
 use node::event::Kind as Media;
 
 fn mix() -> AudioSettings {
@@ -175,6 +176,29 @@ fn snapshots_are_taken_by_the_conferences_node() {
 }
 
 #[test]
+fn what_participants_play_is_ordered_from_their_node() {
+    let mut world = running();
+    let order = |participant: &str, order: Option<PlaybackStep>| {
+        let (conference, participant) = ("700".to_owned(), participant.to_owned());
+        let order = Some(PlaybackOrder { order });
+        Request::Playback(wire::PlaybackRequest { conference, participant, order })
+    };
+    let pause = Some(PlaybackStep::Pause(true));
+    let stranger = world.request(order("eve", pause.clone()));
+    assert_eq!(world.refusal(stranger).code, Code::NotFound);
+    let nothing = world.request(order("alice", None));
+    assert_eq!(world.refusal(nothing).field, "order");
+    let request = world.request(order("alice", pause.clone()));
+    let Some(Effect::NodeOrder { order, .. }) = world.pending.pop() else { panic!("an order") };
+    let NodeOrder::Playback(order) = *order else { panic!("a playback") };
+    assert_eq!((order.leg.as_str(), order.order.and_then(|order| order.order)), ("alice", pause));
+    let state = PlaybackState { file: "film.mp4".into(), paused: true, ..Default::default() };
+    let result = Ok(OrderAnswer::Playback(state.clone()));
+    world.event(Event::NodeOrdered { request: RequestId(request), result });
+    assert_eq!(world.replies[&request], Ok(Response::Order(OrderAnswer::Playback(state))));
+}
+
+#[test]
 fn what_happens_in_a_mix_is_told() {
     let mut world = running();
     let leg = "alice".to_owned();
@@ -192,6 +216,15 @@ fn what_happens_in_a_mix_is_told() {
         (
             Media::PromptFinished(node::PromptFinished { prompt: "p1".into(), complete: true }),
             Kind::PromptFinished,
+        ),
+        (
+            Media::PlaybackEnded(node::PlaybackEnded {
+                leg: "alice".into(),
+                file: "film.mp4".into(),
+                complete: true,
+                message: String::new(),
+            }),
+            Kind::PlaybackEnded,
         ),
         (
             Media::CanvasRateChanged(node::CanvasRateChanged { frames_per_second: 7.5, wanted: 30 }),

@@ -15,7 +15,7 @@ use rubato::{
 const FILTER_SAMPLES: u32 = 64;
 
 /// Converts one source's sound; remembers the filter's past.
-pub(super) struct Resampler {
+pub struct Resampler {
     /// None: both rates are the same.
     filter: Option<Async<f32>>,
     chunk_max: usize,
@@ -26,7 +26,7 @@ pub(super) struct Resampler {
 
 impl Resampler {
     /// From 8000–48,000 Hz to 8000–48,000 Hz, or `None` for rates whose ratio has too many phases.
-    pub(super) fn new(from_hz: u32, to_hz: u32) -> Option<Resampler> {
+    pub fn new(from_hz: u32, to_hz: u32) -> Option<Resampler> {
         if from_hz == to_hz {
             return Some(Resampler { filter: None, chunk_max: usize::MAX, output: Vec::new(), short: 0 });
         }
@@ -53,7 +53,7 @@ impl Resampler {
     }
 
     /// Appends what `input` becomes to `output`.
-    pub(super) fn process(&mut self, input: &[f32], output: &mut Vec<f32>) {
+    pub fn process(&mut self, input: &[f32], output: &mut Vec<f32>) {
         let Some(filter) = &mut self.filter else {
             output.extend_from_slice(input);
             return;
@@ -65,7 +65,7 @@ impl Resampler {
     }
 
     /// Forgets the past.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         if let Some(filter) = &mut self.filter {
             filter.reset();
         }

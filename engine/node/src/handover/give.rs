@@ -93,7 +93,10 @@ impl Gifts {
         }
         let done = self.give_all(&mut to, &state, version, peer.pid);
         match done {
-            Ok(()) => state.taken_over = true,
+            Ok(()) => {
+                state.taken_over = true;
+                state.end_players();
+            }
             Err(_) => resume(&state),
         }
         Ok(done?)

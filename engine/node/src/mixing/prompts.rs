@@ -22,13 +22,18 @@ impl PromptFolder {
     /// Errors name the field `file`: as [`PromptFolder::find`], or it is no prompt.
     pub(crate) fn load(&self, file: &str, rate_hz: u32) -> Result<PromptSound, NodeError> {
         let path = self.find(file)?;
+        let bytes = std::fs::metadata(&path).map_or(0, |about| about.len());
+        if bytes > FILE_BYTES_MAX {
+            let why = format!("'{file}' has {bytes} bytes; prompts have at most {FILE_BYTES_MAX}");
+            return Err(NodeError::invalid("file", why));
+        }
         load_wav(&path, rate_hz).map_err(|error| NodeError::invalid("file", error.to_string()))
     }
 
     /// Where a file of the folder is.
     ///
     /// Errors name the field `file`: there is no folder, the name leads out of it, or there is no such file.
-    fn find(&self, file: &str) -> Result<PathBuf, NodeError> {
+    pub(crate) fn find(&self, file: &str) -> Result<PathBuf, NodeError> {
         let bad = |why: String| NodeError::invalid("file", why);
         let Some(folder) = &self.0 else {
             return Err(bad("this node has no prompts (--prompts)".to_owned()));
@@ -49,10 +54,6 @@ impl PromptFolder {
         let about = std::fs::metadata(&path).map_err(failed)?;
         if !about.is_file() {
             return Err(bad(format!("'{file}' is no file")));
-        }
-        if about.len() > FILE_BYTES_MAX {
-            let why = format!("'{file}' has {} bytes; at most {FILE_BYTES_MAX}", about.len());
-            return Err(bad(why));
         }
         Ok(path)
     }

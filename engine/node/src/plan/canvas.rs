@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 mod form;
 
-pub use form::{CanvasForm, CanvasStep, FeedForm, FeedKey, HeldCanvas, HeldFeed, HeldTap, HeldView, SeenForm};
+pub use form::{
+    CanvasForm, CanvasStep, FeedForm, FeedKey, HeldCanvas, HeldFeed, HeldTap, HeldView, SeenForm,
+};
 
 /// RFC 6184 section 8.1, and the other formats.
 const CLOCK_HZ: u32 = 90_000;

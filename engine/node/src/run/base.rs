@@ -15,6 +15,7 @@ use crate::handover::take::{Inheritance, Taking};
 use crate::mixing::MixingEvent;
 use crate::options::NodeOptions;
 use crate::placement::Limits;
+use crate::playing::PlayingEvent;
 use crate::rates::Rates;
 use crate::recording::{RecorderThread, RecordingEvent};
 use crate::state::State;
@@ -50,6 +51,7 @@ pub(super) struct Told {
     pub(super) workers: mpsc::Receiver<(usize, motet_relay::Event)>,
     pub(super) mixing: mpsc::Receiver<MixingEvent>,
     pub(super) recording: mpsc::Receiver<RecordingEvent>,
+    pub(super) playing: mpsc::Receiver<PlayingEvent>,
 }
 
 /// What names are written with, if there is something.
@@ -68,7 +70,8 @@ impl Base {
         let (events_in, workers) = mpsc::channel(EVENTS_WAITING_MAX);
         let (mixing_in, mixing) = mpsc::channel(EVENTS_WAITING_MAX);
         let (recording_in, recording) = mpsc::channel(EVENTS_WAITING_MAX);
-        let told = Told { workers, mixing, recording };
+        let (playing_in, playing) = mpsc::channel(EVENTS_WAITING_MAX);
+        let told = Told { workers, mixing, recording, playing };
         let (died_in, died) = mpsc::channel(1);
         let paused = inheritance.is_some();
         let clock = Clock::new(inheritance.as_ref().map(|from| Ntp(from.form.ntp_origin)));
@@ -96,6 +99,7 @@ impl Base {
         if let Some(recorder) = recorder {
             state.record_with(recorder);
         }
+        state.play_with(clock, playing_in);
         state.rebalance_above(options.rebalance_above.share());
         let path = handover_path(options, &node_id);
         let from = inheritance.zip(taking);

@@ -22,7 +22,7 @@ pub(crate) struct Mixing {
     threads: Vec<MixingThread>,
     /// Who takes part in mixes of each thread, and how many mixes it has.
     loads: Vec<(usize, usize)>,
-    prompts: PromptFolder,
+    pub(super) prompts: PromptFolder,
 }
 
 impl Mixing {

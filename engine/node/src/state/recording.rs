@@ -108,7 +108,8 @@ impl State {
     /// What the canvas of a conference shows now.
     pub(crate) async fn canvas_picture(&self, id: &str, epoch: u64) -> Result<Frame, NodeError> {
         let conference = self.conference_of(id, epoch)?;
-        let no_canvas = || NodeError::invalid("conference", format!("'{id}' is not composed (its video mode)"));
+        let no_canvas =
+            || NodeError::invalid("conference", format!("'{id}' is not composed (its video mode)"));
         let station = conference.held.canvas.as_ref().ok_or_else(no_canvas)?.station;
         self.canvas_frame(station, id).await.ok_or_else(|| {
             let why = "nobody gets the composed picture, so that there is none; let somebody receive it, or record it";

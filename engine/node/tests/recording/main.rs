@@ -3,6 +3,7 @@
 #[path = "../../../recorder/tests/common/mod.rs"]
 mod common;
 mod composed;
+mod playing;
 mod stage;
 
 use common::{Probe, Source, decode, run};

@@ -2,7 +2,10 @@
 
 use crate::common::{Sent, What};
 use motet_node::{NodeOptions, RunningNode, start};
-use motet_proto::media::{AudioSettings, Codec, MediaKind, Recording, VideoSettings};
+use motet_proto::media::playback_order::Order;
+use motet_proto::media::{
+    AudioSettings, Codec, MediaKind, PlaybackOrder, PlaybackState, Recording, VideoSettings,
+};
 use motet_proto::node::event::Kind;
 use motet_proto::node::media_node_client::MediaNodeClient;
 use motet_proto::node::*;
@@ -40,6 +43,13 @@ impl Stage {
         let folder = tempfile::tempdir().expect("a folder");
         let recordings = Some(folder.path().to_owned());
         Stage::with(NodeOptions { recordings, ..NodeOptions::default() }, folder, first_port).await
+    }
+
+    /// With files to be played, in the folder of recordings.
+    pub async fn with_files(first_port: u16, folder: tempfile::TempDir) -> Stage {
+        let path = Some(folder.path().to_owned());
+        let options = NodeOptions { prompts: path.clone(), recordings: path, ..NodeOptions::default() };
+        Stage::with(options, folder, first_port).await
     }
 
     pub async fn without_folder(first_port: u16) -> Stage {
@@ -148,6 +158,38 @@ impl Stage {
             match self.try_snapshot(leg).await {
                 Ok(png) => return png,
                 Err(refused) => assert!(Instant::now() < deadline, "{refused:?}"),
+            }
+        }
+    }
+
+    /// Has a leg play something.
+    pub async fn play(&mut self, leg: &str, order: Order) -> Result<PlaybackState, tonic::Status> {
+        let order = Some(PlaybackOrder { order: Some(order) });
+        let request = PlaybackRequest { conference: "room".into(), epoch: 1, leg: leg.into(), order };
+        Ok(self.client.playback(request).await?.into_inner())
+    }
+
+    /// Waits until a leg plays like this.
+    pub async fn plays(&mut self, leg: &str, wanted: impl Fn(&PlaybackState) -> bool) -> PlaybackState {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let state = self.play(leg, Order::Look(true)).await.expect("it plays");
+            if wanted(&state) {
+                return state;
+            }
+            assert!(Instant::now() < deadline, "{state:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The next file that is at its end.
+    pub async fn played(&mut self) -> PlaybackEnded {
+        loop {
+            let event =
+                tokio::time::timeout(PATIENCE, self.events.message()).await.expect("an event in time");
+            let kind = event.expect("a stream").expect("it goes on").kind;
+            if let Some(Kind::PlaybackEnded(ended)) = kind {
+                return ended;
             }
         }
     }

@@ -138,8 +138,7 @@ fn those_who_are_on_several_workers_have_a_trunk_each_and_a_failed_recording_get
 #[test]
 fn the_canvas_goes_to_the_recorder_while_a_recording_takes_it() {
     let mut world = World::new();
-    let video =
-        || VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(CanvasSettings::default()) };
+    let video = || VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(CanvasSettings::default()) };
     let spec =
         |recordings| wire::ConferenceSpec { video: Some(video()), ..recorded(vec![caller("a")], recordings) };
     let taken = || media::Recording { id: "r1".into(), canvas: true, ..media::Recording::default() };
@@ -159,7 +158,10 @@ fn the_canvas_goes_to_the_recorder_while_a_recording_takes_it() {
     assert_eq!((commands(&again), again.canvas, again.recording), (vec![], None, None));
 
     let plan = world.go(&spec(vec![]));
-    assert_eq!((tap(&world), plan.released.trunk_ports), (None, vec![(CANVAS_THREAD, near), (RECORDER, far)]));
+    assert_eq!(
+        (tap(&world), plan.released.trunk_ports),
+        (None, vec![(CANVAS_THREAD, near), (RECORDER, far)])
+    );
     world.go(&spec(vec![taken()]));
     let HeldTap { near, far, .. } = tap(&world).expect("it is recorded again");
     let released = plan_end(&world.held).released.trunk_ports;
