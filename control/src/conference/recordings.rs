@@ -32,6 +32,8 @@ pub struct Recording {
     pub mix: bool,
     /// The composed picture is written, with the mix.
     pub canvas: bool,
+    /// `RecordingFormat`.
+    pub format: i32,
     /// Another file after so many seconds; 0: never.
     pub segment_seconds: u32,
     /// Another file after so many bytes; 0: never.
@@ -75,6 +77,9 @@ impl Recording {
         if let Some(unknown) = given.kinds.iter().find(|given| !kind(given)) {
             return bad("kinds", format!("{unknown} is not known"));
         }
+        if media::RecordingFormat::try_from(given.format).is_err() {
+            return bad("format", format!("{} is not known", given.format));
+        }
         if given.segment_seconds > SEGMENT_SECONDS_MAX {
             let why = format!("{} s; at most {SEGMENT_SECONDS_MAX}", given.segment_seconds);
             return bad("segment_seconds", why);
@@ -95,6 +100,7 @@ impl Recording {
             kinds: self.kinds.clone(),
             mix: self.mix,
             canvas: self.canvas,
+            format: self.format,
             segment_seconds: self.segment_seconds,
             segment_bytes: self.segment_bytes,
             paused: self.paused,
@@ -110,6 +116,7 @@ impl Recording {
             kinds: given.kinds.clone(),
             mix: given.mix,
             canvas: given.canvas,
+            format: given.format,
             segment_seconds: given.segment_seconds,
             segment_bytes: given.segment_bytes,
             paused: given.paused,

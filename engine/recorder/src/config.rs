@@ -70,9 +70,31 @@ pub enum ParameterChange {
     InBand,
 }
 
+/// What files are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Container {
+    /// Fragmented MP4.
+    #[default]
+    Mp4,
+    /// Matroska.
+    Matroska,
+}
+
+impl Container {
+    /// What files' names end with.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Container::Mp4 => "mp4",
+            Container::Matroska => "mkv",
+        }
+    }
+}
+
 /// How a recording is made.
 #[derive(Clone, Debug)]
 pub struct RecordingConfig {
+    /// What files are. Both play up to the last fragment (a cluster of Matroska) after a crash.
+    pub container: Container,
     /// How much a fragment holds at most: what a crash takes. 100 ms to 1 s.
     pub fragment: Duration,
     /// How long the tracks that have not come are waited for before the first file begins. Those that come later begin
@@ -95,6 +117,7 @@ pub struct RecordingConfig {
 impl Default for RecordingConfig {
     fn default() -> RecordingConfig {
         RecordingConfig {
+            container: Container::default(),
             fragment: Duration::from_millis(500),
             start_wait: Duration::from_secs(1),
             reorder_wait: Duration::from_millis(200),

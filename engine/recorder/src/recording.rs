@@ -1,7 +1,7 @@
 //! A recording: packets of several tracks in, bytes to be appended to files out.
 
 use crate::clock::{Clocks, SECOND_NS, Seen, nanos};
-use crate::config::{ConfigError, RecordingConfig, TrackConfig};
+use crate::config::{ConfigError, Container, RecordingConfig, TrackConfig};
 use crate::segment::{Output, Segment};
 use crate::stats::{DropReason, TrackStats};
 use crate::track::{Media, Order, Place, Track};
@@ -188,6 +188,11 @@ impl Recording {
     /// Number of the segment that comes after what there is already.
     pub fn next_segment(&self) -> u32 {
         self.segment.index() + u32::from(self.segment.has_begun())
+    }
+
+    /// What its files are.
+    pub fn container(&self) -> Container {
+        self.config.container
     }
 
     /// How many tracks there are.

@@ -1,7 +1,8 @@
 //! Files of a recording: when one begins and ends, and its fragments.
 
 use crate::clock::{SECOND_NS, nanos};
-use crate::config::RecordingConfig;
+use crate::config::{Container, RecordingConfig};
+use crate::matroska;
 use crate::mp4::{self, FragmentTrack, HeaderTrack};
 use crate::recording::Recording;
 use crate::track::{Entry, Track};
@@ -152,7 +153,10 @@ impl Recording {
     /// Writes the header, with the tracks that are there.
     pub(crate) fn open_segment(&mut self, now: Time) {
         let tracks: Vec<HeaderTrack<'_>> = self.tracks.iter().filter_map(header_track).collect();
-        let bytes = mp4::header(self.config.created, &tracks);
+        let bytes = match self.config.container {
+            Container::Mp4 => mp4::header(self.config.created, &tracks),
+            Container::Matroska => matroska::header(self.config.created, &tracks),
+        };
         let segment = &mut self.segment;
         (segment.opened, segment.fragment) = (Some(now), now);
         segment.bytes += bytes.len() as u64;
@@ -175,7 +179,11 @@ impl Recording {
         }
         let segment = &mut self.segment;
         segment.fragments += 1;
-        let bytes = mp4::fragment(segment.fragments, &taken);
+        let hz = |id: u32| self.tracks.iter().find(|track| track.id == id).map_or(1, Track::hz);
+        let bytes = match self.config.container {
+            Container::Mp4 => mp4::fragment(segment.fragments, &taken),
+            Container::Matroska => matroska::fragment(&taken, hz),
+        };
         segment.bytes += bytes.len() as u64;
         segment.samples += taken.iter().map(|track| track.samples.len() as u64).sum::<u64>();
         segment.end_ns = self.tracks.iter().map(Track::end_ns).max().unwrap_or(0);

@@ -7,7 +7,7 @@ use motet_recorder::edge::{
     Backend, BeginError, EventKind, Failure, Recorder, RecorderConfig, RecorderEvent, RecordingSpec, Storage,
     ThreadStorage,
 };
-use motet_recorder::{Codec, RecordingConfig};
+use motet_recorder::{Codec, Container, RecordingConfig};
 use motet_rtp::Time;
 use motet_rtp::payload::PayloadFormat::H264;
 use std::io::{self, BufRead, BufReader, Write};
@@ -277,9 +277,19 @@ fn child(test: &str) -> Command {
 /// A process is killed at any moment: at most a second of what it had taken in is lost.
 #[test]
 fn a_kill_takes_a_second_at_most() {
+    kill_while(Container::Mp4);
+}
+
+#[test]
+fn a_kill_takes_a_second_of_matroska_at_most() {
+    kill_while(Container::Matroska);
+}
+
+fn kill_while(container: Container) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut recording = child("killed")
         .env("MOTET_TEST_FOLDER", folder.path())
+        .env("MOTET_TEST_MATROSKA", if container == Container::Matroska { "1" } else { "" })
         .stdout(Stdio::piped())
         .spawn()
         .expect("it starts");
@@ -293,7 +303,7 @@ fn a_kill_takes_a_second_at_most() {
     recording.kill().expect("SIGKILL");
     recording.wait().expect("it is dead");
     last_ms = lines.filter_map(taken).last().unwrap_or(last_ms);
-    let path = folder.path().join("killed-00001.part.mp4");
+    let path = folder.path().join(format!("killed-00001.part.{}", container.extension()));
     let out = Command::new("ffmpeg")
         .args(["-v", "fatal", "-i", path.to_str().expect("a path"), "-f", "null", "-"])
         .output()
@@ -312,14 +322,18 @@ fn a_kill_takes_a_second_at_most() {
 }
 
 #[test]
-#[ignore = "the other half of a_kill_takes_a_second_at_most"]
+#[ignore = "the other half of kill_while"]
 fn killed() {
     let Some(folder) = std::env::var_os("MOTET_TEST_FOLDER") else { return };
     let clock = TestClock::new();
     let (backend, _) = Backend::choose();
     let (recorder, _events) =
         Recorder::start(RecorderConfig::default(), backend, clock.read()).expect("it starts");
-    let id = recorder.begin(spec(Path::new(&folder), "killed")).expect("it begins");
+    let mut spec = spec(Path::new(&folder), "killed");
+    if std::env::var_os("MOTET_TEST_MATROSKA").is_some_and(|value| value == "1") {
+        spec.config.container = Container::Matroska;
+    }
+    let id = recorder.begin(spec).expect("it begins");
     for sent in media(60) {
         feed(&recorder, &clock, &[id], std::slice::from_ref(&sent));
         recorder.settle();

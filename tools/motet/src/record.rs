@@ -6,7 +6,7 @@ use crate::nodes::connect_node;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use motet_proto::conference::*;
-use motet_proto::media::{AudioMode, MediaKind, Recording};
+use motet_proto::media::{AudioMode, MediaKind, Recording, RecordingFormat};
 use motet_proto::node::{ConferenceStatsRequest, RecordingStats};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -71,6 +71,9 @@ struct Start {
     /// Only media of this kind; may be given several times
     #[arg(long, value_enum)]
     kind: Vec<Kind>,
+    /// What files are: MP4, or Matroska with names that end with .mkv
+    #[arg(long, value_enum, default_value = "mp4")]
+    format: Format,
     /// Folder of its files, below that of the node [default: the ids of conference and recording]
     #[arg(long, value_name = "NAME", default_value = "")]
     folder: String,
@@ -98,6 +101,23 @@ enum Kind {
     Content,
 }
 
+/// What files are.
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Mp4,
+    #[value(alias = "matroska")]
+    Mkv,
+}
+
+impl Format {
+    fn to_wire(self) -> i32 {
+        match self {
+            Format::Mp4 => RecordingFormat::Mp4.into(),
+            Format::Mkv => RecordingFormat::Matroska.into(),
+        }
+    }
+}
+
 impl Kind {
     fn to_wire(self) -> i32 {
         let kind = match self {
@@ -120,7 +140,8 @@ pub(crate) async fn record(options: Record) -> Result<ExitCode> {
 }
 
 async fn start(options: Start) -> Result<ExitCode> {
-    let Start { which, participants, mix, canvas, only, kind, folder, segment, segment_bytes } = options;
+    let Start { which, participants, mix, canvas, only, kind, format, folder, segment, segment_bytes } =
+        options;
     let chooses = participants || !only.is_empty() || !kind.is_empty();
     let (control, mut client) = which.server.conferences().await?;
     let (participants, mix) = if chooses || mix || canvas {
@@ -138,6 +159,7 @@ async fn start(options: Start) -> Result<ExitCode> {
         kinds: kind.into_iter().map(Kind::to_wire).collect(),
         mix,
         canvas,
+        format: format.to_wire(),
         // What is less than a second would be none.
         segment_seconds: segment.map_or(0, |time| time.as_secs_f64().ceil() as u32),
         segment_bytes,
@@ -242,6 +264,7 @@ fn value(known: &Recording, stats: &RecordingStats) -> Value {
         "participants": known.participants,
         "mix": known.mix,
         "canvas": known.canvas,
+        "format": known.format().as_str_name(),
         "segment_seconds": known.segment_seconds,
         "segment_bytes": known.segment_bytes,
         "files": files.collect::<Vec<_>>(),

@@ -70,6 +70,7 @@ fn what_makes_no_sense_is_refused_by_name() {
         (Recording { folder: "a/b".into(), ..all("r") }, "recording.folder"),
         (Recording { folder: "monday".into(), ..all("r") }, "recording.folder"),
         (Recording { kinds: vec![0], ..all("r") }, "recording.kinds"),
+        (Recording { format: 9, ..all("r") }, "recording.format"),
         (Recording { only: vec![String::new()], ..all("r") }, "recording.only[0]"),
         (Recording { segment_seconds: 86_401, ..all("r") }, "recording.segment_seconds"),
         (Recording { segment_bytes: 65_535, ..all("r") }, "recording.segment_bytes"),

@@ -4,6 +4,7 @@ use super::check::{Path, identifier};
 use super::{Id, Leg, MediaKind, Medium};
 use crate::error::NodeError;
 use motet_proto::media as wire;
+use motet_recorder::Container;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct Recording {
     pub mix: bool,
     /// The composed picture is written, while there is one, with the mix in the same file.
     pub canvas: bool,
+    /// What files are.
+    pub container: Container,
     /// After how long another file begins; none: never.
     pub segment_duration: Option<Duration>,
     /// After how many bytes another file begins; none: never.
@@ -106,6 +109,11 @@ impl Recording {
             let why = format!("{} bytes; at least {SEGMENT_BYTES_MIN}, or 0", given.segment_bytes);
             return Err(at.field("segment_bytes").error(why));
         }
+        let container = match wire::RecordingFormat::try_from(given.format) {
+            Ok(wire::RecordingFormat::Matroska) => Container::Matroska,
+            Ok(_) => Container::Mp4,
+            Err(_) => return Err(at.field("format").error(format!("{} is not known", given.format))),
+        };
         let seconds = (given.segment_seconds > 0).then_some(u64::from(given.segment_seconds));
         Ok(Recording {
             id: Id::from(&given.id),
@@ -115,6 +123,7 @@ impl Recording {
             kinds,
             mix: given.mix,
             canvas: given.canvas,
+            container,
             segment_duration: seconds.map(Duration::from_secs),
             segment_bytes: (given.segment_bytes > 0).then_some(given.segment_bytes),
             paused: given.paused,
@@ -133,7 +142,8 @@ impl Recording {
 
     /// The same recording goes on, though something of it changed.
     pub(crate) fn goes_on_as(&self, other: &Recording) -> bool {
-        let same = |one: &Recording| (one.folder.clone(), one.segment_duration, one.segment_bytes);
+        let same =
+            |one: &Recording| (one.folder.clone(), one.container, one.segment_duration, one.segment_bytes);
         same(self) == same(other)
     }
 }
@@ -178,7 +188,8 @@ mod tests {
     fn what_makes_no_sense_is_refused_by_name() {
         let good = wire::Recording { id: "r".into(), participants: true, ..wire::Recording::default() };
         type Spoil = fn(&mut wire::Recording);
-        let cases: [(Spoil, &str); 8] = [
+        let cases: [(Spoil, &str); 9] = [
+            (|bad| bad.format = 9, "spec.recordings[0].format"),
             (|bad| bad.id = String::new(), "spec.recordings[0].id"),
             (|bad| bad.participants = false, "spec.recordings[0]"),
             (|bad| bad.segment_seconds = 86_401, "spec.recordings[0].segment_seconds"),

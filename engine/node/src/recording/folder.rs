@@ -68,7 +68,7 @@ pub(super) fn prepare(root: &Path, name: String, (conference, recording): (Id, I
 
 /// The name and number of a segment's file, whole or not.
 fn parse(file: &str) -> Option<(&str, u32)> {
-    let stem = file.strip_suffix(".mp4")?;
+    let stem = file.strip_suffix(".mp4").or_else(|| file.strip_suffix(".mkv"))?;
     let (name, number) = stem.strip_suffix(".part").unwrap_or(stem).rsplit_once('-')?;
     Some((name, number.parse().ok()?))
 }
@@ -85,7 +85,8 @@ mod tests {
         assert_eq!(fresh.next("alice"), 1);
         for file in [
             "alice-00001.mp4",
-            "alice-00007.part.mp4",
+            "alice-00006.mp4",
+            "alice-00007.part.mkv",
             "a-b-00002.mp4",
             "notes.txt",
             "alice-x.mp4",

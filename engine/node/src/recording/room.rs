@@ -281,6 +281,7 @@ impl Active {
             }
             let name = file_name(&whose);
             let config = RecordingConfig {
+                container: self.recording.container,
                 segment_duration_max: self.recording.segment_duration,
                 segment_bytes_max: self.recording.segment_bytes,
                 first_segment: folder.next(&name),

@@ -1,6 +1,6 @@
 //! What a recording is begun with.
 
-use crate::{ConfigError, RecordingConfig, TrackConfig};
+use crate::{ConfigError, Container, RecordingConfig, TrackConfig};
 use std::path::{Path, PathBuf};
 
 /// Bytes of a name at most: file systems take 255 with what is put behind it.
@@ -64,10 +64,11 @@ pub(super) struct FileNames {
 }
 
 impl FileNames {
-    pub(super) fn new(folder: &Path, name: &str, segment: u32) -> FileNames {
+    pub(super) fn new(folder: &Path, name: &str, segment: u32, container: Container) -> FileNames {
+        let extension = container.extension();
         FileNames {
-            part: folder.join(format!("{name}-{segment:05}.part.mp4")),
-            whole: folder.join(format!("{name}-{segment:05}.mp4")),
+            part: folder.join(format!("{name}-{segment:05}.part.{extension}")),
+            whole: folder.join(format!("{name}-{segment:05}.{extension}")),
         }
     }
 }

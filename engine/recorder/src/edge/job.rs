@@ -83,7 +83,8 @@ impl Job {
         while let Some(output) = self.recording.poll_output() {
             let operation = match output {
                 Output::Begin { segment } => {
-                    Operation::Begin(FileNames::new(&self.folder, &self.name, segment))
+                    let container = self.recording.container();
+                    Operation::Begin(FileNames::new(&self.folder, &self.name, segment, container))
                 }
                 Output::Append { bytes, .. } => Operation::Append(bytes),
                 Output::End(summary) => Operation::End(summary),
