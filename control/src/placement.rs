@@ -66,6 +66,8 @@ pub struct Wanted {
     pub mixes: bool,
     /// Its pictures are composed.
     pub composes: bool,
+    /// It is recorded: nodes that can are preferred. Where none fits it goes on unrecorded.
+    pub records: bool,
     /// The time, on the clock that never jumps.
     pub now_ms: u64,
 }
@@ -85,6 +87,7 @@ impl Wanted {
             labels: record.placing.labels.clone(),
             mixes: record.audio.is_mixed(),
             composes: record.video.is_composed(),
+            records: !record.recordings.is_empty(),
             now_ms,
         }
     }
@@ -140,14 +143,15 @@ const UNSEEN_CONFERENCES: u64 = 10;
 /// Millionths of the capacity by which they differ at most.
 const UNSEEN_MAX: u64 = 100_000;
 
-/// The lower, the better: did not answer lately, is not the preferred one, distance of its room, share in use,
-/// conferences, tie.
-type Rank = (bool, bool, usize, u64, u64, u64);
+/// The lower, the better: did not answer lately, is not the preferred one, cannot record what is recorded, distance of
+/// its room, share in use, conferences, tie.
+type Rank = (bool, bool, bool, usize, u64, u64, u64);
 
 /// The node for a conference. Those that cannot take it are left out first: what was tried and failed, what is
 /// not ready, lacks a label or threads that mix, or is full. Of the others, one that answered its last command
-/// comes first, then the preferred one, then one in the preferred room, then one in each of its backup rooms in turn, then the one with the lowest share of its capacity in use
-/// afterwards, then with the fewest conferences; of those that are alike, each conference id takes one of its own.
+/// comes first, then the preferred one, then for what is recorded one that records, then one in the preferred room, then
+/// one in each of its backup rooms in turn, then the one with the lowest share of its capacity in use afterwards, then
+/// with the fewest conferences; of those that are alike, each conference id takes one of its own.
 /// A refusal says why for each candidate.
 pub fn place(
     nodes: &BTreeMap<String, Node>,
@@ -169,6 +173,7 @@ pub fn place(
         let rank = (
             node.avoided(wanted.now_ms),
             !wanted.node.is_empty() && *id != wanted.node,
+            wanted.records && !records(node),
             distance,
             share,
             load.promised.conferences,
@@ -181,12 +186,15 @@ pub fn place(
         Some(beside) => beside.choose(&fitting, best, wanted),
     });
     match best {
-        Some(((_, _, distance, share, ..), id, node)) => {
+        Some(((_, _, unrecorded, distance, share, ..), id, node)) => {
             let fitting = fitting.len();
             let mut why =
                 format!("{:.1} % of it in use afterwards, of {fitting} that fit", *share as f64 / 1e4);
             if *distance > 0 {
                 why.push_str(&format!("; none in room {} does", wanted.room));
+            }
+            if *unrecorded {
+                why.push_str("; it does not record (--recordings), and none that fits does");
             }
             Ok(Placed { node: (*id).clone(), room: node.description.room.clone(), why })
         }
@@ -207,11 +215,12 @@ type Fit<'a> = (Rank, &'a String, &'a Node);
 impl Beside {
     /// Of those about as good as the best, the one that has the least of this process's own.
     fn choose<'a>(&self, fitting: &'a [Fit<'a>], best: &'a Fit<'a>, wanted: &Wanted) -> &'a Fit<'a> {
-        let ((avoided, other, distance, lowest, ..), _, node) = best;
+        let ((avoided, other, unrecorded, distance, lowest, ..), _, node) = best;
         let share_of = |node: &Node, units| Load::of(node, Promised::default()).share_of(units);
         let unseen = share_of(node, wanted.units).saturating_mul(UNSEEN_CONFERENCES).min(UNSEEN_MAX);
         let alike = |(_, (rank, ..)): &(usize, &Fit<'_>)| {
-            (rank.0, rank.1, rank.2) == (*avoided, *other, *distance) && rank.3 <= lowest + unseen
+            (rank.0, rank.1, rank.2, rank.3) == (*avoided, *other, *unrecorded, *distance)
+                && rank.4 <= lowest + unseen
         };
         let own = |(turn, (_, id, node)): &(usize, &Fit<'_>)| {
             let own = self.own.get(id.as_str()).copied().unwrap_or_default();
@@ -232,6 +241,11 @@ fn tie(conference: &str, node: &str) -> u64 {
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^ (hash >> 33)
+}
+
+/// Whether a node writes recordings; one that does not say may.
+fn records(node: &Node) -> bool {
+    node.description.capacity.as_ref().is_none_or(|capacity| capacity.records)
 }
 
 /// What a node lacks for this conference, however empty it is.

@@ -181,6 +181,27 @@ fn what_a_node_lacks_is_said() {
 }
 
 #[test]
+fn what_is_recorded_goes_where_it_goes_on_being_recorded() {
+    let in_room = |room: &str, records: bool| {
+        let mut node = ready(10_000);
+        node.description.room = room.to_owned();
+        node.description.capacity.as_mut().expect("it has one").records = records;
+        node
+    };
+    let here = |nodes: &BTreeMap<String, Node>, records: bool| {
+        let wanted = Wanted { room: "r1".to_owned(), records, ..wanted("c") };
+        place(nodes, &BTreeMap::new(), &wanted, &BTreeMap::new()).expect("one has room")
+    };
+    let two = nodes(&[("far", in_room("r2", true)), ("near", in_room("r1", false))]);
+    assert_eq!(here(&two, false).node, "near");
+    assert_eq!(here(&two, true).node, "far", "in another room, but nothing of it is missing");
+    let one = nodes(&[("near", in_room("r1", false))]);
+    let placed = here(&one, true);
+    assert_eq!(placed.node, "near", "it goes on unrecorded");
+    assert!(placed.why.contains("does not record (--recordings)"), "{}", placed.why);
+}
+
+#[test]
 fn nodes_fill_in_proportion_to_what_they_measured() {
     let nodes = nodes(&[("big", ready(600_000)), ("small", ready(200_000))]);
     assert_eq!(conferences(&fill(&nodes, 200).0), [150, 50]);
