@@ -39,7 +39,7 @@ demo-upgrade: setup ## new processes take a node over under load, without a pack
 	@MOTET=target/release/motet scripts/demo-upgrade.sh $(UPGRADES)
 
 test: setup fmt-check lint tidy ## everything that a change must pass
-	cargo test --workspace --no-fail-fast
+	PROPTEST_RNG_SEED=1 cargo test --workspace --no-fail-fast
 	$(MAKE) --no-print-directory doc
 	scripts/fuzz.sh -s 1 $(FUZZ_SECONDS)
 	@echo "make test: format, lint, tidy, tests, documentation and fuzzing all passed"

@@ -346,6 +346,7 @@ impl Step<'_> {
             node.state = if node.description.draining { NodeState::Draining } else { NodeState::Ready };
             let about = About { node: id, ..About::default() };
             self.emit(Kind::NodeReady, about, format!("node {id} answers again"));
+            node_of(self, id).look_when_listed = true;
         }
         self.effects.push(Effect::NodeWatch { address, node: id.to_owned(), boot_id });
         self.ask_list(id);

@@ -118,6 +118,7 @@ impl Step<'_> {
         }
         let token = told.token;
         node.listed = told.cursor;
+        let answers_again = std::mem::take(&mut node.look_when_listed);
         if node.state == NodeState::Joining {
             node.state = if node.description.draining { NodeState::Draining } else { NodeState::Ready };
             let address = node.address.clone();
@@ -125,6 +126,9 @@ impl Step<'_> {
             self.emit(Kind::NodeReady, about, format!("node {id} at {address} is ready"));
             self.look_for_restores();
             self.kick(id);
+        } else if answers_again {
+            // What waits to be restored from it stayed there as long as nobody knew what it runs.
+            self.look_for_restores();
         }
         let unheard = self.state.conferences.unheard_on(id).into_iter();
         for id in unheard.map(|conference| conference.record.id.clone()).collect::<Vec<_>>() {

@@ -349,6 +349,8 @@ pub struct Node {
     pub(super) told: Option<Told>,
     /// Did not answer a command; others are preferred until then.
     pub(super) avoid_until_ms: u64,
+    /// It answers again; when its list has been compared, what waits to be restored from it is looked at.
+    pub(super) look_when_listed: bool,
 }
 
 /// What a node says about itself.

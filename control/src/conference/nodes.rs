@@ -76,6 +76,7 @@ impl Step<'_> {
             lost_why: String::new(),
             told: None,
             avoid_until_ms: 0,
+            look_when_listed: false,
         };
         self.state.nodes.insert(id.clone(), node);
         self.effects.push(Effect::NodeWatch { address, node: id.clone(), boot_id });
@@ -341,6 +342,7 @@ impl Node {
             lost_why: String::new(),
             told: None,
             avoid_until_ms: 0,
+            look_when_listed: false,
         }
     }
 }
