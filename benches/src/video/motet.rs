@@ -23,7 +23,13 @@ pub fn compose(streams: &[Stream], personal: bool, reference: &Reference) -> any
     let start = Time::from_millis(1000);
     for index in 0..streams.len() as u32 {
         let codecs = vec![(96, codec.clone())];
-        let source = SourceConfig { id: SourceId(index), ssrc: index, codecs, name: String::new() };
+        let source = SourceConfig {
+            id: SourceId(index),
+            ssrc: index,
+            codecs,
+            name: String::new(),
+            look: Default::default(),
+        };
         mixer.handle_command(start, VideoCommand::AddSource(source))?;
     }
     let outputs = if personal { streams.len() as u32 } else { 1 };
@@ -44,6 +50,9 @@ pub fn compose(streams: &[Stream], personal: bool, reference: &Reference) -> any
             pinned: None,
             without: personal.then_some(SourceId(index)),
             names: false,
+            still: None,
+            background: motet_mixer::video::BACKGROUND,
+            texts: Vec::new(),
             sequence: 0,
             timestamp: 0,
         };

@@ -45,6 +45,32 @@ pub struct Canvas {
     pub pinned: String,
     /// Everybody sees this, whatever they have chosen for themselves.
     pub for_all: bool,
+    /// File of what is seen of who sends no picture.
+    pub still: String,
+    /// Between and behind pictures, 0xRRGGBB; none: as usual.
+    pub background_rgb: Option<u32>,
+    /// A line that stands still.
+    pub banner: Option<Text>,
+    /// A line that moves.
+    pub caption: Option<Text>,
+}
+
+/// A line of text over a canvas. 0, and what is none, is read as what is usual.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Text {
+    /// What is written.
+    pub text: String,
+    /// `CanvasTextPlace`.
+    pub place: i32,
+    /// Of the canvas.
+    pub height_percent: u32,
+    /// Of the canvas's width in a second.
+    pub speed_percent: u32,
+    /// Of the letters, 0xRRGGBB.
+    pub text_rgb: Option<u32>,
+    /// Behind the letters, 0xRRGGBB.
+    pub ground_rgb: Option<u32>,
 }
 
 /// Who is to be seen in a cell.
@@ -63,6 +89,8 @@ const BITRATE_BPS: std::ops::RangeInclusive<u32> = 10_000..=100_000_000;
 const RATE_MAX: u32 = 60;
 /// Codecs that nodes make canvases of.
 const CODECS: [&str; 3] = ["h264", "h265", "vp8"];
+const STILL_BYTES_MAX: usize = 128;
+const TEXT_CHARS_MAX: usize = 512;
 /// Cells of a canvas at most.
 const CELLS_MAX: usize = 25;
 /// The longest layout in words: 25 cells of four numbers with two decimals.
@@ -141,6 +169,44 @@ pub(super) fn check_layout(field: &str, layout: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The name of a file. What else is wrong with it is for nodes to say.
+pub(super) fn check_still(field: &str, name: &str) -> Result<(), Refusal> {
+    if name.len() > STILL_BYTES_MAX || name.chars().any(|c| c == '/' || c.is_control()) {
+        let why = format!("must be the name of a file, at most {STILL_BYTES_MAX} bytes");
+        return Err(Refusal::invalid(field, why));
+    }
+    Ok(())
+}
+
+fn check_rgb(field: &str, rgb: Option<u32>) -> Result<(), Refusal> {
+    match rgb.filter(|rgb| *rgb > 0xff_ff_ff) {
+        Some(rgb) => Err(Refusal::invalid(field, format!("{rgb:#x}; must be 0xRRGGBB"))),
+        None => Ok(()),
+    }
+}
+
+impl Text {
+    /// None: nothing is written. Errors name the field, after `path`.
+    fn check(path: &str, given: Option<media::CanvasText>) -> Result<Option<Text>, Refusal> {
+        let Some(given) = given.filter(|given| !given.text.is_empty()) else { return Ok(None) };
+        let field = |name| format!("{path}.{name}");
+        let characters = given.text.chars().count();
+        if characters > TEXT_CHARS_MAX || given.text.chars().any(char::is_control) {
+            let why = format!("{characters} characters; at most {TEXT_CHARS_MAX}, and no control characters");
+            return Err(Refusal::invalid(field("text"), why));
+        }
+        check_rgb(&field("text_rgb"), given.text_rgb)?;
+        check_rgb(&field("ground_rgb"), given.ground_rgb)?;
+        let media::CanvasText { text, place, height_percent, speed_percent, text_rgb, ground_rgb } = given;
+        Ok(Some(Text { text, place, height_percent, speed_percent, text_rgb, ground_rgb }))
+    }
+
+    fn to_wire(&self) -> media::CanvasText {
+        let Text { text, place, height_percent, speed_percent, text_rgb, ground_rgb } = self.clone();
+        media::CanvasText { text, place, height_percent, speed_percent, text_rgb, ground_rgb }
+    }
+}
+
 impl Cell {
     /// Errors name the field, after `path`.
     pub(super) fn check(path: &str, given: Vec<media::CellSubject>) -> Result<Vec<Cell>, Refusal> {
@@ -185,7 +251,15 @@ impl Canvas {
             names,
             pinned,
             for_all,
+            still,
+            background_rgb,
+            banner,
+            caption,
         } = given;
+        check_still("video.canvas.still", &still)?;
+        check_rgb("video.canvas.background_rgb", background_rgb)?;
+        let banner = Text::check("video.canvas.banner", banner)?;
+        let caption = Text::check("video.canvas.caption", caption)?;
         let cells = Cell::check("video.canvas", cells)?;
         Ok(Canvas {
             width,
@@ -200,6 +274,10 @@ impl Canvas {
             names,
             pinned,
             for_all,
+            still,
+            background_rgb,
+            banner,
+            caption,
         })
     }
 
@@ -217,6 +295,10 @@ impl Canvas {
             names: self.names,
             pinned: self.pinned.clone(),
             for_all: self.for_all,
+            still: self.still.clone(),
+            background_rgb: self.background_rgb,
+            banner: self.banner.as_ref().map(Text::to_wire),
+            caption: self.caption.as_ref().map(Text::to_wire),
         }
     }
 }

@@ -17,6 +17,10 @@ use tonic::Code;
 pub struct ParticipantVideo {
     /// What it sees in another way than all others do.
     pub view: View,
+    /// Its picture is not seen.
+    pub off: bool,
+    /// File of what is seen instead of its picture.
+    pub still: String,
 }
 
 /// What a participant sees of a canvas; what is empty is as for all others.
@@ -70,20 +74,38 @@ impl View {
 impl ParticipantVideo {
     /// Errors name the field, beginning with `video`.
     pub(super) fn check(given: Option<&media::ParticipantVideo>) -> Result<ParticipantVideo, Refusal> {
-        let view = given.and_then(|given| given.view.as_ref());
-        let view = view.map(|view| View::check("video.view", view)).transpose()?.unwrap_or_default();
-        Ok(ParticipantVideo { view })
+        let Some(given) = given else { return Ok(ParticipantVideo::default()) };
+        let view = given.view.as_ref().map(|view| View::check("video.view", view));
+        let view = view.transpose()?.unwrap_or_default();
+        super::video::check_still("video.still", &given.still)?;
+        Ok(ParticipantVideo { view, off: given.off, still: given.still.clone() })
     }
 
     /// As applications and nodes see it; none: as usual.
     pub(super) fn to_wire(&self) -> Option<media::ParticipantVideo> {
         let view = (self.view != View::default()).then(|| self.view.to_wire());
-        (*self != ParticipantVideo::default()).then_some(media::ParticipantVideo { view })
+        (*self != ParticipantVideo::default()).then(|| media::ParticipantVideo {
+            view,
+            off: self.off,
+            still: self.still.clone(),
+        })
+    }
+
+    /// For people: what has changed of `who`.
+    fn told(&self, before: &ParticipantVideo, who: &str, number: &str) -> String {
+        if self.view != before.view {
+            return self.view.told(who, number);
+        }
+        match (self.off, self.still.as_str()) {
+            (true, _) => format!("the picture of {who} in conference {number} is off"),
+            (false, "") => format!("the picture of {who} in conference {number} is seen"),
+            (false, still) => format!("{who} of conference {number} has the still {still}"),
+        }
     }
 }
 
 impl Step<'_> {
-    /// Another view for a participant.
+    /// Another view for a participant, or another look of it.
     pub(super) fn set_participant_video(
         &mut self,
         request: RequestId,
@@ -96,11 +118,17 @@ impl Step<'_> {
             let why = format!("'{}' is not in conference {number}", set.participant);
             return Err(Refusal::at(Code::NotFound, "participant", why));
         };
+        let before = participant.video.clone();
         let video = &mut participant.video;
         if let Some(view) = &set.view {
             video.view = View::check("view", view)?;
         }
-        let told = video.view.told(&set.participant, number);
+        if let Some(still) = &set.still {
+            super::video::check_still("still", still)?;
+            video.still.clone_from(still);
+        }
+        video.off = set.off.unwrap_or(video.off);
+        let told = video.told(&before, &set.participant, number);
         self.change_audio(request, moid, next, AudioChange::View(set.participant, told))
     }
 }

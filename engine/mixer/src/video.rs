@@ -8,6 +8,7 @@
 //! Pure as the rest of the crate: packets, commands and the time in. Codecs allocate as they like.
 
 mod canvas;
+mod caption;
 mod command;
 mod error;
 mod feed;
@@ -18,14 +19,17 @@ mod outbox;
 mod place;
 mod scale;
 mod source;
+mod still;
 
-pub use command::{Fit, OutputConfig, SourceConfig, Subject, VideoCommand};
+pub use caption::CanvasText;
+pub use command::{Fit, OutputConfig, SourceConfig, SourceLook, Subject, VideoCommand};
 pub use error::{VideoMixError, VideoStats};
 pub use label::{Font, FontError};
 pub use layout::{CELLS_MAX, Layout, LayoutError, Part, PixelRect};
 pub use mixer::VideoMixer;
 pub use outbox::{VideoOutbox, VideoPacket};
 pub use scale::Scaler;
+pub use still::{Still, StillError, colour_of_rgb};
 
 pub use crate::audio::{OutputId, SourceId};
 
@@ -33,6 +37,8 @@ pub use crate::audio::{OutputId, SourceId};
 pub const SOURCES_MAX: usize = 256;
 /// Outputs of a conference at most.
 pub const OUTPUTS_MAX: usize = 4096;
+/// Between and behind pictures, unless told: dark grey, as Y, Cb and Cr.
+pub const BACKGROUND: [u8; 3] = [32, 128, 128];
 /// Different canvases of a conference at most.
 pub const CANVASES_MAX: usize = 64;
 

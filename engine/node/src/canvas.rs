@@ -23,11 +23,13 @@ use tokio::sync::{mpsc, oneshot};
 mod meter;
 mod rate;
 mod scene;
+mod stills;
 mod thread;
 
 use meter::CanvasShown;
 pub(crate) use meter::CanvasSnapshot;
 pub(crate) use scene::SceneStatus;
+pub(crate) use stills::{StillFolder, StillsByName};
 
 /// Jobs that may wait for a canvas thread.
 const JOBS_WAITING_MAX: usize = 1024;

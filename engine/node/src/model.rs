@@ -3,6 +3,7 @@
 //! Everything that could be wrong with a specification by itself is found here, and the error names the
 //! field. What depends on the node (ports, address families) is found when planning.
 
+use crate::canvas::StillsByName;
 use motet_codecs::audio::AudioCodec;
 use motet_codecs::video::VideoCodec;
 use motet_proto::{media as wire_media, node as wire};
@@ -50,6 +51,8 @@ pub struct Spec {
     pub loudest: BTreeSet<Id>,
     /// What is written to files, by id.
     pub recordings: BTreeMap<Id, Recording>,
+    /// Stills that are named, as far as the node has them: the node's own finding.
+    pub still_files: StillsByName,
     /// Recordings that have ended by themselves, with the reason for people: the node's own finding.
     pub failed_recordings: BTreeMap<Id, String>,
     /// Media, by leg, of which a single picture is waited for, and by how many.
@@ -57,6 +60,19 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// Files that stand for pictures, with the field that names each.
+    pub(crate) fn named_stills(&self) -> impl Iterator<Item = (String, &str)> {
+        let canvas = self.video.canvas();
+        let all = canvas.and_then(|canvas| canvas.still.as_deref());
+        let all = all.map(|name| ("spec.video.canvas.still".to_owned(), name));
+        let legs = self.legs.values().filter(move |_| canvas.is_some());
+        let of_legs = legs.filter_map(|leg| {
+            let name = leg.video.still.as_deref()?;
+            Some((format!("spec.legs[{}].video.still", leg.id), name))
+        });
+        all.into_iter().chain(of_legs)
+    }
+
     /// How the mixer listens: to mix, to find the loudest, or only to show on a canvas who speaks; none: it does not.
     pub fn listening(&self) -> Option<MixSettings> {
         let shows = || self.video.canvas().map(|_| MixSettings::to_find(SHOWN_SPEAKERS));

@@ -104,6 +104,10 @@ pub struct NodeOptions {
     #[arg(long, value_name = "FILE")]
     pub font: Option<PathBuf>,
 
+    /// Folder with PNG files that may stand for pictures on canvases
+    #[arg(long, value_name = "FOLDER")]
+    pub stills: Option<PathBuf>,
+
     /// Folder with WAV files that may be played into mixed conferences
     #[arg(long, value_name = "FOLDER")]
     pub prompts: Option<PathBuf>,

@@ -249,6 +249,7 @@ impl State {
             claims.check(&spec)?;
         }
         self.canvases.check(&spec)?;
+        spec.still_files = self.canvases.stills(&spec, !self.conferences.contains_key(&spec.id)).await?;
         let id = spec.id.clone();
         let nothing = Holdings::default();
         let running = self.conferences.get(&id);

@@ -2,8 +2,8 @@
 
 use crate::client::{Server, Usage};
 use crate::{
-    booking, domains, guard, history, layout, medium, out, picture, playback, record, rooms, sdp, show,
-    snapshot, sound,
+    booking, caption, domains, guard, history, layout, medium, out, picture, playback, record, rooms, sdp,
+    show, snapshot, sound,
 };
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
@@ -37,6 +37,12 @@ enum Command {
     Video(picture::Video),
     /// Change how a composed picture is divided
     Layout(Box<layout::Layout>),
+    /// Write a line over a composed picture, or take it away
+    Banner(Box<caption::Line>),
+    /// Let a line move over a composed picture, or take it away
+    Caption(Box<caption::Caption>),
+    /// Say what is seen of a participant on a composed picture: its camera, or a still
+    Camera(caption::Camera),
     /// Let nobody, or one, hear a participant
     Mute(sound::Mute),
     /// Let a participant hear nobody
@@ -264,6 +270,9 @@ pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
         Command::Audio(options) => sound::audio(options).await,
         Command::Video(options) => picture::video(options).await,
         Command::Layout(options) => layout::layout(*options).await,
+        Command::Banner(options) => caption::banner(*options).await,
+        Command::Caption(options) => caption::caption(*options).await,
+        Command::Camera(options) => caption::camera(options).await,
         Command::Mute(options) => sound::mute(options).await,
         Command::Deaf(options) => sound::deaf(options).await,
         Command::Gain(options) => sound::gain(options).await,

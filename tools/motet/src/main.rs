@@ -6,6 +6,7 @@
 
 mod booking;
 mod calibrate;
+mod caption;
 mod client;
 mod conf;
 mod counted;

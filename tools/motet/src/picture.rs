@@ -20,7 +20,10 @@ A MODE is one of
                         without one's own picture, and with names written on pictures
   canvas,pin=WHO,for-all
                         with a participant in the first cell, whoever speaks; and nobody's own
-                        choice counts (motet conf layout)";
+                        choice counts (motet conf layout)
+  canvas,still=FILE,background=RRGGBB
+                        with a PNG of the node's folder (--stills) instead of who sends no picture,
+                        and a colour between pictures";
 
 /// Reads a video mode.
 pub(crate) fn parse_mode(text: &str) -> Result<VideoSettings, String> {
@@ -46,6 +49,8 @@ fn set(canvas: &mut CanvasSettings, text: &str, item: &str) -> Result<(), String
     match item.split_once('=') {
         Some(("layout", layout)) => canvas.layout = layout.to_owned(),
         Some(("codec", codec)) => canvas.codec = codec.to_owned(),
+        Some(("still", file)) => canvas.still = file.to_owned(),
+        Some(("background", rgb)) => canvas.background_rgb = Some(crate::caption::parse_rgb(rgb)?),
         Some(("pin", who)) => canvas.pinned = who.to_owned(),
         Some((key @ "rate", value)) => canvas.frames_per_second = number(key, value)?,
         Some((key @ "kbps", value)) => canvas.bitrate_bps = number(key, value)?.saturating_mul(1000),
@@ -84,7 +89,15 @@ pub(crate) struct Video {
 
 pub(crate) async fn video(options: Video) -> Result<ExitCode> {
     let Video { conference, mode, by, server } = options;
-    change(server, (conference, by), |_| mode).await
+    change(server, (conference, by), |before| {
+        let mut mode = mode;
+        if let (Some(canvas), Some(before)) = (&mut mode.canvas, before.and_then(|video| video.canvas)) {
+            // They have no words in a mode: motet conf banner and caption change them.
+            (canvas.banner, canvas.caption) = (before.banner, before.caption);
+        }
+        mode
+    })
+    .await
 }
 
 /// Changes what becomes of pictures, as `by` asks.
@@ -130,6 +143,8 @@ pub(crate) fn mode_of(info: &ConferenceInfo) -> String {
         flag("names", canvas.names),
         named("pin", &canvas.pinned),
         flag("for-all", canvas.for_all),
+        named("still", &canvas.still),
+        canvas.background_rgb.map(|rgb| format!("background={rgb:06x}")),
     ];
     words.into_iter().flatten().collect::<Vec<_>>().join(",")
 }
@@ -141,8 +156,7 @@ mod tests {
     #[test]
     fn modes_are_read_and_written_alike() {
         assert_eq!(parse_mode("relay").expect("a mode").mode(), VideoMode::Relay);
-        let text =
-            "canvas,layout=1+5,size=640x360,rate=15,kbps=600,codec=vp8,crop,hide-self,names,pin=bob,for-all";
+        let text = "canvas,layout=1+5,size=640x360,rate=15,kbps=600,codec=vp8,crop,hide-self,names,pin=bob,for-all,still=a.png,background=00ff10";
         let video = parse_mode(text).expect("a mode");
         let canvas = video.canvas.clone().expect("a canvas");
         assert_eq!((canvas.width, canvas.height, canvas.bitrate_bps), (640, 360, 600_000));

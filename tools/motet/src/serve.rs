@@ -44,6 +44,10 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "IP:PORT|off")]
     node_metrics: Option<String>,
 
+    /// Folder with PNG files that may stand for pictures on canvases
+    #[arg(long, value_name = "FOLDER")]
+    stills: Option<PathBuf>,
+
     /// Folder with WAV files that may be played into mixed conferences
     #[arg(long, value_name = "FOLDER")]
     prompts: Option<PathBuf>,
@@ -124,6 +128,9 @@ fn start_node(options: &ServeOptions, control: &str) -> Result<(Child, Option<Ch
     };
     command.args(["--io", &options.io, "--mixing-threads", &options.mixing_threads.to_string()]);
     command.args(["--canvas-threads", &options.canvas_threads.to_string()]);
+    if let Some(folder) = &options.stills {
+        command.arg("--stills").arg(folder);
+    }
     if let Some(folder) = &options.prompts {
         command.arg("--prompts").arg(folder);
     }

@@ -37,6 +37,8 @@ pub(crate) fn conference(info: &ConferenceInfo) -> Value {
         "ended_unix_ms": info.ended_unix_ms,
         "audio": crate::sound::mode_of(info),
         "video": crate::picture::mode_of(info),
+        "banner": crate::caption::text_of(info, |canvas| canvas.banner.as_ref()),
+        "caption": crate::caption::text_of(info, |canvas| canvas.caption.as_ref()),
         "pair_gains": info.pair_gains.iter().map(pair_gain).collect::<Vec<_>>(),
         "recordings": info.recordings.iter().map(|known| known.id.as_str()).collect::<Vec<_>>(),
         "participants": info.participants.iter().map(participant).collect::<Vec<_>>(),
@@ -96,6 +98,7 @@ pub(crate) fn participant(info: &ParticipantInfo) -> Value {
         "side_room": audio.room,
         "main_room_db": audio.main_room_db,
         "view": crate::layout::view_of(info),
+        "camera": crate::caption::look_of(info),
         "media": media.collect::<Vec<_>>(),
         "receives": receives.collect::<Vec<_>>(),
     })
@@ -324,7 +327,11 @@ pub(crate) fn participant_page(info: &ParticipantInfo) -> String {
         ParticipantRole::Speaker | ParticipantRole::Unspecified => String::new(),
         _ => format!(", {}", role(info)),
     };
-    let view = info.video.as_ref().map(|_| format!(", {}", crate::layout::view_of(info))).unwrap_or_default();
+    let view = info
+        .video
+        .as_ref()
+        .map(|_| format!(", {}, {}", crate::caption::look_of(info), crate::layout::view_of(info)));
+    let view = view.unwrap_or_default();
     let alive = if info.alive { "sending" } else { "silent" };
     let mut page = format!("{}{name}, {alive}{role}{sound}{view}\n", info.id);
     let mut rows = Vec::new();

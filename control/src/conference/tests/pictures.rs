@@ -1,7 +1,9 @@
 //! Video modes and canvases.
 
 use super::*;
-use motet_proto::media::{CanvasSettings, CanvasView, CellShows, CellSubject, VideoMode, VideoSettings};
+use motet_proto::media::{
+    CanvasSettings, CanvasText, CanvasView, CellShows, CellSubject, VideoMode, VideoSettings,
+};
 
 fn composed(canvas: CanvasSettings) -> VideoSettings {
     VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(canvas) }
@@ -85,6 +87,45 @@ fn what_makes_no_sense_is_refused_by_its_field() {
         assert!(world.refusal(request).message.contains(field), "{field}: {:?}", world.refusal(request));
     }
     assert!(world.pending.is_empty());
+}
+
+#[test]
+fn stills_and_texts_are_kept_and_told() {
+    let mut world = running();
+    let text = |text: &str| CanvasText { text: text.into(), height_percent: 9, ..Default::default() };
+    let canvas = CanvasSettings {
+        still: "logo.png".into(),
+        background_rgb: Some(0),
+        banner: Some(CanvasText { ground_rgb: Some(0xff), ..text("季度") }),
+        caption: Some(CanvasText { speed_percent: 20, place: 1, ..text("Welcome") }),
+        ..CanvasSettings::default()
+    };
+    let request = set_video(&mut world, composed(canvas.clone()));
+    world.settle();
+    let Ok(Response::Conference(info)) = &world.replies[&request] else { panic!("a conference") };
+    assert_eq!(info.video, Some(composed(canvas)));
+    let set = wire::SetParticipantVideoRequest {
+        conference: "700".into(),
+        participant: "alice".into(),
+        off: Some(true),
+        still: Some("alice.png".into()),
+        ..Default::default()
+    };
+    let request = world.request(Request::SetParticipantVideo(set));
+    world.settle();
+    let Ok(Response::Participant(info)) = &world.replies[&request] else { panic!("a participant") };
+    let video = info.video.clone().expect("not as usual");
+    assert_eq!((video.off, video.still.as_str(), video.view), (true, "alice.png", None));
+    let cases = [
+        (CanvasSettings { still: "../x.png".into(), ..Default::default() }, "still"),
+        (CanvasSettings { background_rgb: Some(1 << 24), ..Default::default() }, "background_rgb"),
+        (CanvasSettings { banner: Some(text("a\u{7}")), ..Default::default() }, "banner.text"),
+        (CanvasSettings { caption: Some(text(&"x".repeat(513))), ..Default::default() }, "caption.text"),
+    ];
+    for (canvas, field) in cases {
+        let request = set_video(&mut world, composed(canvas));
+        assert!(world.refusal(request).field.ends_with(field), "{:?}", world.refusal(request));
+    }
 }
 
 fn set_view(world: &mut World, view: CanvasView, by: &str) -> u64 {

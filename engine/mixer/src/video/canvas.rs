@@ -1,17 +1,18 @@
 //! A canvas: who is seen where, drawn over and over.
 
+use super::caption::Captions;
 use super::label::Labels;
 use super::layout::Cell;
 use super::place::place;
 use super::source::Source;
-use super::{Fit, Layout, OutputConfig, PixelRect, SourceId, Subject, VideoStats};
+use super::still::Stills;
+use super::{CanvasText, Fit, Layout, OutputConfig, PixelRect, SourceId, Still, Subject, VideoStats};
 use motet_codecs::video::{Frame, FramePool, PictureSize, PlaneMut};
 use motet_rtp::Time;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Between and behind pictures: dark grey.
-const BACKGROUND: [u8; 3] = [32, 128, 128];
 /// Around the speaker: green.
 const BORDER: [u8; 3] = [150, 44, 21];
 
@@ -26,6 +27,17 @@ pub(super) struct CanvasKey {
     pub(super) pinned: Option<SourceId>,
     pub(super) without: Option<SourceId>,
     pub(super) names: bool,
+    pub(super) still: Option<Arc<Still>>,
+    pub(super) background: [u8; 3],
+    pub(super) texts: Vec<CanvasText>,
+}
+
+/// What canvases are drawn with.
+pub(super) struct Tools<'a> {
+    pub(super) pool: &'a FramePool,
+    pub(super) labels: &'a mut Labels,
+    pub(super) captions: &'a mut Captions,
+    pub(super) stills: &'a mut Stills,
 }
 
 impl CanvasKey {
@@ -39,6 +51,9 @@ impl CanvasKey {
             pinned: output.pinned,
             without: output.without,
             names: output.names,
+            still: output.still.clone(),
+            background: output.background,
+            texts: output.texts.clone(),
         }
     }
 }
@@ -48,7 +63,10 @@ impl CanvasKey {
 pub(super) struct Shown {
     rect: PixelRect,
     source: Option<SourceId>,
+    /// Which of the source's pictures; 0: there is none.
     version: u64,
+    /// What is seen instead; 0: nothing.
+    still: u64,
     border: bool,
     /// Which name is written on it; 0: none.
     name: u64,
@@ -63,14 +81,17 @@ pub(super) struct Canvas {
     shown: Vec<Shown>,
     drawn: Vec<Shown>,
     frame: Frame,
+    /// The same with text over it, if there is any.
+    written: Option<Frame>,
 }
 
 impl Canvas {
     pub(super) fn new(key: CanvasKey, now: Time, pool: &FramePool) -> Canvas {
         let mut frame = pool.take(key.size);
-        frame.fill(BACKGROUND);
+        frame.fill(key.background);
         let (placed, cells) = (Vec::new(), Vec::new());
-        Canvas { key, due: now, placed, cells, shown: Vec::new(), drawn: Vec::new(), frame }
+        let written = (!key.texts.is_empty()).then(|| pool.take(key.size));
+        Canvas { key, due: now, placed, cells, shown: Vec::new(), drawn: Vec::new(), frame, written }
     }
 
     pub(super) fn interval(&self, divisor: u32) -> Duration {
@@ -79,7 +100,7 @@ impl Canvas {
 
     /// What it shows.
     pub(super) fn frame(&self) -> &Frame {
-        &self.frame
+        self.written.as_ref().unwrap_or(&self.frame)
     }
 
     /// Decides who is seen where.
@@ -109,13 +130,18 @@ impl Canvas {
 
     /// What is to be seen now.
     pub(super) fn look(&mut self, sources: &BTreeMap<SourceId, Source>, speaker: Option<SourceId>) {
-        let (size, names) = (self.key.size, self.key.names);
+        let CanvasKey { size, names, still, .. } = &self.key;
+        let instead = |source: &Source| {
+            let still = source.look.still.as_ref().or(still.as_ref()).filter(|_| source.shown() == 0);
+            still.map_or(0, |still| still.number())
+        };
         self.shown.clear();
         self.shown.extend(self.cells.iter().zip(&self.placed).map(|(cell, source)| Shown {
-            rect: cell.pixels(size),
+            rect: cell.pixels(*size),
             source: *source,
-            version: source.map_or(0, |id| sources[&id].version),
-            name: source.filter(|_| names).map_or(0, |id| sources[&id].name.number()),
+            version: source.map_or(0, |id| sources[&id].shown()),
+            still: source.map_or(0, |id| instead(&sources[&id])),
+            name: source.filter(|_| *names).map_or(0, |id| sources[&id].name.number()),
             // Where only one is seen, everybody knows who it is.
             border: source.is_some() && *source == speaker && self.cells.len() > 1,
         }));
@@ -123,21 +149,25 @@ impl Canvas {
 
     /// Whether another canvas is to show the same.
     pub(super) fn is_as(&self, other: &Canvas) -> bool {
-        self.key.size == other.key.size && self.key.fit == other.key.fit && self.shown == other.shown
+        let plain = |key: &CanvasKey| (key.size, key.fit, key.background);
+        plain(&self.key) == plain(&other.key)
+            && self.shown == other.shown
+            && self.key.texts == other.key.texts
     }
 
     /// Draws what has changed.
     pub(super) fn draw(
         &mut self,
         sources: &mut BTreeMap<SourceId, Source>,
-        look: u64,
-        (pool, labels): (&FramePool, &mut Labels),
+        (now, look): (Time, u64),
+        tools: Tools<'_>,
         stats: &mut VideoStats,
     ) {
         let rects = |shown: &[Shown]| shown.iter().map(|shown| shown.rect).collect::<Vec<_>>();
         let mut all = rects(&self.shown) != rects(&self.drawn);
+        let background = self.key.background;
         if all {
-            self.frame.fill(BACKGROUND);
+            self.frame.fill(background);
         }
         for (index, shown) in self.shown.iter().enumerate() {
             if !all && self.drawn[index] == *shown {
@@ -151,18 +181,29 @@ impl Canvas {
             }
             let cell = (shown.rect.size(), self.key.fit);
             let mut source = shown.source.and_then(|id| sources.get_mut(&id));
-            let tile = source.as_mut().and_then(|source| source.tile(cell, look, pool, stats));
+            let tile = match source.as_mut() {
+                Some(source) if shown.version > 0 => source.tile(cell, look, tools.pool, stats),
+                Some(source) if shown.still > 0 => {
+                    let still = source.look.still.as_ref().or(self.key.still.as_ref());
+                    still.map(|still| tools.stills.tile(still, cell.0, tools.pool))
+                }
+                _ => None,
+            };
             let is_seen = tile.is_some();
-            draw_cell(&mut self.frame, shown.rect, tile);
+            draw_cell(&mut self.frame, shown.rect, tile, background);
             if shown.border && is_seen {
                 draw_border(&mut self.frame, shown.rect);
             }
             // Who has no picture is at least named.
             if let Some(source) = source.filter(|_| shown.name != 0) {
-                labels.draw(&mut self.frame, shown.rect, &source.name);
+                tools.labels.draw(&mut self.frame, shown.rect, &source.name);
             }
         }
         self.drawn.clone_from(&self.shown);
+        if let Some(written) = &mut self.written {
+            written.copy_from(&self.frame.picture());
+            tools.captions.draw(written, &self.key.texts, now);
+        }
     }
 }
 
@@ -174,10 +215,10 @@ fn overlap(one: PixelRect, other: PixelRect) -> bool {
 }
 
 /// A picture in the middle of its cell, with bars around it where it does not fill it.
-fn draw_cell(frame: &mut Frame, cell: PixelRect, tile: Option<&Frame>) {
+fn draw_cell(frame: &mut Frame, cell: PixelRect, tile: Option<&Frame>, background: [u8; 3]) {
     let filled = tile.is_some_and(|tile| tile.size() == cell.size());
     if !filled {
-        fill(frame, cell, BACKGROUND);
+        fill(frame, cell, background);
     }
     let Some(tile) = tile else { return };
     let (width, height) = (tile.size().width, tile.size().height);

@@ -1,7 +1,8 @@
 //! What a mixer is told.
 
-use super::{Layout, OutputId, SourceId};
+use super::{CanvasText, Layout, OutputId, SourceId, Still};
 use motet_codecs::video::{H264Library, PictureSize, VideoCodec};
+use std::sync::Arc;
 
 /// A source: packets under an SSRC.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +15,17 @@ pub struct SourceConfig {
     pub codecs: Vec<(u8, VideoCodec)>,
     /// What is written on its picture, for outputs that show names; empty: nothing.
     pub name: String,
+    /// What is seen of it.
+    pub look: SourceLook,
+}
+
+/// What is seen of a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceLook {
+    /// Its picture is not seen, whatever it sends.
+    pub off: bool,
+    /// What is seen while it sends no picture, or is off; none: what outputs have for it.
+    pub still: Option<Arc<Still>>,
 }
 
 /// An output: a canvas, encoded.
@@ -48,6 +60,12 @@ pub struct OutputConfig {
     pub without: Option<SourceId>,
     /// Names are written on pictures, if the mixer has a font.
     pub names: bool,
+    /// What is seen of who sends no picture and has no still of its own; none: the background.
+    pub still: Option<Arc<Still>>,
+    /// Between and behind pictures: Y, Cb and Cr.
+    pub background: [u8; 3],
+    /// Lines of text over all, if the mixer has a font.
+    pub texts: Vec<CanvasText>,
     /// Sequence number of its first packet.
     pub sequence: u16,
     /// What is added to timestamps of the mixer's clock.
@@ -93,6 +111,13 @@ pub enum VideoCommand {
         id: SourceId,
         /// Which; empty: none.
         name: String,
+    },
+    /// Something else is to be seen of somebody.
+    SetLook {
+        /// Of whom.
+        id: SourceId,
+        /// What.
+        look: SourceLook,
     },
     /// Somebody is to see.
     AddOutput(OutputConfig),

@@ -84,10 +84,11 @@ pub(super) struct Labels {
 }
 
 /// A name as it lies over a picture: how much of each pixel is text, 0 to 255.
-struct Label {
-    width: u32,
-    height: u32,
-    text: Vec<u8>,
+pub(super) struct Label {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    /// Line by line.
+    pub(super) text: Vec<u8>,
 }
 
 impl Labels {
@@ -115,8 +116,8 @@ impl Labels {
 }
 
 impl Label {
-    /// As wide as the text, and no wider than there is room; what does not fit ends in dots.
-    fn new(font: &Font, text: &str, (room, height): (u32, u32)) -> Label {
+    /// Text of this height, as wide as it is, and no wider than there is room; what does not fit ends in dots.
+    pub(super) fn new(font: &Font, text: &str, (room, height): (u32, u32)) -> Label {
         let font = font.0.as_scaled(PxScale::from(height as f32 * 0.8));
         let pad = height as f32 * 0.3;
         // The font's own sign for what it lacks may be nothing at all.

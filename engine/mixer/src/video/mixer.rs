@@ -1,9 +1,11 @@
 //! One conference's pictures.
 
-use super::canvas::{Canvas, CanvasKey};
+use super::canvas::{Canvas, CanvasKey, Tools};
+use super::caption::Captions;
 use super::feed::{Feed, FeedKey, Receiver};
 use super::label::{Labels, Name};
 use super::source::Source;
+use super::still::Stills;
 use super::{
     CANVASES_MAX, Font, OUTPUTS_MAX, OutputConfig, OutputId, SOURCES_MAX, SourceConfig, SourceId,
     VideoCommand, VideoMixError, VideoOutbox, VideoStats,
@@ -28,6 +30,8 @@ pub struct VideoMixer {
     look: u64,
     pool: FramePool,
     labels: Labels,
+    captions: Captions,
+    stills: Stills,
     stats: VideoStats,
 }
 
@@ -46,7 +50,9 @@ impl VideoMixer {
     /// Nobody is there; names are written in this font.
     pub fn with_font(font: Option<Arc<Font>>) -> VideoMixer {
         VideoMixer {
-            labels: Labels::new(font),
+            labels: Labels::new(font.clone()),
+            captions: Captions::new(font),
+            stills: Stills::default(),
             sources: BTreeMap::new(),
             outputs: BTreeMap::new(),
             canvases: Vec::new(),
@@ -81,6 +87,9 @@ impl VideoMixer {
             VideoCommand::SetName { id, name } => {
                 let source = self.sources.get_mut(&id).ok_or(VideoMixError::UnknownSource(id))?;
                 source.name = Name::new(&name);
+            }
+            VideoCommand::SetLook { id, look } => {
+                self.sources.get_mut(&id).ok_or(VideoMixError::UnknownSource(id))?.look = look;
             }
             VideoCommand::AddOutput(config) => {
                 if self.outputs.contains_key(&config.id) {
@@ -139,6 +148,7 @@ impl VideoMixer {
         for source in self.sources.values_mut() {
             // What was waited for in vain.
             source.decode(now, &mut self.stats);
+            source.listen(now);
             if source.poll_key_frame(now) {
                 out.key_frames_wanted.push(source.id);
             }
@@ -157,14 +167,14 @@ impl VideoMixer {
     }
 
     /// What an output shows now; none: there is no such output.
-    pub fn picture(&mut self, id: OutputId) -> Option<Picture<'_>> {
-        let VideoMixer { canvases, sources, pool, labels, stats, .. } = self;
+    pub fn picture(&mut self, now: Time, id: OutputId) -> Option<Picture<'_>> {
+        let VideoMixer { canvases, sources, pool, labels, captions, stills, stats, .. } = self;
         let key = CanvasKey::of(self.outputs.get(&id)?);
         let canvas = canvases.iter_mut().find(|canvas| canvas.key == key)?;
         // One that shares the drawing of another may be behind.
         canvas.look(sources, self.speakers[0]);
         self.look += 1;
-        canvas.draw(sources, self.look, (pool, labels), stats);
+        canvas.draw(sources, (now, self.look), Tools { pool, labels, captions, stills }, stats);
         Some(canvas.frame().picture())
     }
 
@@ -191,7 +201,13 @@ impl VideoMixer {
             stats.composes_shared += 1;
         } else {
             self.look += 1;
-            canvases[index].draw(sources, self.look, (&self.pool, &mut self.labels), stats);
+            let tools = Tools {
+                pool: &self.pool,
+                labels: &mut self.labels,
+                captions: &mut self.captions,
+                stills: &mut self.stills,
+            };
+            canvases[index].draw(sources, (now, self.look), tools, stats);
             stats.composed += 1;
             made.push(index);
         }
@@ -293,7 +309,8 @@ impl VideoMixer {
             canvas.arrange(&self.sources, self.speakers);
         }
         for (id, source) in &mut self.sources {
-            source.set_seen(self.canvases.iter().any(|canvas| canvas.seen().any(|seen| seen == *id)));
+            let is_seen = self.canvases.iter().any(|canvas| canvas.seen().any(|seen| seen == *id));
+            source.set_seen(is_seen && !source.look.off);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One source: its packets, its decoder, and its picture in every size in which it is seen.
 
 use super::label::Name;
-use super::{Fit, PixelRect, Scaler, SourceConfig, SourceId, VideoMixError, VideoStats};
+use super::{Fit, PixelRect, Scaler, SourceConfig, SourceId, SourceLook, VideoMixError, VideoStats};
 use motet_codecs::video::{
     Frame, FramePool, PictureSize, VideoCodec, VideoCodecName, VideoDecoder, VideoError,
 };
@@ -13,6 +13,8 @@ use std::time::Duration;
 const WAIT: Duration = Duration::from_millis(60);
 /// A sender is asked for a key frame so often at most.
 const ASK_INTERVAL: Duration = Duration::from_millis(500);
+/// Who has sent nothing for so long has no picture.
+const SILENT_AFTER: Duration = Duration::from_secs(3);
 /// A size that was not seen for so many looks is forgotten.
 const LOOKS_KEPT: u64 = 30;
 
@@ -33,6 +35,10 @@ pub(super) struct Source {
     asked: Option<Time>,
     tiles: Vec<Tile>,
     pub(super) name: Name,
+    pub(super) look: SourceLook,
+    /// When its last packet came, and that this is too long ago.
+    heard: Option<Time>,
+    silent: bool,
 }
 
 struct Receiving {
@@ -59,7 +65,7 @@ impl Source {
         for (_, codec) in &config.codecs {
             drop(codec.decoder().map_err(VideoMixError::Codec)?);
         }
-        let SourceConfig { id, ssrc, codecs, name } = config;
+        let SourceConfig { id, ssrc, codecs, name, look } = config;
         Ok(Source {
             id,
             ssrc,
@@ -72,6 +78,9 @@ impl Source {
             asked: None,
             tiles: Vec::new(),
             name: Name::new(&name),
+            look,
+            heard: None,
+            silent: false,
         })
     }
 
@@ -87,6 +96,7 @@ impl Source {
             self.cold = true;
         }
         let Some(receiving) = &mut self.receiving else { return false };
+        (self.heard, self.silent) = (Some(now), false);
         let packet = PicturePacket {
             sequence: packet.sequence(),
             timestamp: packet.timestamp(),
@@ -130,6 +140,16 @@ impl Source {
                 Err(_) => stats.undecoded += 1,
             }
         }
+    }
+
+    /// Notices that nothing comes any more.
+    pub(super) fn listen(&mut self, now: Time) {
+        self.silent = self.heard.is_some_and(|heard| now.since(heard) >= SILENT_AFTER);
+    }
+
+    /// The picture that is seen of it, as `version`; 0: there is none.
+    pub(super) fn shown(&self) -> u64 {
+        if self.look.off || self.silent { 0 } else { self.version }
     }
 
     /// Whether somebody sees it.
@@ -199,7 +219,7 @@ fn receiving(payload_type: u8, codec: &VideoCodec) -> Option<Receiving> {
 }
 
 /// Which part of a picture is seen in a cell, and in which size.
-fn fitted(picture: PictureSize, cell: PictureSize, fit: Fit) -> (PixelRect, PictureSize) {
+pub(super) fn fitted(picture: PictureSize, cell: PictureSize, fit: Fit) -> (PixelRect, PictureSize) {
     let whole = PixelRect { left: 0, top: 0, width: picture.width, height: picture.height };
     let [pw, ph, cw, ch] = [picture.width, picture.height, cell.width, cell.height].map(u64::from);
     // Whether the picture is wider than the cell.

@@ -5,4 +5,5 @@ mod cells;
 mod names;
 mod scaling;
 mod sharing;
+mod stills;
 mod world;

@@ -109,12 +109,18 @@ impl Scene {
         }
         self.numbers.retain(|leg, _| new.sources.contains_key(leg));
         for (leg, source) in &new.sources {
-            let (id, name) = (self.number(leg), source.name.clone());
+            let (id, name, look) = (self.number(leg), source.name.clone(), source.look.clone());
             if !same(&old.sources, leg, source) {
                 let (ssrc, codecs) = (source.ssrc, source.codecs.clone());
-                commands.push(VideoCommand::AddSource(SourceConfig { id, ssrc, codecs, name }));
-            } else if old.sources[leg].name != name {
+                commands.push(VideoCommand::AddSource(SourceConfig { id, ssrc, codecs, name, look }));
+                continue;
+            }
+            let before = &old.sources[leg];
+            if before.name != name {
                 commands.push(VideoCommand::SetName { id, name });
+            }
+            if before.look != look {
+                commands.push(VideoCommand::SetLook { id, look });
             }
         }
         for (key, feed) in &new.outputs {
@@ -168,6 +174,9 @@ impl Scene {
             subjects: self.subjects(sees.cells.as_ref().unwrap_or(&settings.cells)),
             pinned: pinned.filter(|pinned| without != Some(*pinned)),
             names: settings.names,
+            still: form.still.clone(),
+            background: settings.background,
+            texts: settings.texts.clone(),
             without,
             // Of the time of day, so that another node that makes the canvas begins later.
             sequence: (wall.0 >> 22) as u16,
@@ -245,9 +254,9 @@ impl Scene {
     }
 
     /// A copy of what those see who have chosen nothing.
-    pub(super) fn picture(&mut self) -> Option<Frame> {
+    pub(super) fn picture(&mut self, now: Time) -> Option<Frame> {
         let common = self.outputs.iter().find(|(key, _)| key.sees == Sees::default());
-        let picture = self.mixer.picture(common?.1.config.id)?;
+        let picture = self.mixer.picture(now, common?.1.config.id)?;
         let mut frame = FramePool::new(1).take(picture.size());
         frame.copy_from(&picture);
         Some(frame)

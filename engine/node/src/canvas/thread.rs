@@ -172,7 +172,7 @@ impl Loop {
                 }
             }
             Job::Picture(id, done) => {
-                let _ = done.send(self.scenes.get_mut(&id).and_then(Scene::picture));
+                let _ = done.send(self.scenes.get_mut(&id).and_then(|scene| scene.picture(now)));
             }
             Job::Look(id, done) => {
                 let _ = done.send(self.scenes.get(&id).map(Scene::status));

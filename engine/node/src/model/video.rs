@@ -4,7 +4,7 @@ use super::Id;
 use super::check::{Path, identifier};
 use crate::error::NodeError;
 use motet_codecs::video::{PictureSize, VideoCodec, VideoCodecName};
-use motet_mixer::video::{CELLS_MAX, Fit, Layout};
+use motet_mixer::video::{BACKGROUND, CELLS_MAX, CanvasText, Fit, Layout, colour_of_rgb};
 use motet_proto::media as wire;
 use std::collections::BTreeMap;
 
@@ -43,6 +43,12 @@ pub struct CanvasSettings {
     pub pinned: Option<Id>,
     /// Everybody sees this, whatever they have chosen for themselves.
     pub for_all: bool,
+    /// File of what is seen of who sends no picture.
+    pub still: Option<String>,
+    /// Between and behind pictures: Y, Cb and Cr.
+    pub background: [u8; 3],
+    /// Banner and caption.
+    pub texts: Vec<CanvasText>,
 }
 
 /// What becomes of a leg's pictures on a canvas.
@@ -50,6 +56,10 @@ pub struct CanvasSettings {
 pub struct LegVideo {
     /// What it sees in another way than all others do.
     pub view: LegView,
+    /// Its picture is not seen.
+    pub off: bool,
+    /// File of what is seen instead of its picture.
+    pub still: Option<String>,
 }
 
 /// What a leg sees of a canvas; what is none is as for all others.
@@ -82,6 +92,8 @@ const SIDE: std::ops::RangeInclusive<u32> = 64..=4096;
 const RATE: std::ops::RangeInclusive<u32> = 1..=60;
 const BITRATE_BPS: std::ops::RangeInclusive<u32> = 10_000..=100_000_000;
 const SIZE_USUAL: (u32, u32) = (1280, 720);
+const STILL_BYTES_MAX: usize = 128;
+const TEXT_CHARS_MAX: usize = 512;
 const RATE_USUAL: u32 = 30;
 const BITRATE_USUAL_BPS: u32 = 1_500_000;
 
@@ -136,6 +148,12 @@ impl CanvasSettings {
             names: given.names,
             pinned: pinned(&at.field("pinned"), &given.pinned)?,
             for_all: given.for_all,
+            still: still(&at.field("still"), &given.still)?,
+            background: match given.background_rgb {
+                Some(rgb) => colour(&at.field("background_rgb"), rgb)?,
+                None => BACKGROUND,
+            },
+            texts: texts(at, given)?,
         };
         if !RATE.contains(&settings.frames_per_s) {
             let why = format!("{}; must be {} to {}", settings.frames_per_s, RATE.start(), RATE.end());
@@ -152,18 +170,91 @@ impl CanvasSettings {
 
 impl LegVideo {
     pub(super) fn from_wire(at: &Path, given: Option<&wire::ParticipantVideo>) -> Result<Self, NodeError> {
-        let Some(view) = given.and_then(|given| given.view.as_ref()) else { return Ok(LegVideo::default()) };
-        let at = at.field("view");
+        let Some(given) = given else { return Ok(LegVideo::default()) };
+        let still = still(&at.field("still"), &given.still)?;
+        let view = given.view.as_ref().map(|view| LegView::from_wire(&at.field("view"), view));
+        Ok(LegVideo { view: view.transpose()?.unwrap_or_default(), off: given.off, still })
+    }
+}
+
+impl LegView {
+    fn from_wire(at: &Path, view: &wire::CanvasView) -> Result<Self, NodeError> {
         let layout = match view.layout.as_str() {
             "" => None,
             words => Some(layout(&at.field("layout"), words)?),
         };
         // Cells of the conference are those of its layout.
         let own = layout.is_some() || !view.cells.is_empty();
-        let cells = own.then(|| cells(&at, &view.cells)).transpose()?;
+        let cells = own.then(|| cells(at, &view.cells)).transpose()?;
         let pinned = pinned(&at.field("pinned"), &view.pinned)?;
-        Ok(LegVideo { view: LegView { layout, cells, pinned, hide_self: view.hide_self } })
+        Ok(LegView { layout, cells, pinned, hide_self: view.hide_self })
     }
+}
+
+/// The name of a file, and no way to another folder.
+fn still(at: &Path, name: &str) -> Result<Option<String>, NodeError> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | ' ');
+    if name.len() > STILL_BYTES_MAX || name.starts_with('.') || !name.chars().all(allowed) {
+        let why = format!(
+            "'{name}' must be the name of a file in the folder of --stills: letters, digits, spaces, . _ -, at most \
+             {STILL_BYTES_MAX} bytes, and no dot at the beginning"
+        );
+        return Err(at.error(why));
+    }
+    Ok(Some(name.to_owned()))
+}
+
+fn colour(at: &Path, rgb: u32) -> Result<[u8; 3], NodeError> {
+    if rgb > 0xff_ff_ff {
+        return Err(at.error(format!("{rgb:#x}; must be 0xRRGGBB")));
+    }
+    Ok(colour_of_rgb(rgb))
+}
+
+/// The banner first, then the caption.
+fn texts(at: &Path, given: &wire::CanvasSettings) -> Result<Vec<CanvasText>, NodeError> {
+    let mut texts = Vec::new();
+    for (field, given, moves) in [("banner", &given.banner, false), ("caption", &given.caption, true)] {
+        if let Some(given) = given.as_ref().filter(|given| !given.text.is_empty()) {
+            texts.push(text(&at.field(field), given, moves)?);
+        }
+    }
+    Ok(texts)
+}
+
+fn text(at: &Path, given: &wire::CanvasText, moves: bool) -> Result<CanvasText, NodeError> {
+    let characters = given.text.chars().count();
+    if characters > TEXT_CHARS_MAX || given.text.chars().any(char::is_control) {
+        let why = format!("{characters} characters; at most {TEXT_CHARS_MAX}, and no control characters");
+        return Err(at.field("text").error(why));
+    }
+    let within = |field: &str, value: u32, usual: u8, range: std::ops::RangeInclusive<u8>| {
+        let value = if value == 0 { u32::from(usual) } else { value };
+        let fits = u8::try_from(value).ok().filter(|value| range.contains(value));
+        fits.ok_or_else(|| {
+            at.field(field).error(format!("{value}; must be {} to {}", range.start(), range.end()))
+        })
+    };
+    if !moves && given.speed_percent != 0 {
+        return Err(at.field("speed_percent").error("is given, but a banner stands still"));
+    }
+    let bottom = match wire::CanvasTextPlace::try_from(given.place) {
+        Ok(wire::CanvasTextPlace::Unspecified) => moves,
+        Ok(place) => place == wire::CanvasTextPlace::Bottom,
+        Err(_) => return Err(at.field("place").error(format!("{} is not known", given.place))),
+    };
+    let ground = given.ground_rgb.map(|rgb| colour(&at.field("ground_rgb"), rgb)).transpose()?;
+    Ok(CanvasText {
+        text: given.text.clone(),
+        bottom,
+        height_percent: within("height_percent", given.height_percent, 8, 3..=20)?,
+        speed_percent: if moves { within("speed_percent", given.speed_percent, 10, 1..=100)? } else { 0 },
+        colour: colour(&at.field("text_rgb"), given.text_rgb.unwrap_or(0xff_ff_ff))?,
+        ground,
+    })
 }
 
 fn pinned(at: &Path, given: &str) -> Result<Option<Id>, NodeError> {

@@ -1,6 +1,6 @@
 //! Starts a node's canvas threads.
 
-use crate::canvas::{CanvasOptions, CanvasThread};
+use crate::canvas::{CanvasOptions, CanvasThread, StillFolder};
 use crate::exchange::Exchange;
 use crate::fence::{Fence, Word};
 use crate::mixing::MixingEvent;
@@ -28,6 +28,9 @@ pub(super) fn start_canvases(
     if !cores.is_empty() && cores.len() < count {
         bail!("--canvas-cores: {} cores for {count} canvas threads", cores.len());
     }
+    if let Some(folder) = options.stills.as_ref().filter(|folder| !folder.is_dir()) {
+        bail!("--stills {}: is no folder", folder.display());
+    }
     let first = binding.workers.len() + usize::from(options.mixing_threads);
     let mut threads = Vec::new();
     for index in 0..count {
@@ -46,7 +49,7 @@ pub(super) fn start_canvases(
         let thread = CanvasThread::start(settings, move || binding.bind_memory());
         threads.push(thread.map_err(|error| anyhow::anyhow!("canvas thread {index}: {error}"))?);
     }
-    Ok(Canvases::new(threads, font.is_some()))
+    Ok(Canvases::new(threads, font.is_some(), StillFolder::new(options.stills.clone())))
 }
 
 /// Where Debian has fonts, the best first: what `scripts/setup.sh` installs has Chinese, Japanese and Korean.

@@ -1,12 +1,13 @@
 //! What the state asks of canvas threads.
 
 use super::{Conference, State};
-use crate::canvas::{CanvasGauge, CanvasThread};
+use crate::canvas::{CanvasGauge, CanvasThread, StillFolder, StillsByName};
 use crate::error::NodeError;
 use crate::model::{Id, Spec};
 use crate::plan::{CanvasForm, Holdings};
 use crate::resources::ThreadLoads;
 use motet_codecs::video::Frame;
+use motet_mixer::video::CanvasText;
 use motet_proto::node as wire;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,21 +20,36 @@ pub(crate) struct Canvases {
     loads: Vec<(usize, usize)>,
     /// There is a font for names.
     has_font: bool,
+    stills: StillFolder,
 }
 
 impl Canvases {
-    pub(crate) fn new(threads: Vec<CanvasThread>, has_font: bool) -> Canvases {
-        Canvases { loads: vec![(0, 0); threads.len()], threads, has_font }
+    pub(crate) fn new(threads: Vec<CanvasThread>, has_font: bool, stills: StillFolder) -> Canvases {
+        Canvases { loads: vec![(0, 0); threads.len()], threads, has_font, stills }
     }
 
     /// Whether the canvas of a conference can be made here.
     pub(super) fn check(&self, spec: &Spec) -> Result<(), NodeError> {
-        let writes = spec.video.canvas().is_some_and(|canvas| canvas.names);
-        if writes && !self.has_font && !self.threads.is_empty() {
-            let field = "spec.video.canvas.names".to_owned();
-            return Err(NodeError::Exhausted { field, why: "this node has no font (--font)".to_owned() });
+        if self.has_font || self.threads.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let Some(canvas) = spec.video.canvas() else { return Ok(()) };
+        let of_text = |text: &CanvasText| if text.speed_percent == 0 { "banner" } else { "caption" };
+        let field = canvas.names.then_some("names").or_else(|| canvas.texts.first().map(of_text));
+        let Some(field) = field else { return Ok(()) };
+        let field = format!("spec.video.canvas.{field}");
+        Err(NodeError::Exhausted { field, why: "this node has no font (--font)".to_owned() })
+    }
+
+    /// The stills that a conference names. What cannot be had is refused where somebody is there to be told: a
+    /// conference that comes from another node goes on without.
+    pub(super) async fn stills(&self, spec: &Spec, is_new: bool) -> Result<StillsByName, NodeError> {
+        if spec.named_stills().next().is_none() {
+            return Ok(StillsByName::new());
+        }
+        let (folder, spec) = (self.stills.clone(), spec.clone());
+        let read = tokio::task::spawn_blocking(move || folder.of(&spec, is_new)).await;
+        read.map_err(|error| NodeError::Mixer(format!("stills cannot be read: {error}")))?
     }
 
     /// For whoever watches the threads without holding them.

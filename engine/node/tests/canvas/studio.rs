@@ -133,16 +133,26 @@ impl Studio {
     /// From the next `put` on, somebody sees this besides what all see.
     pub fn views(&mut self, who: &str, view: CanvasView) {
         let participant = self.participants.get_mut(who).expect("it is there");
-        participant.video = Some(ParticipantVideo { view: Some(view) });
+        participant.video = Some(ParticipantVideo { view: Some(view), ..ParticipantVideo::default() });
     }
 
-    /// Makes the conference one of these participants, with a canvas.
-    pub async fn put(&mut self, settings: CanvasSettings) {
+    fn request(&mut self, settings: CanvasSettings) -> PutConferenceRequest {
         let legs = self.participants.iter().map(|(id, participant)| participant.leg(id)).collect();
         let video = Some(VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(settings) });
         let spec = Some(ConferenceSpec { legs, video, ..self.spec.clone() });
         self.revision += 1;
-        let request = PutConferenceRequest { spec, epoch: 1, revision: self.revision };
+        PutConferenceRequest { spec, epoch: 1, revision: self.revision }
+    }
+
+    /// What the node has against a canvas.
+    pub async fn refused(&mut self, settings: CanvasSettings) -> String {
+        let request = self.request(settings);
+        self.client.put_conference(request).await.expect_err("refused").message().to_owned()
+    }
+
+    /// Makes the conference one of these participants, with a canvas.
+    pub async fn put(&mut self, settings: CanvasSettings) {
+        let request = self.request(settings);
         let allocation = self.client.put_conference(request).await.expect("accepted").into_inner();
         for (id, participant) in &mut self.participants {
             let leg = allocation.legs.iter().find(|leg| leg.leg == *id).expect("allocated");
@@ -287,6 +297,9 @@ impl Participant {
         let key_frame = std::mem::take(&mut self.asked);
         for mut packet in camera.next_picture(key_frame).expect("an encoder") {
             (self.harm)(&mut packet);
+            if packet.is_empty() {
+                continue;
+            }
             self.socket.send_to(&packet, node).expect("sent");
         }
     }

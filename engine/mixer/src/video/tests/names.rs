@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// As `scripts/setup.sh` installs it.
 const FONT: &str = "/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc";
 
-fn font() -> Arc<Font> {
+pub fn font() -> Arc<Font> {
     let bytes = std::fs::read(FONT).expect("the font of Debian's fonts-wqy-zenhei: run scripts/setup.sh");
     Arc::new(Font::read(bytes).expect("a font"))
 }

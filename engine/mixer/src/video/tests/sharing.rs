@@ -133,11 +133,23 @@ fn what_cannot_be_is_refused() {
     let mut refused = |command| world.mixer.handle_command(Time::ZERO, command).expect_err("refused");
     let source = |id, ssrc| {
         let codecs = vec![(96, codec(VideoCodecName::H264))];
-        VideoCommand::AddSource(SourceConfig { id: SourceId(id), ssrc, codecs, name: String::new() })
+        VideoCommand::AddSource(SourceConfig {
+            id: SourceId(id),
+            ssrc,
+            codecs,
+            name: String::new(),
+            look: Default::default(),
+        })
     };
     assert_eq!(refused(source(0, 9)), VideoMixError::SourceExists(SourceId(0)));
     assert_eq!(refused(source(1, 1)), VideoMixError::SsrcTaken(1));
-    let none = SourceConfig { id: SourceId(5), ssrc: 5, codecs: Vec::new(), name: String::new() };
+    let none = SourceConfig {
+        id: SourceId(5),
+        ssrc: 5,
+        codecs: Vec::new(),
+        name: String::new(),
+        look: Default::default(),
+    };
     assert_eq!(refused(VideoCommand::AddSource(none)), VideoMixError::NoCodec);
     let unknown = VideoMixError::UnknownSource(SourceId(7));
     assert_eq!(refused(VideoCommand::RemoveSource(SourceId(7))), unknown);

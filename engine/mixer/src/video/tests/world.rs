@@ -1,6 +1,7 @@
 //! Senders, a mixer and receivers in virtual time, 30 pictures a second.
 
 use crate::testing::{CardReceiver, CardSender};
+pub use crate::video::BACKGROUND;
 use crate::video::*;
 use motet_codecs::video::{H264Library, PictureSize, VideoCodec, VideoCodecName};
 use motet_rtp::Time;
@@ -11,7 +12,6 @@ pub const RED: [u8; 3] = [81, 90, 240];
 pub const GREEN: [u8; 3] = [145, 54, 34];
 pub const BLUE: [u8; 3] = [41, 240, 110];
 pub const YELLOW: [u8; 3] = [210, 16, 146];
-pub const BACKGROUND: [u8; 3] = [32, 128, 128];
 pub const BORDER: [u8; 3] = [150, 44, 21];
 pub const CANVAS: PictureSize = PictureSize::new(640, 360);
 pub const CAMERA: PictureSize = PictureSize::new(320, 180);
@@ -50,6 +50,9 @@ pub fn output(id: u32, layout: Layout) -> OutputConfig {
         pinned: None,
         without: None,
         names: false,
+        still: None,
+        background: crate::video::BACKGROUND,
+        texts: Vec::new(),
         sequence: 65_534,
         timestamp: 0,
     }
@@ -92,6 +95,7 @@ impl World {
             ssrc: id + 1,
             codecs,
             name: String::new(),
+            look: SourceLook::default(),
         }));
     }
 

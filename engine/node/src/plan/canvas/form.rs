@@ -4,6 +4,7 @@ use crate::model::{CanvasSettings, Id, Spec};
 use crate::plan::{HeldSource, Holdings, MixTrunk, TrunkEnd};
 use crate::routing::{Format, Sees, View};
 use motet_codecs::video::VideoCodec;
+use motet_mixer::video::{SourceLook, Still};
 use motet_relay::{PortId, RouteId, StreamId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -104,6 +105,8 @@ pub struct HeldView {
 pub struct CanvasForm {
     /// How it is composed.
     pub settings: CanvasSettings,
+    /// What is seen of who sends no picture.
+    pub still: Option<Arc<Still>>,
     /// The canvas thread's ends of the trunks.
     pub ends: Vec<TrunkEnd>,
     /// Who is seen, by leg.
@@ -123,10 +126,12 @@ pub struct SeenForm {
     pub codecs: Vec<(u8, VideoCodec)>,
     /// As people know it.
     pub name: String,
+    /// What is seen of it.
+    pub look: SourceLook,
 }
 
 impl SeenForm {
-    /// Whether it is seen as before, or only has another name.
+    /// Whether it is seen as before, or only has another name or look.
     pub(crate) fn same_stream(&self, other: &SeenForm) -> bool {
         (self.port, self.ssrc, &self.codecs) == (other.port, other.ssrc, &other.codecs)
     }
@@ -156,12 +161,15 @@ pub struct CanvasStep {
 
 impl CanvasForm {
     pub(crate) fn empty(settings: CanvasSettings) -> CanvasForm {
-        CanvasForm { settings, ends: Vec::new(), sources: BTreeMap::new(), outputs: BTreeMap::new() }
+        let (sources, outputs) = (BTreeMap::new(), BTreeMap::new());
+        CanvasForm { settings, still: None, ends: Vec::new(), sources, outputs }
     }
 
     /// What a canvas thread has to know of a canvas that is held. `spec` is composed.
     pub fn new(spec: &Spec, held: &Holdings, canvas: &HeldCanvas) -> CanvasForm {
-        let mut form = CanvasForm::empty(spec.video.canvas().expect("it is composed").clone());
+        let settings = spec.video.canvas().expect("it is composed");
+        let still = |name: &Option<String>| name.as_ref().and_then(|name| spec.still_files.get(name)).cloned();
+        let mut form = CanvasForm { still: still(&settings.still), ..CanvasForm::empty(settings.clone()) };
         for (worker, trunk) in &canvas.trunks {
             form.ends.push(TrunkEnd { port: trunk.far, worker: *worker, peer: trunk.near });
         }
@@ -171,7 +179,9 @@ impl CanvasForm {
             let codecs = source.part.codecs.iter();
             let codecs = codecs.filter_map(|codec| Some((codec.payload_type, codec.picture()?))).collect();
             let name = spec.legs[leg].name.clone();
-            form.sources.insert(leg.clone(), SeenForm { port, ssrc: source.ssrc, codecs, name });
+            let video = &spec.legs[leg].video;
+            let look = SourceLook { off: video.off, still: still(&video.still) };
+            form.sources.insert(leg.clone(), SeenForm { port, ssrc: source.ssrc, codecs, name, look });
         }
         for (key, feed) in &canvas.feeds {
             let port = canvas.trunks[&key.worker].far;

@@ -112,7 +112,7 @@ fn who_is_muted_is_not_seen_and_who_has_no_codec_is_named() {
 
 /// What one sees besides what all see.
 fn sees(leg: &mut wire::Leg, view: CanvasView) {
-    leg.video = Some(ParticipantVideo { view: Some(view) });
+    leg.video = Some(ParticipantVideo { view: Some(view), ..Default::default() });
 }
 
 #[test]
