@@ -80,5 +80,5 @@ pub use restore::Restoration;
 pub use room::Placing;
 pub use schedule::{Kind, Schedule};
 pub use step::step;
-pub use video::{Canvas, Cell, Text, Video};
+pub use video::{Canvas, Cell, Presentation, Text, Video};
 pub use views::{ParticipantVideo, View};

@@ -298,6 +298,13 @@ impl Step<'_> {
                 };
                 (Kind::PlaybackEnded, ended.leg.as_str(), message)
             }
+            Media::LectureChanged(changed) if changed.leg.is_empty() => {
+                (Kind::LectureChanged, "", format!("the lecture in conference {number} is over"))
+            }
+            Media::LectureChanged(changed) => {
+                let message = format!("{} holds a lecture in conference {number}", changed.leg);
+                (Kind::LectureChanged, changed.leg.as_str(), message)
+            }
             Media::CanvasRateChanged(changed) => {
                 let (rate, wanted) = (changed.frames_per_second, changed.wanted);
                 let message =

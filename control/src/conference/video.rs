@@ -53,6 +53,12 @@ pub struct Canvas {
     pub banner: Option<Text>,
     /// A line that moves.
     pub caption: Option<Text>,
+    /// Talking most for so long before being shown as the speaker.
+    pub switch_after_ms: u32,
+    /// Shown as the speaker for at least so long.
+    pub hold_ms: u32,
+    /// Who talks for long is seen alone.
+    pub presentation: Option<Presentation>,
 }
 
 /// A line of text over a canvas. 0, and what is none, is read as what is usual.
@@ -82,6 +88,21 @@ pub struct Cell {
     pub shows: i32,
     /// Who, where it is a participant.
     pub participant: String,
+    /// Who, where they are seen in turn; empty: all.
+    #[serde(default)]
+    pub participants: Vec<String>,
+    /// How long each of them; 0: as usual.
+    #[serde(default)]
+    pub interval_seconds: u32,
+}
+
+/// Who talks for long is seen alone. 0 is read as what is usual.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presentation {
+    /// After so long.
+    pub after_seconds: u32,
+    /// How long the lecturer sees each of the others.
+    pub interval_seconds: u32,
 }
 
 const SIDE: std::ops::RangeInclusive<u32> = 64..=4096;
@@ -90,6 +111,9 @@ const RATE_MAX: u32 = 60;
 /// Codecs that nodes make canvases of.
 const CODECS: [&str; 3] = ["h264", "h265", "vp8"];
 const STILL_BYTES_MAX: usize = 128;
+const SWITCH_AFTER_MS_MAX: u32 = 10_000;
+const HOLD_MS_MAX: u32 = 60_000;
+const SECONDS_MAX: u32 = 3_600;
 const TEXT_CHARS_MAX: usize = 512;
 /// Cells of a canvas at most.
 const CELLS_MAX: usize = 25;
@@ -185,6 +209,23 @@ fn check_rgb(field: &str, rgb: Option<u32>) -> Result<(), Refusal> {
     }
 }
 
+fn check_seconds(field: String, value: u32, least: u32) -> Result<(), Refusal> {
+    if value != 0 && !(least..=SECONDS_MAX).contains(&value) {
+        return Err(Refusal::invalid(field, format!("{value} s; must be {least} to {SECONDS_MAX}")));
+    }
+    Ok(())
+}
+
+impl Presentation {
+    fn check(given: media::CanvasPresentation) -> Result<Presentation, Refusal> {
+        let media::CanvasPresentation { after_seconds, interval_seconds } = given;
+        let field = |name| format!("video.canvas.presentation.{name}");
+        check_seconds(field("after_seconds"), after_seconds, 3)?;
+        check_seconds(field("interval_seconds"), interval_seconds, 1)?;
+        Ok(Presentation { after_seconds, interval_seconds })
+    }
+}
+
 impl Text {
     /// None: nothing is written. Errors name the field, after `path`.
     fn check(path: &str, given: Option<media::CanvasText>) -> Result<Option<Text>, Refusal> {
@@ -220,19 +261,28 @@ impl Cell {
                 Ok(media::CellShows::Participant) => {
                     check_identifier(&field("participant"), &subject.participant)?;
                 }
+                Ok(media::CellShows::Sequence) => {
+                    check_seconds(field("interval_seconds"), subject.interval_seconds, 1)?;
+                    for who in &subject.participants {
+                        check_identifier(&field("participants"), who)?;
+                    }
+                }
                 Ok(media::CellShows::Unspecified) | Err(_) => {
                     return Err(Refusal::invalid(field("shows"), "is missing, or not known"));
                 }
                 Ok(_) => {}
             }
         }
-        let cell = |media::CellSubject { cell, shows, participant }| Cell { cell, shows, participant };
+        let cell = |given| {
+            let media::CellSubject { cell, shows, participant, participants, interval_seconds } = given;
+            Cell { cell, shows, participant, participants, interval_seconds }
+        };
         Ok(given.into_iter().map(cell).collect())
     }
 
     pub(super) fn into_wire(self) -> media::CellSubject {
-        let Cell { cell, shows, participant } = self;
-        media::CellSubject { cell, shows, participant }
+        let Cell { cell, shows, participant, participants, interval_seconds } = self;
+        media::CellSubject { cell, shows, participant, participants, interval_seconds }
     }
 }
 
@@ -255,7 +305,19 @@ impl Canvas {
             background_rgb,
             banner,
             caption,
+            switch_after_ms,
+            hold_ms,
+            presentation,
         } = given;
+        for (field, value, most) in
+            [("switch_after_ms", switch_after_ms, SWITCH_AFTER_MS_MAX), ("hold_ms", hold_ms, HOLD_MS_MAX)]
+        {
+            if value > most {
+                let why = format!("{value} ms; at most {most}");
+                return Err(Refusal::invalid(format!("video.canvas.{field}"), why));
+            }
+        }
+        let presentation = presentation.map(Presentation::check).transpose()?;
         check_still("video.canvas.still", &still)?;
         check_rgb("video.canvas.background_rgb", background_rgb)?;
         let banner = Text::check("video.canvas.banner", banner)?;
@@ -278,6 +340,9 @@ impl Canvas {
             background_rgb,
             banner,
             caption,
+            switch_after_ms,
+            hold_ms,
+            presentation,
         })
     }
 
@@ -299,6 +364,11 @@ impl Canvas {
             background_rgb: self.background_rgb,
             banner: self.banner.as_ref().map(Text::to_wire),
             caption: self.caption.as_ref().map(Text::to_wire),
+            switch_after_ms: self.switch_after_ms,
+            hold_ms: self.hold_ms,
+            presentation: self.presentation.map(|Presentation { after_seconds, interval_seconds }| {
+                media::CanvasPresentation { after_seconds, interval_seconds }
+            }),
         }
     }
 }

@@ -20,6 +20,7 @@ mod place;
 mod scale;
 mod source;
 mod still;
+mod turns;
 
 pub use caption::CanvasText;
 pub use command::{Fit, OutputConfig, SourceConfig, SourceLook, Subject, VideoCommand};
@@ -30,6 +31,7 @@ pub use mixer::VideoMixer;
 pub use outbox::{VideoOutbox, VideoPacket};
 pub use scale::Scaler;
 pub use still::{Still, StillError, colour_of_rgb};
+pub use turns::Sequence;
 
 pub use crate::audio::{OutputId, SourceId};
 

@@ -25,11 +25,13 @@ mod rate;
 mod scene;
 mod stills;
 mod thread;
+mod voice;
 
 use meter::CanvasShown;
 pub(crate) use meter::CanvasSnapshot;
 pub(crate) use scene::SceneStatus;
 pub(crate) use stills::{StillFolder, StillsByName};
+pub use voice::VoiceSettings;
 
 /// Jobs that may wait for a canvas thread.
 const JOBS_WAITING_MAX: usize = 1024;
@@ -42,6 +44,8 @@ enum Job {
     Speaker(Id, Option<Id>),
     /// What it shows now; none: it shows nothing.
     Picture(Id, oneshot::Sender<Option<Frame>>),
+    /// This one begins to talk, or stops.
+    Talks(Id, Id, bool),
     /// How it is doing.
     Look(Id, oneshot::Sender<Option<SceneStatus>>),
     End,
@@ -122,6 +126,11 @@ impl CanvasThread {
     pub(crate) fn tell_speaker(&self, id: &str, leg: Option<Id>) {
         // A thread that is gone ends the node.
         let _ = self.send(Job::Speaker(id.into(), leg));
+    }
+
+    /// Tells who begins to talk in a conference, or stops.
+    pub(crate) fn tell_talks(&self, id: &str, leg: Id, talks: bool) {
+        let _ = self.send(Job::Talks(id.into(), leg, talks));
     }
 
     /// How a canvas is doing. None: the thread is gone, or the conference has no canvas on it.

@@ -59,6 +59,8 @@ pub(crate) enum MixingEventKind {
     Key { leg: Id, key: char, duration_ms: u32 },
     /// A prompt is over.
     PromptFinished { prompt: Id, complete: bool },
+    /// This one holds a lecture on a canvas; none: that is over.
+    Lecture { leg: Option<Id> },
     /// A canvas is made at another rate, in pictures a second.
     CanvasRate { frames_per_s: f64, wanted: u32 },
 }

@@ -51,6 +51,8 @@ pub struct Spec {
     pub loudest: BTreeSet<Id>,
     /// What is written to files, by id.
     pub recordings: BTreeMap<Id, Recording>,
+    /// Who holds a lecture: the node's own finding.
+    pub lecturer: Option<Id>,
     /// Stills that are named, as far as the node has them: the node's own finding.
     pub still_files: StillsByName,
     /// Recordings that have ended by themselves, with the reason for people: the node's own finding.
@@ -71,6 +73,12 @@ impl Spec {
             Some((format!("spec.legs[{}].video.still", leg.id), name))
         });
         all.into_iter().chain(of_legs)
+    }
+
+    /// Who holds a lecture on the canvas.
+    pub(crate) fn lecture(&self) -> Option<&Id> {
+        self.video.canvas().filter(|canvas| canvas.voice.lecture_after.is_some())?;
+        self.lecturer.as_ref().filter(|leg| self.legs.contains_key(*leg))
     }
 
     /// How the mixer listens: to mix, to find the loudest, or only to show on a canvas who speaks; none: it does not.

@@ -255,6 +255,7 @@ impl State {
         let running = self.conferences.get(&id);
         if let Some(running) = running {
             spec.loudest.clone_from(&running.spec.loudest);
+            spec.lecturer.clone_from(&running.spec.lecturer);
         }
         let unrecorded = self.bring_failed(running.map(|running| &running.spec), &mut spec);
         let (old, held) = running.map_or((None, &nothing), |running| (Some(&running.spec), &running.held));

@@ -36,8 +36,8 @@ pub(crate) struct Layout {
     conference: String,
     /// See below [default: as it is]
     layout: Option<String>,
-    /// Who is to be seen in a cell, counted from 0 in the layout's order: a participant, @speaker, @previous or
-    /// @nobody; all other cells show whom the layout says. May be given several times
+    /// Who is to be seen in a cell, counted from 0 in the layout's order: a participant, @speaker, @previous,
+    /// @nobody, or @turns: all in turn, or these, each for so many seconds (@turns:alice,bob/5); all other cells show whom the layout says. May be given several times
     #[arg(long = "cell", value_name = "N=WHO", value_parser = parse_cell)]
     cells: Vec<CellSubject>,
     /// This participant is seen in the first cell while it is there, whoever speaks
@@ -69,17 +69,39 @@ pub(crate) struct Layout {
 fn parse_cell(text: &str) -> Result<CellSubject, String> {
     let (cell, who) = text.split_once('=').ok_or_else(|| format!("'{text}' must be such as 0=@speaker"))?;
     let cell = cell.parse().map_err(|_| format!("'{cell}' in '{text}' is no number of a cell"))?;
+    if let Some(turns) = who.strip_prefix("@turns") {
+        return turns_of(cell, turns).ok_or_else(|| format!("'{who}' must be such as @turns:alice,bob/5"));
+    }
     let shows = match who {
         "@speaker" => CellShows::Speaker,
         "@previous" => CellShows::PreviousSpeaker,
         "@nobody" => CellShows::Nobody,
         _ if who.starts_with('@') || who.is_empty() => {
-            return Err(format!("'{who}' must be a participant, @speaker, @previous or @nobody"));
+            return Err(format!("'{who}' must be a participant, @speaker, @previous, @turns or @nobody"));
         }
         _ => CellShows::Participant,
     };
     let participant = if shows == CellShows::Participant { who.to_owned() } else { String::new() };
-    Ok(CellSubject { cell, shows: shows.into(), participant })
+    Ok(CellSubject { cell, shows: shows.into(), participant, ..CellSubject::default() })
+}
+
+/// What follows "@turns": ":WHO,WHO" and "/SECONDS", each or none of them.
+fn turns_of(cell: u32, text: &str) -> Option<CellSubject> {
+    let (who, seconds) = text.split_once('/').unwrap_or((text, "0"));
+    let named = match who.strip_prefix(':') {
+        Some(names) => names.split(',').map(str::to_owned).collect(),
+        None if who.is_empty() => Vec::new(),
+        None => return None,
+    };
+    let interval_seconds = seconds.parse().ok()?;
+    let shows = CellShows::Sequence.into();
+    named.iter().all(|name: &String| !name.is_empty()).then(|| CellSubject {
+        cell,
+        shows,
+        participants: named,
+        interval_seconds,
+        ..CellSubject::default()
+    })
 }
 
 /// What was asked for, and all else as it is. Who is relayed gets a canvas.
@@ -201,7 +223,11 @@ mod tests {
             (3, CellShows::Participant, "alice")
         );
         assert_eq!(parse_cell("0=@speaker").expect("a cell").shows(), CellShows::Speaker);
-        for text in ["0", "a=b", "0=", "0=@nowhere"] {
+        let turns = parse_cell("2=@turns:alice,bob/5").expect("a cell");
+        assert_eq!((turns.shows(), turns.interval_seconds), (CellShows::Sequence, 5));
+        assert_eq!(turns.participants, ["alice", "bob"]);
+        assert_eq!(parse_cell("2=@turns").expect("a cell").participants.len(), 0);
+        for text in ["0", "a=b", "0=", "0=@nowhere", "0=@turnsx", "0=@turns:", "0=@turns/x"] {
             assert!(parse_cell(text).is_err(), "{text}");
         }
     }

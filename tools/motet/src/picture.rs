@@ -6,7 +6,7 @@ use crate::show;
 use anyhow::Result;
 use clap::Args;
 use motet_proto::conference::*;
-use motet_proto::media::{CanvasSettings, VideoMode, VideoSettings};
+use motet_proto::media::{CanvasPresentation, CanvasSettings, VideoMode, VideoSettings};
 use std::process::ExitCode;
 
 /// Explains video modes; shown by `--help`.
@@ -23,7 +23,11 @@ A MODE is one of
                         choice counts (motet conf layout)
   canvas,still=FILE,background=RRGGBB
                         with a PNG of the node's folder (--stills) instead of who sends no picture,
-                        and a colour between pictures";
+                        and a colour between pictures
+  canvas,switch-after=MS,hold=MS,lecture=SECONDS/TURN
+                        somebody talks most for so long before being shown as the speaker, and stays
+                        so for at least so long; who talks for SECONDS gets the full picture, and sees
+                        each of the others for TURN seconds";
 
 /// Reads a video mode.
 pub(crate) fn parse_mode(text: &str) -> Result<VideoSettings, String> {
@@ -51,6 +55,13 @@ fn set(canvas: &mut CanvasSettings, text: &str, item: &str) -> Result<(), String
         Some(("codec", codec)) => canvas.codec = codec.to_owned(),
         Some(("still", file)) => canvas.still = file.to_owned(),
         Some(("background", rgb)) => canvas.background_rgb = Some(crate::caption::parse_rgb(rgb)?),
+        Some((key @ "switch-after", value)) => canvas.switch_after_ms = number(key, value)?,
+        Some((key @ "hold", value)) => canvas.hold_ms = number(key, value)?,
+        Some((key @ "lecture", value)) => {
+            let (after, turn) = value.split_once('/').unwrap_or((value, "0"));
+            let (after_seconds, interval_seconds) = (number(key, after)?, number(key, turn)?);
+            canvas.presentation = Some(CanvasPresentation { after_seconds, interval_seconds });
+        }
         Some(("pin", who)) => canvas.pinned = who.to_owned(),
         Some((key @ "rate", value)) => canvas.frames_per_second = number(key, value)?,
         Some((key @ "kbps", value)) => canvas.bitrate_bps = number(key, value)?.saturating_mul(1000),
@@ -143,6 +154,12 @@ pub(crate) fn mode_of(info: &ConferenceInfo) -> String {
         flag("names", canvas.names),
         named("pin", &canvas.pinned),
         flag("for-all", canvas.for_all),
+        given("switch-after", canvas.switch_after_ms),
+        given("hold", canvas.hold_ms),
+        canvas.presentation.map(|lecture| match lecture.interval_seconds {
+            0 => format!("lecture={}", lecture.after_seconds),
+            turn => format!("lecture={}/{turn}", lecture.after_seconds),
+        }),
         named("still", &canvas.still),
         canvas.background_rgb.map(|rgb| format!("background={rgb:06x}")),
     ];
@@ -156,7 +173,7 @@ mod tests {
     #[test]
     fn modes_are_read_and_written_alike() {
         assert_eq!(parse_mode("relay").expect("a mode").mode(), VideoMode::Relay);
-        let text = "canvas,layout=1+5,size=640x360,rate=15,kbps=600,codec=vp8,crop,hide-self,names,pin=bob,for-all,still=a.png,background=00ff10";
+        let text = "canvas,layout=1+5,size=640x360,rate=15,kbps=600,codec=vp8,crop,hide-self,names,pin=bob,for-all,switch-after=500,hold=3000,lecture=30/5,still=a.png,background=00ff10";
         let video = parse_mode(text).expect("a mode");
         let canvas = video.canvas.clone().expect("a canvas");
         assert_eq!((canvas.width, canvas.height, canvas.bitrate_bps), (640, 360, 600_000));

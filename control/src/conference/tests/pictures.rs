@@ -2,7 +2,8 @@
 
 use super::*;
 use motet_proto::media::{
-    CanvasSettings, CanvasText, CanvasView, CellShows, CellSubject, VideoMode, VideoSettings,
+    CanvasPresentation, CanvasSettings, CanvasText, CanvasView, CellShows, CellSubject, VideoMode,
+    VideoSettings,
 };
 
 fn composed(canvas: CanvasSettings) -> VideoSettings {
@@ -15,7 +16,7 @@ fn set_video(world: &mut World, video: VideoSettings) -> u64 {
 }
 
 fn shows(cell: u32, shows: CellShows) -> CellSubject {
-    CellSubject { cell, shows: shows.into(), participant: String::new() }
+    CellSubject { cell, shows: shows.into(), ..CellSubject::default() }
 }
 
 #[test]
@@ -87,6 +88,45 @@ fn what_makes_no_sense_is_refused_by_its_field() {
         assert!(world.refusal(request).message.contains(field), "{field}: {:?}", world.refusal(request));
     }
     assert!(world.pending.is_empty());
+}
+
+#[test]
+fn polling_switching_and_presentations_are_kept_and_told() {
+    let mut world = running();
+    let polled = CellSubject {
+        participants: vec!["alice".into(), "bob".into()],
+        interval_seconds: 5,
+        ..shows(0, CellShows::Sequence)
+    };
+    let presentation = CanvasPresentation { after_seconds: 20, interval_seconds: 4 };
+    let canvas = CanvasSettings {
+        cells: vec![polled.clone()],
+        switch_after_ms: 500,
+        hold_ms: 3_000,
+        presentation: Some(presentation),
+        ..CanvasSettings::default()
+    };
+    let request = set_video(&mut world, composed(canvas.clone()));
+    world.settle();
+    let Ok(Response::Conference(info)) = &world.replies[&request] else { panic!("a conference") };
+    assert_eq!(info.video, Some(composed(canvas)));
+    let with = |presentation| CanvasSettings { presentation: Some(presentation), ..Default::default() };
+    let polls = |cell| CanvasSettings { cells: vec![cell], ..Default::default() };
+    let cases = [
+        (CanvasSettings { switch_after_ms: 10_001, ..Default::default() }, "switch_after_ms"),
+        (CanvasSettings { hold_ms: 60_001, ..Default::default() }, "hold_ms"),
+        (with(CanvasPresentation { after_seconds: 2, ..presentation }), "presentation.after_seconds"),
+        (
+            with(CanvasPresentation { interval_seconds: 3_601, ..presentation }),
+            "presentation.interval_seconds",
+        ),
+        (polls(CellSubject { interval_seconds: 3_601, ..polled.clone() }), "interval_seconds"),
+        (polls(CellSubject { participants: vec!["a b".into()], ..polled }), "participants"),
+    ];
+    for (canvas, field) in cases {
+        let request = set_video(&mut world, composed(canvas));
+        assert!(world.refusal(request).field.ends_with(field), "{:?}", world.refusal(request));
+    }
 }
 
 #[test]

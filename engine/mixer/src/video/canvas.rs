@@ -6,6 +6,7 @@ use super::layout::Cell;
 use super::place::place;
 use super::source::Source;
 use super::still::Stills;
+use super::turns::{Sequence, Turns};
 use super::{CanvasText, Fit, Layout, OutputConfig, PixelRect, SourceId, Still, Subject, VideoStats};
 use motet_codecs::video::{Frame, FramePool, PictureSize, PlaneMut};
 use motet_rtp::Time;
@@ -104,7 +105,12 @@ impl Canvas {
     }
 
     /// Decides who is seen where.
-    pub(super) fn arrange(&mut self, sources: &BTreeMap<SourceId, Source>, speakers: [Option<SourceId>; 2]) {
+    pub(super) fn arrange(
+        &mut self,
+        sources: &BTreeMap<SourceId, Source>,
+        speakers: [Option<SourceId>; 2],
+        turns: &Turns,
+    ) {
         let people: Vec<SourceId> =
             sources.keys().copied().filter(|id| Some(*id) != self.key.without).collect();
         let pinned = self.key.pinned.filter(|id| people.contains(id));
@@ -112,15 +118,31 @@ impl Canvas {
             Some(_) => self.key.layout.cells_around_one(people.len()),
             None => self.key.layout.cells(people.len()),
         };
-        cells.iter_mut().zip(&self.key.subjects).for_each(|(cell, subject)| cell.set_subject(*subject));
+        cells.iter_mut().zip(&self.key.subjects).for_each(|(cell, subject)| cell.set_subject(subject));
         if let (Some(id), Some(first)) = (pinned, cells.first_mut()) {
-            first.set_subject(Subject::Source(id));
+            first.set_subject(&Subject::Source(id));
         }
-        if cells != self.cells {
-            self.placed.resize(cells.len(), None);
-            self.cells = cells;
+        let seen: Vec<SourceId> = people.iter().copied().filter(|id| !sources[id].look.off).collect();
+        let mut taken: Vec<SourceId> = cells.iter().filter_map(Cell::fixed).collect();
+        for (cell, subject) in cells.iter_mut().zip(&self.key.subjects) {
+            let Subject::Sequence(sequence) = subject else { continue };
+            let next = turns.order(sequence, &seen).into_iter().find(|id| !taken.contains(id));
+            if let Some(id) = next.filter(|_| cell.fixed().is_none()) {
+                cell.set_subject(&Subject::Source(id));
+                taken.push(id);
+            }
         }
+        self.placed.resize(cells.len(), None);
+        self.cells = cells;
         self.placed = place(&self.cells, &people, speakers, &self.placed);
+    }
+
+    /// People who are seen in turn.
+    pub(super) fn sequences(&self) -> impl Iterator<Item = &Sequence> + Clone {
+        self.key.subjects.iter().filter_map(|subject| match subject {
+            Subject::Sequence(sequence) => Some(&**sequence),
+            _ => None,
+        })
     }
 
     /// Those who are seen.

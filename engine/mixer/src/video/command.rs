@@ -1,6 +1,6 @@
 //! What a mixer is told.
 
-use super::{CanvasText, Layout, OutputId, SourceId, Still};
+use super::{CanvasText, Layout, OutputId, Sequence, SourceId, Still};
 use motet_codecs::video::{H264Library, PictureSize, VideoCodec};
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ pub enum Fit {
 }
 
 /// Who is to be seen in a cell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// Whom the layout says: the speaker in a large cell, anybody in others.
     #[default]
@@ -94,6 +94,8 @@ pub enum Subject {
     PreviousSpeaker,
     /// This one, or nobody while it is not here.
     Source(SourceId),
+    /// These in turn, those who are in an earlier cell left out. Cells with equal sequences show one after another of it.
+    Sequence(Arc<Sequence>),
     /// Nobody.
     Nobody,
 }

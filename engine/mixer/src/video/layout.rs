@@ -131,14 +131,23 @@ pub(super) struct Cell {
 
 impl Cell {
     /// Somebody else is to be seen in it.
-    pub(super) fn set_subject(&mut self, subject: Subject) {
+    pub(super) fn set_subject(&mut self, subject: &Subject) {
         self.role = match subject {
             Subject::Layout => return,
             Subject::Speaker => Role::Speaker,
             Subject::PreviousSpeaker => Role::PreviousSpeaker,
-            Subject::Source(id) => Role::Fixed(Some(id)),
-            Subject::Nobody => Role::Fixed(None),
+            Subject::Source(id) => Role::Fixed(Some(*id)),
+            // Whose turn it is comes later.
+            Subject::Nobody | Subject::Sequence(_) => Role::Fixed(None),
         };
+    }
+
+    /// Who is to be seen, if it is one person for certain.
+    pub(super) fn fixed(&self) -> Option<SourceId> {
+        match self.role {
+            Role::Fixed(source) => source,
+            _ => None,
+        }
     }
 
     fn new(role: Role, grid: [u32; 2], rect: [u32; 4]) -> Cell {

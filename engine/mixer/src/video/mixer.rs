@@ -6,6 +6,7 @@ use super::feed::{Feed, FeedKey, Receiver};
 use super::label::{Labels, Name};
 use super::source::Source;
 use super::still::Stills;
+use super::turns::Turns;
 use super::{
     CANVASES_MAX, Font, OUTPUTS_MAX, OutputConfig, OutputId, SOURCES_MAX, SourceConfig, SourceId,
     VideoCommand, VideoMixError, VideoOutbox, VideoStats,
@@ -32,6 +33,7 @@ pub struct VideoMixer {
     labels: Labels,
     captions: Captions,
     stills: Stills,
+    turns: Turns,
     stats: VideoStats,
 }
 
@@ -53,6 +55,7 @@ impl VideoMixer {
             labels: Labels::new(font.clone()),
             captions: Captions::new(font),
             stills: Stills::default(),
+            turns: Turns::default(),
             sources: BTreeMap::new(),
             outputs: BTreeMap::new(),
             canvases: Vec::new(),
@@ -126,6 +129,7 @@ impl VideoMixer {
             }
             VideoCommand::SetDivisor(divisor) => self.divisor = divisor.clamp(1, 60),
         }
+        self.turns.keep(now, self.canvases.iter().flat_map(Canvas::sequences));
         self.arrange();
         Ok(())
     }
@@ -152,6 +156,11 @@ impl VideoMixer {
             if source.poll_key_frame(now) {
                 out.key_frames_wanted.push(source.id);
             }
+        }
+        let people = self.sources.values().filter(|source| !source.look.off);
+        let people: Vec<SourceId> = people.map(|source| source.id).collect();
+        if self.turns.step(now, &people) {
+            self.arrange();
         }
         let mut made: Vec<usize> = Vec::new();
         for index in 0..self.canvases.len() {
@@ -306,7 +315,7 @@ impl VideoMixer {
     /// Decides who is seen where, and who is not seen at all.
     fn arrange(&mut self) {
         for canvas in &mut self.canvases {
-            canvas.arrange(&self.sources, self.speakers);
+            canvas.arrange(&self.sources, self.speakers, &self.turns);
         }
         for (id, source) in &mut self.sources {
             let is_seen = self.canvases.iter().any(|canvas| canvas.seen().any(|seen| seen == *id));

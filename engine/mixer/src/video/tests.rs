@@ -6,4 +6,5 @@ mod names;
 mod scaling;
 mod sharing;
 mod stills;
+mod turns;
 mod world;

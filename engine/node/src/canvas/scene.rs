@@ -2,14 +2,15 @@
 //!
 //! What is to be composed comes as a whole ([`CanvasForm`]); here it becomes the mixer's commands.
 
+use super::voice::Voice;
 use crate::exchange::Desk;
 use crate::model::{Id, Shows};
 use crate::plan::{CanvasForm, FeedForm, FeedKey, SeenForm, TrunkEnd};
 use crate::routing::Sees;
 use motet_codecs::video::{Frame, FramePool, H264Library};
 use motet_mixer::video::{
-    Font, OutputConfig, OutputId, SourceConfig, SourceId, Subject, VideoCommand, VideoMixError, VideoMixer,
-    VideoOutbox, VideoStats,
+    Font, Layout, OutputConfig, OutputId, Sequence, SourceConfig, SourceId, Subject, VideoCommand,
+    VideoMixError, VideoMixer, VideoOutbox, VideoStats,
 };
 use motet_rtp::demux::{PacketClass, classify};
 use motet_rtp::rtcp::{Compound, Packet, write_pli};
@@ -55,7 +56,9 @@ pub(super) struct Scene {
     outputs: BTreeMap<FeedKey, Output>,
     /// Numbers given so far.
     given: u32,
-    speaker: Option<Id>,
+    voice: Voice,
+    /// Who holds a lecture, as was told last.
+    lecturer: Option<Id>,
     divisor: u32,
     /// Room for a request.
     request: Vec<u8>,
@@ -71,7 +74,8 @@ impl Scene {
             numbers: HashMap::new(),
             outputs: BTreeMap::new(),
             given: 0,
-            speaker: None,
+            voice: Voice::default(),
+            lecturer: None,
             divisor: 1,
             request: Vec::new(),
         }
@@ -87,6 +91,9 @@ impl Scene {
                 first_failure.get_or_insert(failure);
             }
         }
+        self.voice.set(form.settings.voice);
+        // Who was told that a lecture goes on, and sees none, is told again.
+        self.lecturer.clone_from(&form.lecturer);
         self.show_speaker(now);
         first_failure.map_or(Ok(()), Err)
     }
@@ -160,6 +167,12 @@ impl Scene {
         let without = sees.without.as_ref().and_then(source);
         // Who is left out is not seen large either.
         let pinned = sees.pinned.as_ref().or(settings.pinned.as_ref()).and_then(source);
+        let lecture = self.lecture(sees, form);
+        let (layout, subjects, pinned) = lecture.unwrap_or_else(|| {
+            let layout = sees.layout.as_ref().unwrap_or(&settings.layout).clone();
+            let subjects = self.subjects(sees.cells.as_ref().unwrap_or(&settings.cells));
+            (layout, subjects, pinned.filter(|pinned| without != Some(*pinned)))
+        });
         OutputConfig {
             id,
             ssrc: feed.ssrc,
@@ -169,10 +182,10 @@ impl Scene {
             bitrate_bps: settings.bitrate_bps,
             frames_per_s: settings.frames_per_s,
             size: settings.size,
-            layout: sees.layout.as_ref().unwrap_or(&settings.layout).clone(),
+            layout,
             fit: settings.fit,
-            subjects: self.subjects(sees.cells.as_ref().unwrap_or(&settings.cells)),
-            pinned: pinned.filter(|pinned| without != Some(*pinned)),
+            subjects,
+            pinned,
             names: settings.names,
             still: form.still.clone(),
             background: settings.background,
@@ -184,6 +197,16 @@ impl Scene {
         }
     }
 
+    /// What is seen of a lecture, by the lecturer and by those who have chosen nothing else.
+    fn lecture(&self, sees: &Sees, form: &CanvasForm) -> Option<(Layout, Vec<Subject>, Option<SourceId>)> {
+        if sees.lectures {
+            let others = Sequence { members: Vec::new(), interval: form.settings.lecture_turn };
+            return Some((Layout::Equal(1), vec![Subject::Sequence(Arc::new(others))], None));
+        }
+        let lecturer = form.lecturer.as_ref().filter(|_| sees.is_plain())?;
+        Some((Layout::Equal(1), Vec::new(), self.numbers.get(lecturer).copied()))
+    }
+
     /// Who is to be seen in each of the first cells.
     fn subjects(&self, cells: &BTreeMap<u8, Shows>) -> Vec<Subject> {
         let count = cells.keys().last().map_or(0, |last| last + 1);
@@ -192,6 +215,12 @@ impl Scene {
             Some(Shows::Speaker) => Subject::Speaker,
             Some(Shows::PreviousSpeaker) => Subject::PreviousSpeaker,
             Some(Shows::Nobody) => Subject::Nobody,
+            Some(Shows::Sequence(legs, interval)) => {
+                let members: Vec<_> = legs.iter().filter_map(|leg| self.numbers.get(leg).copied()).collect();
+                let nobody = members.is_empty() && !legs.is_empty();
+                let sequence = Sequence { members, interval: *interval };
+                if nobody { Subject::Nobody } else { Subject::Sequence(Arc::new(sequence)) }
+            }
             // The cell waits for who is not here yet.
             Some(Shows::Leg(leg)) => self.numbers.get(leg).map_or(Subject::Nobody, |id| Subject::Source(*id)),
         };
@@ -230,13 +259,29 @@ impl Scene {
 
     /// Another one talks most; none: who did has left.
     pub(super) fn set_speaker(&mut self, now: Time, leg: Option<Id>) {
-        self.speaker = leg;
-        self.show_speaker(now);
+        self.voice.active(now, leg);
+    }
+
+    /// Somebody begins to talk, or stops.
+    pub(super) fn talks(&mut self, now: Time, leg: Id, talks: bool) {
+        self.voice.talks(now, leg, talks);
+    }
+
+    /// Looks who is to be shown, and tells who holds a lecture; what finds no room is told later.
+    pub(super) fn listen(&mut self, now: Time, tell: impl FnOnce(Option<Id>) -> bool) {
+        if self.voice.look(now) {
+            self.show_speaker(now);
+        }
+        // Who shows no picture holds none.
+        let lecturer = self.voice.lecturer().filter(|leg| self.form.sources.contains_key(*leg));
+        if lecturer != self.lecturer.as_ref() && tell(lecturer.cloned()) {
+            self.lecturer = lecturer.cloned();
+        }
     }
 
     /// Who is not seen does not take the place of who is.
     fn show_speaker(&mut self, now: Time) {
-        let speaker = self.speaker.as_ref().and_then(|leg| self.numbers.get(leg)).copied();
+        let speaker = self.voice.speaker().and_then(|leg| self.numbers.get(leg)).copied();
         let set = self.mixer.handle_command(now, VideoCommand::SetSpeaker(speaker));
         debug_assert!(set.is_ok(), "whoever has a number is a source");
     }

@@ -110,6 +110,7 @@ impl Loop {
                 continue;
             }
             self.take_packets();
+            self.listen();
             self.make();
             let now = self.clock.now();
             if now >= self.look_at {
@@ -174,6 +175,11 @@ impl Loop {
             Job::Picture(id, done) => {
                 let _ = done.send(self.scenes.get_mut(&id).and_then(|scene| scene.picture(now)));
             }
+            Job::Talks(id, leg, talks) => {
+                if let Some(scene) = self.scenes.get_mut(&id) {
+                    scene.talks(now, leg, talks);
+                }
+            }
             Job::Look(id, done) => {
                 let _ = done.send(self.scenes.get(&id).map(Scene::status));
             }
@@ -237,6 +243,17 @@ impl Loop {
                 }
             }
             self.desk.give_back(parcel);
+        }
+    }
+
+    /// Looks who is to be shown as the speaker, and who holds a lecture.
+    fn listen(&mut self) {
+        let now = self.clock.now();
+        for (id, scene) in &mut self.scenes {
+            scene.listen(now, |leg| {
+                let kind = MixingEventKind::Lecture { leg };
+                self.events.try_send(MixingEvent { conference: id.clone(), kind }).is_ok()
+            });
         }
     }
 

@@ -2,11 +2,13 @@
 
 use super::Id;
 use super::check::{Path, identifier};
+use crate::canvas::VoiceSettings;
 use crate::error::NodeError;
 use motet_codecs::video::{PictureSize, VideoCodec, VideoCodecName};
 use motet_mixer::video::{BACKGROUND, CELLS_MAX, CanvasText, Fit, Layout, colour_of_rgb};
 use motet_proto::media as wire;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// How pictures reach participants.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,6 +51,10 @@ pub struct CanvasSettings {
     pub background: [u8; 3],
     /// Banner and caption.
     pub texts: Vec<CanvasText>,
+    /// When another one is shown as the speaker, and as a lecturer.
+    pub voice: VoiceSettings,
+    /// How long a lecturer sees each of the others.
+    pub lecture_turn: Duration,
 }
 
 /// What becomes of a leg's pictures on a canvas.
@@ -84,6 +90,8 @@ pub enum Shows {
     PreviousSpeaker,
     /// This leg.
     Leg(Id),
+    /// These in turn, or all, each for so long.
+    Sequence(Vec<Id>, Duration),
     /// Nobody.
     Nobody,
 }
@@ -93,6 +101,8 @@ const RATE: std::ops::RangeInclusive<u32> = 1..=60;
 const BITRATE_BPS: std::ops::RangeInclusive<u32> = 10_000..=100_000_000;
 const SIZE_USUAL: (u32, u32) = (1280, 720);
 const STILL_BYTES_MAX: usize = 128;
+/// Participants who are named for one sequence.
+const SEQUENCE_MAX: usize = 64;
 const TEXT_CHARS_MAX: usize = 512;
 const RATE_USUAL: u32 = 30;
 const BITRATE_USUAL_BPS: u32 = 1_500_000;
@@ -136,6 +146,7 @@ impl CanvasSettings {
                 return Err(at.field(field).error(why));
             }
         }
+        let lecture = given.presentation.unwrap_or_default();
         let settings = CanvasSettings {
             size: PictureSize::new(width, height),
             frames_per_s: or(given.frames_per_second, RATE_USUAL),
@@ -154,6 +165,8 @@ impl CanvasSettings {
                 None => BACKGROUND,
             },
             texts: texts(at, given)?,
+            voice: voice(at, given)?,
+            lecture_turn: seconds(&at.field("presentation"), lecture.interval_seconds, 10, 1)?,
         };
         if !RATE.contains(&settings.frames_per_s) {
             let why = format!("{}; must be {} to {}", settings.frames_per_s, RATE.start(), RATE.end());
@@ -257,6 +270,43 @@ fn text(at: &Path, given: &wire::CanvasText, moves: bool) -> Result<CanvasText, 
     })
 }
 
+/// When who is shown.
+fn voice(at: &Path, given: &wire::CanvasSettings) -> Result<VoiceSettings, NodeError> {
+    let millis = |field: &str, value: u32, most: u32| match value {
+        value if value <= most => Ok(Duration::from_millis(value.into())),
+        value => Err(at.field(field).error(format!("{value} ms; at most {most}"))),
+    };
+    let lecture = given.presentation.map(|lecture| lecture.after_seconds);
+    let at_lecture = at.field("presentation").field("after_seconds");
+    Ok(VoiceSettings {
+        after: millis("switch_after_ms", given.switch_after_ms, 10_000)?,
+        hold: millis("hold_ms", given.hold_ms, 60_000)?,
+        lecture_after: lecture.map(|after| seconds(&at_lecture, after, 30, 3)).transpose()?,
+    })
+}
+
+/// So many seconds; 0: as usual.
+fn seconds(at: &Path, value: u32, usual: u32, least: u32) -> Result<Duration, NodeError> {
+    let value = if value == 0 { usual } else { value };
+    if !(least..=3600).contains(&value) {
+        return Err(at.error(format!("{value} s; must be {least} to 3600")));
+    }
+    Ok(Duration::from_secs(value.into()))
+}
+
+/// Participants in turn.
+fn sequence(at: &Path, subject: &wire::CellSubject) -> Result<Shows, NodeError> {
+    if subject.participants.len() > SEQUENCE_MAX {
+        let why = format!("{}; at most {SEQUENCE_MAX}", subject.participants.len());
+        return Err(at.field("participants").error(why));
+    }
+    for (index, who) in subject.participants.iter().enumerate() {
+        identifier(&at.index("participants", index), who)?;
+    }
+    let turn = seconds(&at.field("interval_seconds"), subject.interval_seconds, 10, 1)?;
+    Ok(Shows::Sequence(subject.participants.iter().map(Id::from).collect(), turn))
+}
+
 fn pinned(at: &Path, given: &str) -> Result<Option<Id>, NodeError> {
     if given.is_empty() {
         return Ok(None);
@@ -277,6 +327,7 @@ fn cells(at: &Path, given: &[wire::CellSubject]) -> Result<BTreeMap<u8, Shows>, 
             Ok(wire::CellShows::Speaker) => Shows::Speaker,
             Ok(wire::CellShows::PreviousSpeaker) => Shows::PreviousSpeaker,
             Ok(wire::CellShows::Nobody) => Shows::Nobody,
+            Ok(wire::CellShows::Sequence) => sequence(&at, subject)?,
             Ok(wire::CellShows::Participant) => {
                 identifier(&at.field("participant"), &subject.participant)?;
                 Shows::Leg(Id::from(&subject.participant))

@@ -87,6 +87,7 @@ impl Spec {
             seed: NonZeroU64::new(spec.seed),
             loudest: BTreeSet::new(),
             recordings,
+            lecturer: None,
             still_files: BTreeMap::new(),
             failed_recordings: BTreeMap::new(),
             stills: BTreeMap::new(),

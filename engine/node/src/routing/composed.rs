@@ -44,9 +44,16 @@ pub struct Sees {
     pub pinned: Option<Id>,
     /// Who is not seen: the receiver, though others see it.
     pub without: Option<Id>,
+    /// The others in turn: it holds a lecture.
+    pub lectures: bool,
 }
 
 impl Sees {
+    /// Whether nothing was chosen for it.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.layout.is_none() && self.cells.is_none() && self.pinned.is_none()
+    }
+
     /// What a leg has chosen, as far as it is not what all see anyway.
     fn of(leg: &Id, view: &LegView, settings: &CanvasSettings) -> Sees {
         let hides = view.hide_self.unwrap_or(settings.hide_self);
@@ -59,7 +66,7 @@ impl Sees {
         let layout = layout.filter(|layout| *layout != settings.layout);
         let cells = cells.filter(|cells| layout.is_some() || *cells != settings.cells);
         let pinned = pinned.filter(|pinned| settings.pinned.as_ref() != Some(pinned));
-        Sees { layout, cells, pinned, without }
+        Sees { layout, cells, pinned, without, lectures: false }
     }
 }
 
@@ -117,7 +124,13 @@ impl Composed {
         }
         // Who is not seen is neither left out nor seen large.
         let Composed { sources, outputs, .. } = &mut composed;
-        for sees in outputs.values_mut().map(|view| &mut view.sees) {
+        let lecture = spec.lecture();
+        for (leg, sees) in outputs.iter_mut().map(|(leg, view)| (leg, &mut view.sees)) {
+            if lecture.is_some() && sees.is_plain() {
+                // The others see one picture, in which they are not.
+                let lectures = lecture == Some(leg);
+                *sees = Sees { without: lectures.then(|| leg.clone()), lectures, ..Sees::default() };
+            }
             sees.without.take_if(|leg| !sources.contains_key(leg));
             let without = &sees.without;
             sees.pinned.take_if(|leg| !sources.contains_key(leg) || Some(&*leg) == without.as_ref());

@@ -67,8 +67,17 @@ pub(super) async fn forward_mixing(
             }
             continue;
         }
-        if let MixingEventKind::Active { leg } = &kind {
-            state.show_speaker(&conference, leg.clone());
+        match &kind {
+            MixingEventKind::Active { leg } => state.show_speaker(&conference, leg.clone()),
+            MixingEventKind::Speaker { leg, speaking } => {
+                state.show_talks(&conference, leg.clone(), *speaking);
+            }
+            MixingEventKind::Lecture { leg } => {
+                if let Err(error) = state.set_lecturer(&conference, leg.clone()).await {
+                    tracing::warn!(%conference, %error, "a lecture was found and cannot be shown");
+                }
+            }
+            _ => {}
         }
         publish(&state.conferences, &events, MixingEvent { conference, kind });
     }

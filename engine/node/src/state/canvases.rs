@@ -128,6 +128,14 @@ impl State {
         self.canvases.threads[self.canvas_index(station)].picture(id).await
     }
 
+    /// Somebody begins to talk in a conference, or stops.
+    pub(crate) fn show_talks(&self, id: &str, leg: Id, talks: bool) {
+        let canvas = self.conferences.get(id).and_then(|conference| conference.held.canvas.as_ref());
+        if let Some(canvas) = canvas {
+            self.canvases.threads[self.canvas_index(canvas.station)].tell_talks(id, leg, talks);
+        }
+    }
+
     /// How the canvas of a conference is doing; none: there is none.
     pub(super) async fn canvas_stats(
         &self,

@@ -89,6 +89,20 @@ impl State {
             return Ok(());
         }
         let spec = Spec { loudest: legs.into_iter().collect(), ..conference.spec.clone() };
+        self.follow(id, spec).await
+    }
+
+    /// All see a lecturer alone, or nobody does any more.
+    pub(crate) async fn set_lecturer(&mut self, id: &str, lecturer: Option<Id>) -> Result<(), NodeError> {
+        self.check_ours()?;
+        let Some(conference) = self.conferences.get(id) else { return Ok(()) };
+        let spec = Spec { lecturer, ..conference.spec.clone() };
+        self.follow(id, spec).await
+    }
+
+    /// Does what the node has found out by itself about a conference that runs.
+    async fn follow(&mut self, id: &str, spec: Spec) -> Result<(), NodeError> {
+        let conference = &self.conferences[id];
         let (old, held) = (&conference.spec, &conference.held);
         let (threads, recorder) = (self.thread_loads(), self.recorder_station());
         let taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, threads);
@@ -253,6 +267,10 @@ pub(crate) fn publish(
     let kind = match event.kind {
         // It changes what is forwarded, and is no news of its own.
         MixingEventKind::Loudest { .. } => return,
+        MixingEventKind::Lecture { leg } => {
+            let leg = leg.map(|leg| leg.to_string()).unwrap_or_default();
+            Kind::LectureChanged(wire::LectureChanged { leg })
+        }
         MixingEventKind::CanvasRate { frames_per_s, wanted } => {
             let frames_per_second = frames_per_s;
             Kind::CanvasRateChanged(wire::CanvasRateChanged { frames_per_second, wanted })

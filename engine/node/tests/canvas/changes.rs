@@ -97,7 +97,12 @@ async fn who_speaks_is_seen_large_and_who_spoke_before_in_the_corner() {
     speak(&mut studio, "bob");
     studio.until_seen("carol", &[(40, 40, GREEN), (270, 150, BLUE)]).await;
     // Somebody chosen for a cell is there, whoever speaks.
-    let alice = CellSubject { cell: 1, shows: CellShows::Participant.into(), participant: "alice".into() };
+    let alice = CellSubject {
+        cell: 1,
+        shows: CellShows::Participant.into(),
+        participant: "alice".into(),
+        ..CellSubject::default()
+    };
     studio.put(CanvasSettings { cells: vec![alice], ..canvas("pip") }).await;
     studio.until_seen("carol", &[(40, 40, GREEN), (270, 150, RED)]).await;
     studio.check_streams();

@@ -3,6 +3,7 @@
 mod changes;
 mod stills;
 mod studio;
+mod turns;
 mod views;
 
 use motet_codecs::video::VideoCodecName::{H264, Vp8};

@@ -107,6 +107,8 @@ pub struct CanvasForm {
     pub settings: CanvasSettings,
     /// What is seen of who sends no picture.
     pub still: Option<Arc<Still>>,
+    /// Who holds a lecture.
+    pub lecturer: Option<Id>,
     /// The canvas thread's ends of the trunks.
     pub ends: Vec<TrunkEnd>,
     /// Who is seen, by leg.
@@ -162,7 +164,7 @@ pub struct CanvasStep {
 impl CanvasForm {
     pub(crate) fn empty(settings: CanvasSettings) -> CanvasForm {
         let (sources, outputs) = (BTreeMap::new(), BTreeMap::new());
-        CanvasForm { settings, still: None, ends: Vec::new(), sources, outputs }
+        CanvasForm { settings, still: None, lecturer: None, ends: Vec::new(), sources, outputs }
     }
 
     /// What a canvas thread has to know of a canvas that is held. `spec` is composed.
@@ -170,6 +172,7 @@ impl CanvasForm {
         let settings = spec.video.canvas().expect("it is composed");
         let still = |name: &Option<String>| name.as_ref().and_then(|name| spec.still_files.get(name)).cloned();
         let mut form = CanvasForm { still: still(&settings.still), ..CanvasForm::empty(settings.clone()) };
+        form.lecturer = spec.lecture().cloned();
         for (worker, trunk) in &canvas.trunks {
             form.ends.push(TrunkEnd { port: trunk.far, worker: *worker, peer: trunk.near });
         }
