@@ -115,6 +115,13 @@ impl Conference for ConferenceService {
         }
     }
 
+    async fn share_content(
+        &self,
+        call: Call<wire::ShareContentRequest>,
+    ) -> Result<Answer<wire::ConferenceInfo>, Status> {
+        self.info(call, Request::ShareContent).await
+    }
+
     async fn set_participant_video(
         &self,
         call: Call<wire::SetParticipantVideoRequest>,

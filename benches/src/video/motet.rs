@@ -29,6 +29,7 @@ pub fn compose(streams: &[Stream], personal: bool, reference: &Reference) -> any
             codecs,
             name: String::new(),
             look: Default::default(),
+            content: false,
         };
         mixer.handle_command(start, VideoCommand::AddSource(source))?;
     }

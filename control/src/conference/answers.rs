@@ -1,11 +1,11 @@
 //! What the store and nodes said to an operation, and what follows.
 
-use super::audio::{AudioChange, PairGain};
+use super::audio::AudioChange;
 use super::effect::Effect;
 use super::limits::no_place;
-use super::media::leg;
 use super::model::{Abandoned, Node, Operation, Phase, Record, RequestId, Token, Work};
 use super::requests::Response;
+use super::specification::specification;
 use super::step::{About, RETRY_MS, Step};
 use crate::nodes::NodeFailure;
 use crate::placement;
@@ -280,12 +280,17 @@ impl Step<'_> {
         match result {
             Ok(allocation) => {
                 let version = conference.record.version;
-                conference.record = Record { version, ..operation.next };
+                let before = std::mem::replace(&mut conference.record, Record { version, ..operation.next });
                 conference.allocation = Some(allocation);
                 conference.confirmed = confirmed;
                 conference.repair = false;
                 conference.heard = true;
+                // Who leaves gives the floor away without being asked.
+                let silent = matches!(operation.work, Work::Change { .. });
                 self.confirmed(moid, operation.work);
+                if silent {
+                    self.tell_floor(moid, &before.content.holder);
+                }
             }
             Err(failure) => self.not_confirmed(moid, operation, failure),
         }
@@ -323,7 +328,10 @@ impl Step<'_> {
             Work::Audio { request, what } => {
                 let response = conference.audio_response(&what);
                 if let Some((kind, message)) = conference.record.news(&what) {
-                    let participant = if let AudioChange::View(who, _) = &what { who } else { "" };
+                    let participant = match &what {
+                        AudioChange::View(who, _) | AudioChange::Content(_, who, _) => who.as_str(),
+                        _ => "",
+                    };
                     self.emit(kind, About { participant, ..about }, message);
                 }
                 if let AudioChange::Role(who) = &what {
@@ -467,30 +475,4 @@ impl Step<'_> {
             Some(Operation { token, next: next.clone(), work: Work::Repair, at_node: true, since_ms });
         self.put_on_node(moid, token, &next);
     }
-}
-
-/// What a node shall run, without what only control reads.
-fn specification(record: &Record) -> node::ConferenceSpec {
-    let participants = record.participants.iter();
-    let legs = participants.map(|(id, participant)| leg(id, participant));
-    node::ConferenceSpec {
-        id: record.id.clone(),
-        legs: legs.collect(),
-        audio: record.audio.to_wire(),
-        video: record.video.to_wire(),
-        pair_gains: record.pair_gains.iter().map(PairGain::to_wire).collect(),
-        recordings: record.recordings_to_wire(),
-        seed: record.seed,
-        ..node::ConferenceSpec::default()
-    }
-}
-
-/// Whether this is what a node shall run of the record, wherever its ports are.
-pub(super) fn runs_as_written(record: &Record, spec: &node::ConferenceSpec) -> bool {
-    let mut spec = spec.clone();
-    spec.metadata.clear();
-    for transport in spec.legs.iter_mut().flat_map(|leg| &mut leg.transports) {
-        transport.port_wanted = 0;
-    }
-    spec == specification(record)
 }

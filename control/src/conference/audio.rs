@@ -91,6 +91,8 @@ pub(super) enum AudioChange {
     Pair,
     /// Of what becomes of pictures.
     Pictures,
+    /// Of who shares content: what is told, of whom, and how for people.
+    Content(Kind, String, String),
     /// Of what a participant sees; for people.
     View(String, String),
     /// Of what is recorded; for people.
@@ -294,6 +296,7 @@ impl Record {
                 Some((Kind::VideoChanged, format!("the pictures of conference {number} are {mode} now")))
             }
             AudioChange::Recording(told) => Some((Kind::RecordingChanged, told.clone())),
+            AudioChange::Content(kind, _, told) => Some((*kind, told.clone())),
             AudioChange::View(_, told) => Some((Kind::VideoChanged, told.clone())),
             AudioChange::Participant(_) | AudioChange::Role(_) | AudioChange::Pair => None,
         }
@@ -407,9 +410,11 @@ impl super::Conference {
                 let info = self.participant_info(participant).expect("it was found before it was changed");
                 Response::Participant(Box::new(info))
             }
-            AudioChange::Mode | AudioChange::Pair | AudioChange::Pictures | AudioChange::Recording(_) => {
-                Response::Conference(Box::new(self.info()))
-            }
+            AudioChange::Mode
+            | AudioChange::Pair
+            | AudioChange::Pictures
+            | AudioChange::Content(..)
+            | AudioChange::Recording(_) => Response::Conference(Box::new(self.info())),
         }
     }
 }

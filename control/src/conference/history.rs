@@ -259,6 +259,7 @@ fn is_kept(kind: Kind) -> bool {
         Kind::ParticipantLeft,
         Kind::AudioChanged,
         Kind::VideoChanged,
+        Kind::ContentChanged,
         Kind::RecordingChanged,
         Kind::RecordingFailed,
         Kind::EndsSoon,

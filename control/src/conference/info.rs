@@ -50,6 +50,7 @@ impl Conference {
             empty_ms: record.schedule.empty_ms as u32,
             expected_participants: record.expected,
             recordings: record.recordings_to_wire(),
+            content: record.content.to_wire(),
         }
     }
 

@@ -1,11 +1,12 @@
 //! What nodes run, against what control knows: adoption and repair, never deletion by absence.
 
 use super::access::Role;
-use super::answers::runs_as_written;
 use super::audio::{Audio, PairGain, ParticipantAudio};
+use super::content::Content;
 use super::media::media_of_leg;
 use super::model::{Conference, Node, Participant, Phase, Record, RunningCopy, Token};
 use super::recordings::Recording;
+use super::specification::runs_as_written;
 use super::step::{About, RETRY_MS, Step};
 use super::video::Video;
 use super::views::ParticipantVideo;
@@ -324,6 +325,12 @@ impl Step<'_> {
         let audio = spec.and_then(|spec| Audio::check(spec.audio.as_ref()).ok()).unwrap_or_default();
         let video = spec.and_then(|spec| Video::check(spec.video.as_ref()).ok()).unwrap_or_default();
         let recordings = spec.iter().flat_map(|spec| &spec.recordings).map(Recording::from_wire).collect();
+        let content = spec.and_then(|spec| spec.content.as_ref());
+        // Which rule it is nobody knows; a chair may change that.
+        let floor = motet_proto::media::ContentFloor::Moderated.into();
+        let content =
+            content.map(|content| Content { floor, holder: content.leg.clone(), waiting: Vec::new() });
+        let content = content.unwrap_or_default();
         let pair_gains = spec.iter().flat_map(|spec| &spec.pair_gains).map(PairGain::from_wire).collect();
         Record {
             id: copy.id.clone(),
@@ -337,6 +344,7 @@ impl Step<'_> {
             video,
             pair_gains,
             recordings,
+            content,
             seed: spec.map_or(0, |spec| spec.seed),
             ..Record::default()
         }

@@ -4,6 +4,7 @@ use super::access::{Access, Role, Wrong};
 use super::audio::{Audio, AudioChange, PairGain, ParticipantAudio};
 use super::clock::Clock;
 use super::conferences::Conferences;
+use super::content::Content;
 use super::detect::{Doubt, Hold, MassLoss};
 use super::domains::Domains;
 use super::history::History;
@@ -137,6 +138,9 @@ pub struct Record {
     /// Who hears whom in another way than all others do.
     #[serde(default)]
     pub pair_gains: Vec<PairGain>,
+    /// Who shares content.
+    #[serde(default)]
+    pub content: Content,
     /// What is recorded.
     #[serde(default)]
     pub recordings: Vec<Recording>,

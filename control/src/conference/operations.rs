@@ -93,6 +93,7 @@ impl Step<'_> {
                 Request::Extend(extend) => self.extend(id, moid, &extend),
                 Request::SetAudio(set) => self.set_audio(id, moid, set.audio),
                 Request::SetVideo(set) => self.set_video(id, moid, set.video),
+                Request::ShareContent(ask) => self.share_content(id, moid, &ask),
                 Request::SetParticipantVideo(set) => self.set_participant_video(id, moid, set),
                 Request::SetParticipantAudio(set) => self.set_participant_audio(id, moid, set),
                 Request::SetPairGain(set) => self.set_pair_gain(id, moid, set.pair_gain),
@@ -173,6 +174,7 @@ impl Step<'_> {
             return Ok(Some(Response::Removed(wire::RemoveParticipantResponse { existed: false })));
         }
         next.forget_pairs(participant);
+        next.leave_floor(participant);
         next.revision += 1;
         self.start(moid, next, Work::Change { request, joins: false, participant: participant.to_owned() });
         Ok(None)

@@ -30,6 +30,8 @@ pub enum Request {
     SetAudio(wire::SetAudioRequest),
     /// Change the video mode, or the canvas.
     SetVideo(wire::SetVideoRequest),
+    /// Ask something of the floor of content.
+    ShareContent(wire::ShareContentRequest),
     /// Change what a participant sees.
     SetParticipantVideo(wire::SetParticipantVideoRequest),
     /// Mute a participant, and so on.
@@ -103,6 +105,7 @@ impl Request {
             Request::End(_) => "end",
             Request::SetAudio(_) => "set-audio",
             Request::SetVideo(_) => "set-video",
+            Request::ShareContent(_) => "share-content",
             Request::SetParticipantVideo(_) => "set-participant-video",
             Request::SetParticipantAudio(_) => "set-participant-audio",
             Request::SetPairGain(_) => "set-pair-gain",

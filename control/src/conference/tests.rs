@@ -16,6 +16,7 @@ use wire::ConferenceEventKind as Kind;
 
 mod admission;
 mod booking;
+mod content;
 mod draining;
 mod following;
 mod heard;

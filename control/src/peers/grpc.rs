@@ -106,6 +106,7 @@ impl Peers for GrpcPeers {
             Request::SetParticipantAudio(set) => {
                 participant(client.set_participant_audio(self.marked(set)).await?)
             }
+            Request::ShareContent(ask) => conference(client.share_content(self.marked(ask)).await?),
             Request::SetParticipantVideo(set) => {
                 participant(client.set_participant_video(self.marked(set)).await?)
             }

@@ -51,6 +51,8 @@ pub struct Spec {
     pub loudest: BTreeSet<Id>,
     /// What is written to files, by id.
     pub recordings: BTreeMap<Id, Recording>,
+    /// Whose content is forwarded; none: everybody's.
+    pub content: Option<ContentHolder>,
     /// Who holds a lecture: the node's own finding.
     pub lecturer: Option<Id>,
     /// Stills that are named, as far as the node has them: the node's own finding.
@@ -75,6 +77,11 @@ impl Spec {
         all.into_iter().chain(of_legs)
     }
 
+    /// Whether a leg may share content.
+    pub(crate) fn shares(&self, leg: &Id) -> bool {
+        self.content.as_ref().is_none_or(|content| content.0.as_ref() == Some(leg))
+    }
+
     /// Who holds a lecture on the canvas.
     pub(crate) fn lecture(&self) -> Option<&Id> {
         self.video.canvas().filter(|canvas| canvas.voice.lecture_after.is_some())?;
@@ -87,6 +94,10 @@ impl Spec {
         self.audio.listening().or_else(shows)
     }
 }
+
+/// Who has the floor of content; none: nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContentHolder(pub Option<Id>);
 
 /// Voices that are told apart where only who speaks is to be shown.
 const SHOWN_SPEAKERS: u32 = 3;

@@ -24,6 +24,7 @@ mod recording;
 mod relocate;
 mod trunks;
 
+pub(crate) use canvas::CONTENT;
 pub use canvas::{
     CanvasForm, CanvasStep, FeedForm, FeedKey, HeldCanvas, HeldFeed, HeldTap, HeldView, SeenForm,
 };

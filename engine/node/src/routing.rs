@@ -146,7 +146,8 @@ fn is_heard(spec: &Spec, key: &RouteKey, kind: MediaKind) -> bool {
         from.audio.muted || to.audio.deaf || kept_from || from.audio.room != to.audio.room
     };
     let is_loud = || !matches!(spec.audio, AudioMode::Loudest(_)) || spec.loudest.contains(&from.id);
-    !from.muted && (kind != MediaKind::Audio || (!silent() && is_loud()))
+    let shares = kind != MediaKind::Content || spec.shares(&from.id);
+    !from.muted && shares && (kind != MediaKind::Audio || (!silent() && is_loud()))
 }
 
 fn medium<'a>(leg: &'a Leg, id: &str) -> &'a Medium {

@@ -2,8 +2,8 @@
 
 use crate::client::{Server, Usage};
 use crate::{
-    booking, caption, domains, guard, history, layout, medium, out, picture, playback, record, rooms, sdp,
-    show, snapshot, sound,
+    booking, caption, content, domains, guard, history, layout, medium, out, picture, playback, record,
+    rooms, sdp, show, snapshot, sound,
 };
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
@@ -43,6 +43,8 @@ enum Command {
     Caption(Box<caption::Caption>),
     /// Say what is seen of a participant on a composed picture: its camera, or a still
     Camera(caption::Camera),
+    /// Share content one at a time: ask for the floor, grant, deny, take or revoke it
+    Content(content::Content),
     /// Let nobody, or one, hear a participant
     Mute(sound::Mute),
     /// Let a participant hear nobody
@@ -273,6 +275,7 @@ pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
         Command::Banner(options) => caption::banner(*options).await,
         Command::Caption(options) => caption::caption(*options).await,
         Command::Camera(options) => caption::camera(options).await,
+        Command::Content(options) => content::content(options).await,
         Command::Mute(options) => sound::mute(options).await,
         Command::Deaf(options) => sound::deaf(options).await,
         Command::Gain(options) => sound::gain(options).await,

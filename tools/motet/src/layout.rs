@@ -37,7 +37,7 @@ pub(crate) struct Layout {
     /// See below [default: as it is]
     layout: Option<String>,
     /// Who is to be seen in a cell, counted from 0 in the layout's order: a participant, @speaker, @previous,
-    /// @nobody, or @turns: all in turn, or these, each for so many seconds (@turns:alice,bob/5); all other cells show whom the layout says. May be given several times
+    /// @nobody, @content that is shared, or @turns: all in turn, or these, each for so many seconds (@turns:alice,bob/5); all other cells show whom the layout says. May be given several times
     #[arg(long = "cell", value_name = "N=WHO", value_parser = parse_cell)]
     cells: Vec<CellSubject>,
     /// This participant is seen in the first cell while it is there, whoever speaks
@@ -76,8 +76,11 @@ fn parse_cell(text: &str) -> Result<CellSubject, String> {
         "@speaker" => CellShows::Speaker,
         "@previous" => CellShows::PreviousSpeaker,
         "@nobody" => CellShows::Nobody,
+        "@content" => CellShows::Content,
         _ if who.starts_with('@') || who.is_empty() => {
-            return Err(format!("'{who}' must be a participant, @speaker, @previous, @turns or @nobody"));
+            return Err(format!(
+                "'{who}' must be a participant, @speaker, @previous, @turns, @content or @nobody"
+            ));
         }
         _ => CellShows::Participant,
     };

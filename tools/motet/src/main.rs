@@ -9,6 +9,7 @@ mod calibrate;
 mod caption;
 mod client;
 mod conf;
+mod content;
 mod counted;
 mod domains;
 mod guard;

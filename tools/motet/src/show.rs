@@ -37,6 +37,9 @@ pub(crate) fn conference(info: &ConferenceInfo) -> Value {
         "ended_unix_ms": info.ended_unix_ms,
         "audio": crate::sound::mode_of(info),
         "video": crate::picture::mode_of(info),
+        "content": info.content.as_ref().map(|content| {
+            json!({ "floor": crate::content::state_of(info), "holder": content.holder, "waiting": content.waiting })
+        }),
         "banner": crate::caption::text_of(info, |canvas| canvas.banner.as_ref()),
         "caption": crate::caption::text_of(info, |canvas| canvas.caption.as_ref()),
         "pair_gains": info.pair_gains.iter().map(pair_gain).collect::<Vec<_>>(),

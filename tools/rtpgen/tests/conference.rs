@@ -170,6 +170,13 @@ impl Conference for FakeControl {
         Err(Status::unimplemented("not asked for"))
     }
 
+    async fn share_content(
+        &self,
+        _: Request<ShareContentRequest>,
+    ) -> Result<Response<ConferenceInfo>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
     async fn set_participant_audio(
         &self,
         _: Request<SetParticipantAudioRequest>,

@@ -111,8 +111,9 @@ impl Canvas {
         speakers: [Option<SourceId>; 2],
         turns: &Turns,
     ) {
-        let people: Vec<SourceId> =
-            sources.keys().copied().filter(|id| Some(*id) != self.key.without).collect();
+        let is_seen = |source: &&Source| Some(source.id) != self.key.without;
+        let people = sources.values().filter(|source| !source.content).filter(is_seen);
+        let people: Vec<SourceId> = people.map(|source| source.id).collect();
         let pinned = self.key.pinned.filter(|id| people.contains(id));
         let mut cells = match pinned {
             Some(_) => self.key.layout.cells_around_one(people.len()),
@@ -135,6 +136,9 @@ impl Canvas {
         self.placed.resize(cells.len(), None);
         self.cells = cells;
         self.placed = place(&self.cells, &people, speakers, &self.placed);
+        for (placed, cell) in self.placed.iter_mut().zip(&self.cells) {
+            *placed = placed.or_else(|| cell.fixed().filter(|id| sources.get(id).is_some_and(|s| s.content)));
+        }
     }
 
     /// People who are seen in turn.
@@ -201,7 +205,8 @@ impl Canvas {
             if shown.rect.size().pixels() == 0 {
                 continue;
             }
-            let cell = (shown.rect.size(), self.key.fit);
+            let content = shown.source.is_some_and(|id| sources.get(&id).is_some_and(|s| s.content));
+            let cell = (shown.rect.size(), if content { Fit::Letterbox } else { self.key.fit });
             let mut source = shown.source.and_then(|id| sources.get_mut(&id));
             let tile = match source.as_mut() {
                 Some(source) if shown.version > 0 => source.tile(cell, look, tools.pool, stats),

@@ -17,6 +17,9 @@ pub struct SourceConfig {
     pub name: String,
     /// What is seen of it.
     pub look: SourceLook,
+    /// It is shared content, and nobody: seen only in cells that are given to it, all of it, and as long as nothing else
+    /// comes.
+    pub content: bool,
 }
 
 /// What is seen of a source.

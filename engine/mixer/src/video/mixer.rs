@@ -157,7 +157,7 @@ impl VideoMixer {
                 out.key_frames_wanted.push(source.id);
             }
         }
-        let people = self.sources.values().filter(|source| !source.look.off);
+        let people = self.sources.values().filter(|source| !source.look.off && !source.content);
         let people: Vec<SourceId> = people.map(|source| source.id).collect();
         if self.turns.step(now, &people) {
             self.arrange();

@@ -36,6 +36,7 @@ pub(super) struct Source {
     tiles: Vec<Tile>,
     pub(super) name: Name,
     pub(super) look: SourceLook,
+    pub(super) content: bool,
     /// When its last packet came, and that this is too long ago.
     heard: Option<Time>,
     silent: bool,
@@ -65,7 +66,7 @@ impl Source {
         for (_, codec) in &config.codecs {
             drop(codec.decoder().map_err(VideoMixError::Codec)?);
         }
-        let SourceConfig { id, ssrc, codecs, name, look } = config;
+        let SourceConfig { id, ssrc, codecs, name, look, content } = config;
         Ok(Source {
             id,
             ssrc,
@@ -79,6 +80,7 @@ impl Source {
             tiles: Vec::new(),
             name: Name::new(&name),
             look,
+            content,
             heard: None,
             silent: false,
         })
@@ -144,7 +146,8 @@ impl Source {
 
     /// Notices that nothing comes any more.
     pub(super) fn listen(&mut self, now: Time) {
-        self.silent = self.heard.is_some_and(|heard| now.since(heard) >= SILENT_AFTER);
+        // A page of a document may stand for as long as it likes.
+        self.silent = !self.content && self.heard.is_some_and(|heard| now.since(heard) >= SILENT_AFTER);
     }
 
     /// The picture that is seen of it, as `version`; 0: there is none.

@@ -5,7 +5,7 @@
 use super::voice::Voice;
 use crate::exchange::Desk;
 use crate::model::{Id, Shows};
-use crate::plan::{CanvasForm, FeedForm, FeedKey, SeenForm, TrunkEnd};
+use crate::plan::{CONTENT, CanvasForm, FeedForm, FeedKey, SeenForm, TrunkEnd};
 use crate::routing::Sees;
 use motet_codecs::video::{Frame, FramePool, H264Library};
 use motet_mixer::video::{
@@ -108,21 +108,29 @@ impl Scene {
                 commands.push(VideoCommand::RemoveOutput(output.config.id));
             }
         }
-        let same = |one: &BTreeMap<Id, SeenForm>, leg: &Id, source: &SeenForm| {
+        let (before, after): (BTreeMap<_, _>, BTreeMap<_, _>) = (old.seen().collect(), new.seen().collect());
+        let same = |one: &BTreeMap<Id, &SeenForm>, leg: &Id, source: &SeenForm| {
             one.get(leg).is_some_and(|other| other.same_stream(source))
         };
-        for (leg, _) in old.sources.iter().filter(|(leg, source)| !same(&new.sources, leg, source)) {
+        for (leg, _) in before.iter().filter(|(leg, source)| !same(&after, leg, source)) {
             commands.push(VideoCommand::RemoveSource(self.number(leg)));
         }
-        self.numbers.retain(|leg, _| new.sources.contains_key(leg));
-        for (leg, source) in &new.sources {
+        self.numbers.retain(|leg, _| after.contains_key(leg));
+        for (leg, source) in &after {
             let (id, name, look) = (self.number(leg), source.name.clone(), source.look.clone());
-            if !same(&old.sources, leg, source) {
+            if !same(&before, leg, source) {
                 let (ssrc, codecs) = (source.ssrc, source.codecs.clone());
-                commands.push(VideoCommand::AddSource(SourceConfig { id, ssrc, codecs, name, look }));
+                commands.push(VideoCommand::AddSource(SourceConfig {
+                    id,
+                    ssrc,
+                    codecs,
+                    name,
+                    look,
+                    content: &**leg == CONTENT,
+                }));
                 continue;
             }
-            let before = &old.sources[leg];
+            let before = before[leg];
             if before.name != name {
                 commands.push(VideoCommand::SetName { id, name });
             }
@@ -215,6 +223,9 @@ impl Scene {
             Some(Shows::Speaker) => Subject::Speaker,
             Some(Shows::PreviousSpeaker) => Subject::PreviousSpeaker,
             Some(Shows::Nobody) => Subject::Nobody,
+            Some(Shows::Content) => {
+                self.numbers.get(CONTENT).map_or(Subject::Layout, |id| Subject::Source(*id))
+            }
             Some(Shows::Sequence(legs, interval)) => {
                 let members: Vec<_> = legs.iter().filter_map(|leg| self.numbers.get(leg).copied()).collect();
                 let nobody = members.is_empty() && !legs.is_empty();
@@ -328,7 +339,10 @@ impl Scene {
         }
         for wanted in out.key_frames_wanted() {
             let leg = self.numbers.iter().find(|(_, number)| *number == wanted).map(|(leg, _)| leg);
-            let Some(source) = leg.and_then(|leg| self.form.sources.get(leg)) else { continue };
+            let content = || self.form.content.as_ref();
+            let source =
+                leg.and_then(|leg| if &**leg == CONTENT { content() } else { self.form.sources.get(leg) });
+            let Some(source) = source else { continue };
             let Some(end) = self.form.ends.iter().find(|end| end.port == source.port) else { continue };
             self.request.clear();
             write_pli(&mut self.request, FEEDBACK_SSRC, source.ssrc);

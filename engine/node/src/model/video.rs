@@ -90,6 +90,8 @@ pub enum Shows {
     PreviousSpeaker,
     /// This leg.
     Leg(Id),
+    /// Content that is shared.
+    Content,
     /// These in turn, or all, each for so long.
     Sequence(Vec<Id>, Duration),
     /// Nobody.
@@ -327,6 +329,7 @@ fn cells(at: &Path, given: &[wire::CellSubject]) -> Result<BTreeMap<u8, Shows>, 
             Ok(wire::CellShows::Speaker) => Shows::Speaker,
             Ok(wire::CellShows::PreviousSpeaker) => Shows::PreviousSpeaker,
             Ok(wire::CellShows::Nobody) => Shows::Nobody,
+            Ok(wire::CellShows::Content) => Shows::Content,
             Ok(wire::CellShows::Sequence) => sequence(&at, subject)?,
             Ok(wire::CellShows::Participant) => {
                 identifier(&at.field("participant"), &subject.participant)?;

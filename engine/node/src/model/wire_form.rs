@@ -2,8 +2,8 @@
 
 use super::check::{Path, address, identifier};
 use super::{
-    AudioMode, Codec, Id, Leg, LegAudio, LegVideo, METADATA_BYTES_MAX, MediaKind, Medium, Policy, Recording,
-    RouteKey, Spec, Transport, VideoMode, gain,
+    AudioMode, Codec, ContentHolder, Id, Leg, LegAudio, LegVideo, METADATA_BYTES_MAX, MediaKind, Medium,
+    Policy, Recording, RouteKey, Spec, Transport, VideoMode, gain,
 };
 use crate::error::NodeError;
 use crate::routing::Composed;
@@ -73,20 +73,19 @@ impl Spec {
             check_canvas(&path.field("video").field("canvas"), &legs)?;
         }
         let pair_gains = pair_gains(&path, spec, &legs)?;
-        let metadata = spec.metadata.clone();
-        let recordings = Recording::all(&path, &spec.id, &spec.recordings)?;
         let spec = Spec {
             id: spec.id.clone(),
             legs,
             policy,
             routes,
-            metadata,
+            metadata: spec.metadata.clone(),
             audio,
             video,
             pair_gains,
             seed: NonZeroU64::new(spec.seed),
             loudest: BTreeSet::new(),
-            recordings,
+            recordings: Recording::all(&path, &spec.id, &spec.recordings)?,
+            content: content(&path.field("content"), spec.content.as_ref())?,
             lecturer: None,
             still_files: BTreeMap::new(),
             failed_recordings: BTreeMap::new(),
@@ -95,6 +94,16 @@ impl Spec {
         check_pictures(&path.field("video").field("canvas"), &spec)?;
         Ok(spec)
     }
+}
+
+/// Who is named may not be here yet, or no longer.
+fn content(at: &Path, given: Option<&wire::ContentHolder>) -> Result<Option<ContentHolder>, NodeError> {
+    let Some(given) = given else { return Ok(None) };
+    if given.leg.is_empty() {
+        return Ok(Some(ContentHolder(None)));
+    }
+    identifier(&at.field("leg"), &given.leg)?;
+    Ok(Some(ContentHolder(Some(Id::from(&given.leg)))))
 }
 
 /// Whom a leg hears in a mix is told by leg, so that it must be clear which of its media that is.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 mod form;
 
+pub(crate) use form::CONTENT;
 pub use form::{
     CanvasForm, CanvasStep, FeedForm, FeedKey, HeldCanvas, HeldFeed, HeldTap, HeldView, SeenForm,
 };
@@ -35,7 +36,8 @@ impl Planner<'_> {
             return Ok(());
         };
         let station = held.map_or_else(|| self.resources.canvas(), |held| Ok(held.station))?;
-        let legs = composed.sources.keys().chain(composed.outputs.keys());
+        let content = composed.content.as_ref();
+        let legs = composed.sources.keys().chain(composed.outputs.keys()).chain(content.map(|(leg, _)| leg));
         let needed = legs.map(|leg| self.plan.next.legs[leg].worker).collect();
         let none = BTreeMap::new();
         let before = held.map_or(&none, |held| &held.trunks);
@@ -43,6 +45,7 @@ impl Planner<'_> {
             station,
             trunks: self.change_mix_trunks(needed, before, (station, "canvas"))?,
             sources: BTreeMap::new(),
+            content: None,
             feeds: BTreeMap::new(),
             views: BTreeMap::new(),
             tap: None,
@@ -56,6 +59,12 @@ impl Planner<'_> {
             let before = held.and_then(|held| held.sources.get(leg));
             let source = self.change_source((&canvas.trunks, &mut crossing), leg, part, before)?;
             canvas.sources.insert(leg.clone(), source);
+        }
+        if let Some((leg, part)) = content {
+            let before = held.and_then(|held| held.content.as_ref()).filter(|(known, _)| known == leg);
+            let trunks = (&canvas.trunks, &mut crossing);
+            let source = self.change_source(trunks, leg, part, before.map(|(_, source)| source))?;
+            canvas.content = Some((leg.clone(), source));
         }
         for (leg, view) in &composed.outputs {
             let feed = self.feed_for(&mut canvas, &mut crossing, leg, view)?;
@@ -93,6 +102,8 @@ impl Planner<'_> {
     fn leave_canvas(&mut self, composed: &Composed, trunks: &BTreeMap<usize, MixTrunk>) {
         let Some(held) = &self.held.canvas else { return };
         self.leave_sources(&held.sources, &composed.sources, trunks);
+        let (before, after) = (held.content.clone(), composed.content.clone());
+        self.leave_sources(&before.into_iter().collect(), &after.into_iter().collect(), trunks);
         for (leg, view) in &held.views {
             if self.view_stays(leg, view, composed.outputs.get(leg)) {
                 continue;
@@ -206,7 +217,8 @@ impl Plan {
         for (worker, trunk) in &held.trunks {
             self.close_mix_trunk(held.station, *worker, trunk);
         }
-        let sources = held.sources.iter().map(|(leg, source)| (leg, source.route));
+        let content = held.content.iter().map(|(leg, source)| (leg, source.route));
+        let sources = held.sources.iter().map(|(leg, source)| (leg, source.route)).chain(content);
         let views = held.views.iter().map(|(leg, view)| (leg, view.route));
         let routes = sources.chain(views).map(|(leg, route)| (holdings.legs[leg].worker, route));
         self.released.routes.extend(routes);

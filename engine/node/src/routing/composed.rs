@@ -14,6 +14,8 @@ pub struct Composed {
     pub sources: BTreeMap<Id, Participation>,
     /// Legs that see, and how.
     pub outputs: BTreeMap<Id, View>,
+    /// The leg whose content is seen, where cells show any.
+    pub content: Option<(Id, Participation)>,
     /// Legs that cannot be seen, with the medium and the reason for people.
     pub unseen: BTreeMap<Id, (Id, String)>,
     /// Legs that cannot see, with the medium and the reason for people.
@@ -107,6 +109,25 @@ impl Format {
     }
 }
 
+/// Whose content is to be seen, if any cell shows it.
+fn content(spec: &Spec) -> Option<(Id, Participation)> {
+    let settings = spec.video.canvas()?;
+    let chosen = spec.legs.values().filter_map(|leg| leg.video.view.cells.as_ref());
+    if !std::iter::once(&settings.cells)
+        .chain(chosen)
+        .any(|cells| cells.values().any(|shows| *shows == Shows::Content))
+    {
+        return None;
+    }
+    spec.legs.values().filter(|leg| spec.shares(&leg.id) && !leg.muted).find_map(|leg| {
+        let sent = leg.media.iter().filter(|medium| medium.kind == MediaKind::Content && medium.sends);
+        let mut known = sent.filter(|medium| medium.codecs.iter().any(|codec| codec.picture().is_some()));
+        let medium = known.next()?;
+        let part = Participation { medium: medium.id.clone(), codecs: medium.codecs.clone() };
+        Some((leg.id.clone(), part))
+    })
+}
+
 impl Composed {
     /// None: pictures are relayed.
     pub(crate) fn of(spec: &Spec) -> Option<Composed> {
@@ -122,6 +143,7 @@ impl Composed {
                 }
             }
         }
+        composed.content = content(spec);
         // Who is not seen is neither left out nor seen large.
         let Composed { sources, outputs, .. } = &mut composed;
         let lecture = spec.lecture();

@@ -72,7 +72,7 @@ impl Canvases {
             let Some(canvas) = &held.canvas else { continue };
             let (members, canvases) = &mut self.loads[canvas.station - first];
             // What is decoded and what is encoded; to be sent to many costs little here.
-            let count = canvas.sources.len() + canvas.outputs();
+            let count = canvas.sources.len() + canvas.content.iter().count() + canvas.outputs();
             (*members, *canvases) =
                 if joins { (*members + count, *canvases + 1) } else { (*members - count, *canvases - 1) };
         }

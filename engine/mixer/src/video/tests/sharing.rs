@@ -139,6 +139,7 @@ fn what_cannot_be_is_refused() {
             codecs,
             name: String::new(),
             look: Default::default(),
+            content: false,
         })
     };
     assert_eq!(refused(source(0, 9)), VideoMixError::SourceExists(SourceId(0)));
@@ -149,6 +150,7 @@ fn what_cannot_be_is_refused() {
         codecs: Vec::new(),
         name: String::new(),
         look: Default::default(),
+        content: false,
     };
     assert_eq!(refused(VideoCommand::AddSource(none)), VideoMixError::NoCodec);
     let unknown = VideoMixError::UnknownSource(SourceId(7));

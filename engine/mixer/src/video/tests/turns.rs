@@ -58,3 +58,30 @@ fn cells_of_one_sequence_show_different_people_and_those_who_are_off_are_passed_
     world.run(3);
     world.check(0, &[fixed, (340, 20, BLUE), (20, 200, RED), (340, 200, GREEN)]);
 }
+
+#[test]
+fn content_is_seen_in_its_cell_alone_and_all_of_it() {
+    let mut world = World::with(&[RED, GREEN]);
+    let codecs = vec![(96, codec(motet_codecs::video::VideoCodecName::H264))];
+    let (name, look) = (String::new(), SourceLook::default());
+    let slides = SourceConfig { id: SourceId(7), ssrc: 8, codecs, name, look, content: true };
+    let size = motet_codecs::video::PictureSize::new(160, 160);
+    let h264 = motet_codecs::video::VideoCodecName::H264;
+    world.senders.insert(7, crate::testing::CardSender::new(8, h264, size, BLUE).expect("an encoder"));
+    world.command(VideoCommand::AddSource(slides));
+    world.watch(OutputConfig { fit: Fit::Crop, ..output(0, Layout::Auto) });
+    let subjects = vec![Subject::Source(SourceId(7))];
+    world.watch(OutputConfig { subjects, fit: Fit::Crop, ..output(1, Layout::OneLarge(5)) });
+    world.run(5);
+    // It is nobody: two are seen where cells are for people.
+    world.check(0, &[(20, 120, RED), (340, 120, GREEN)]);
+    // A square in a cell of 16 by 9: bars beside it, though others fill theirs.
+    world.check(1, &[(210, 120, BLUE), (10, 120, BACKGROUND), (450, 30, RED), (450, 150, GREEN)]);
+    // A page may stand for long.
+    world.senders.remove(&7);
+    world.run(120);
+    world.check(1, &[(210, 120, BLUE)]);
+    world.leave(7);
+    world.run(3);
+    world.check(1, &[(210, 120, BACKGROUND)]);
+}

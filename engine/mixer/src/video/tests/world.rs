@@ -96,6 +96,7 @@ impl World {
             codecs,
             name: String::new(),
             look: SourceLook::default(),
+            content: false,
         }));
     }
 

@@ -18,6 +18,8 @@ pub struct HeldCanvas {
     pub trunks: BTreeMap<usize, MixTrunk>,
     /// Who can be seen, by leg.
     pub sources: BTreeMap<Id, HeldSource>,
+    /// Whose content is seen.
+    pub content: Option<(Id, HeldSource)>,
     /// What is made.
     pub feeds: BTreeMap<FeedKey, HeldFeed>,
     /// Who sees, by leg.
@@ -36,7 +38,8 @@ impl HeldCanvas {
     /// SSRCs that are used on the trunks.
     pub(crate) fn crossing(&self) -> impl Iterator<Item = u32> {
         let feeds = self.feeds.values().map(|feed| feed.crossing).chain(self.tap.map(|tap| tap.ssrc));
-        self.sources.values().map(|source| source.ssrc).chain(feeds)
+        let content = self.content.iter().map(|(_, source)| source.ssrc);
+        self.sources.values().map(|source| source.ssrc).chain(content).chain(feeds)
     }
 
     /// What is encoded, each for all who get it on one worker, and for the recorder.
@@ -113,6 +116,8 @@ pub struct CanvasForm {
     pub ends: Vec<TrunkEnd>,
     /// Who is seen, by leg.
     pub sources: BTreeMap<Id, SeenForm>,
+    /// Content that is seen.
+    pub content: Option<SeenForm>,
     /// What is made.
     pub outputs: BTreeMap<FeedKey, FeedForm>,
 }
@@ -161,16 +166,34 @@ pub struct CanvasStep {
     pub last: Option<Arc<CanvasForm>>,
 }
 
+/// What content goes by among legs, whose names have no such sign.
+pub(crate) const CONTENT: &str = "/content";
+
+/// Payload types and the pictures in them.
+fn pictures(source: &HeldSource) -> Vec<(u8, VideoCodec)> {
+    let codecs = source.part.codecs.iter();
+    codecs.filter_map(|codec| Some((codec.payload_type, codec.picture()?))).collect()
+}
+
 impl CanvasForm {
     pub(crate) fn empty(settings: CanvasSettings) -> CanvasForm {
         let (sources, outputs) = (BTreeMap::new(), BTreeMap::new());
-        CanvasForm { settings, still: None, lecturer: None, ends: Vec::new(), sources, outputs }
+        CanvasForm {
+            settings,
+            still: None,
+            lecturer: None,
+            ends: Vec::new(),
+            sources,
+            content: None,
+            outputs,
+        }
     }
 
     /// What a canvas thread has to know of a canvas that is held. `spec` is composed.
     pub fn new(spec: &Spec, held: &Holdings, canvas: &HeldCanvas) -> CanvasForm {
         let settings = spec.video.canvas().expect("it is composed");
-        let still = |name: &Option<String>| name.as_ref().and_then(|name| spec.still_files.get(name)).cloned();
+        let still =
+            |name: &Option<String>| name.as_ref().and_then(|name| spec.still_files.get(name)).cloned();
         let mut form = CanvasForm { still: still(&settings.still), ..CanvasForm::empty(settings.clone()) };
         form.lecturer = spec.lecture().cloned();
         for (worker, trunk) in &canvas.trunks {
@@ -179,12 +202,17 @@ impl CanvasForm {
         // Of who is muted nothing comes, and a picture that stands still is no picture of who is there.
         for (leg, source) in canvas.sources.iter().filter(|(_, source)| source.active) {
             let port = canvas.trunks[&held.legs[leg].worker].far;
-            let codecs = source.part.codecs.iter();
-            let codecs = codecs.filter_map(|codec| Some((codec.payload_type, codec.picture()?))).collect();
+            let codecs = pictures(source);
             let name = spec.legs[leg].name.clone();
             let video = &spec.legs[leg].video;
             let look = SourceLook { off: video.off, still: still(&video.still) };
             form.sources.insert(leg.clone(), SeenForm { port, ssrc: source.ssrc, codecs, name, look });
+        }
+        if let Some((leg, source)) = canvas.content.as_ref().filter(|(_, source)| source.active) {
+            let port = canvas.trunks[&held.legs[leg].worker].far;
+            let codecs = pictures(source);
+            let (name, look) = (String::new(), SourceLook::default());
+            form.content = Some(SeenForm { port, ssrc: source.ssrc, codecs, name, look });
         }
         for (key, feed) in &canvas.feeds {
             let port = canvas.trunks[&key.worker].far;
@@ -196,6 +224,12 @@ impl CanvasForm {
             form.outputs.insert(key, FeedForm { port: near, ssrc, recorded: true });
         }
         form
+    }
+
+    /// Everything that it sees, with the name that it goes by here: content has one that no leg has.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (Id, &SeenForm)> {
+        let legs = self.sources.iter().map(|(leg, source)| (leg.clone(), source));
+        legs.chain(self.content.as_ref().map(|source| (CONTENT.into(), source)))
     }
 
     /// The form without some of its outputs; none: all stay.

@@ -3,7 +3,9 @@
 use super::*;
 use crate::routing::Sees;
 use crate::testing::{codec, leg, medium};
-use motet_proto::media::{CanvasSettings, CanvasView, MediaKind, ParticipantVideo, VideoMode, VideoSettings};
+use motet_proto::media::{
+    CanvasSettings, CanvasView, CellShows, CellSubject, MediaKind, ParticipantVideo, VideoMode, VideoSettings,
+};
 
 fn composed(legs: Vec<wire::Leg>, canvas: CanvasSettings) -> wire::ConferenceSpec {
     let video = VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(canvas) };
@@ -175,4 +177,53 @@ fn there_are_at_most_32_different_pictures() {
     let spec = composed(legs, CanvasSettings::default());
     let error = Spec::from_wire(&spec, false).expect_err("refused").to_string();
     assert!(error.contains("spec.video.canvas") && error.contains("33"), "{error}");
+}
+
+#[test]
+fn only_who_has_the_floor_shares_content() {
+    let mut world = World::new();
+    let presenter = |id: &str| {
+        let h264 = vec![codec(98, "H264", 90_000, "packetization-mode=1")];
+        let mut leg = caller(id);
+        let content = medium("content", MediaKind::Content, h264);
+        leg.transports.push(wire::Transport { id: "content".into(), ..Default::default() });
+        leg.media.push(content);
+        leg
+    };
+    let mut spec = conference(vec![presenter("a"), presenter("b"), presenter("c")]);
+    let shares = |world: &World| -> Vec<String> {
+        let routes =
+            world.held.routes.iter().filter(|(key, held)| key.from_medium == "content" && held.wanted.active);
+        let legs: BTreeSet<String> = routes.map(|(key, _)| key.from_leg.to_string()).collect();
+        legs.into_iter().collect()
+    };
+    world.go(&spec);
+    assert_eq!(shares(&world), ["a", "b", "c"], "without a floor all share");
+    spec.content = Some(wire::ContentHolder { leg: "b".into() });
+    world.go(&spec);
+    assert_eq!(shares(&world), ["b"]);
+    spec.content = Some(wire::ContentHolder::default());
+    world.go(&spec);
+    assert_eq!(shares(&world), [""; 0]);
+}
+
+#[test]
+fn content_is_on_a_canvas_where_a_cell_shows_it() {
+    let mut world = World::new();
+    let mut presenter = caller("a");
+    presenter.transports.push(wire::Transport { id: "content".into(), ..Default::default() });
+    presenter.media.push(medium("content", MediaKind::Content, vec![codec(98, "VP8", 90_000, "")]));
+    let cell = CellSubject { shows: CellShows::Content.into(), ..Default::default() };
+    let mut spec = composed(vec![presenter, caller("b")], CanvasSettings::default());
+    world.go(&spec);
+    assert!(canvas(&world).content.is_none(), "nobody sees it");
+    spec.video = composed(Vec::new(), CanvasSettings { cells: vec![cell], ..Default::default() }).video;
+    world.go(&spec);
+    let (leg, source) = canvas(&world).content.clone().expect("a cell shows it");
+    assert_eq!((leg.as_str(), &*source.part.medium), ("a", "content"));
+    assert!(canvas(&world).form.content.is_some());
+    spec.content = Some(wire::ContentHolder { leg: "b".into() });
+    let plan = world.go(&spec);
+    assert!(canvas(&world).content.is_none(), "who has the floor sends none");
+    assert!(commands(&plan).contains(&Command::RemoveRoute(source.route)));
 }
