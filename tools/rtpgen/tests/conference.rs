@@ -170,6 +170,17 @@ impl Conference for FakeControl {
         Err(Status::unimplemented("not asked for"))
     }
 
+    async fn snapshot(&self, _: Request<SnapshotRequest>) -> Result<Response<SnapshotResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn playback(
+        &self,
+        _: Request<PlaybackRequest>,
+    ) -> Result<Response<motet_proto::media::PlaybackState>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
     async fn share_content(
         &self,
         _: Request<ShareContentRequest>,
