@@ -108,7 +108,7 @@ pub struct NodeOptions {
     #[arg(long, value_name = "FOLDER")]
     pub stills: Option<PathBuf>,
 
-    /// Folder with WAV files that may be played into mixed conferences
+    /// Folder with files that may be played: WAV into mixes, MP4, Matroska and WAV as a participant
     #[arg(long, value_name = "FOLDER")]
     pub prompts: Option<PathBuf>,
 

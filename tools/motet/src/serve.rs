@@ -48,7 +48,7 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "FOLDER")]
     stills: Option<PathBuf>,
 
-    /// Folder with WAV files that may be played into mixed conferences
+    /// Folder with files that may be played: WAV into mixes, MP4, Matroska and WAV as a participant
     #[arg(long, value_name = "FOLDER")]
     prompts: Option<PathBuf>,
 
