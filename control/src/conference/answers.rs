@@ -55,9 +55,9 @@ impl Step<'_> {
             _ if self.kept_for_later(&operation) => {
                 let conference = self.conference(moid).expect("the caller found it");
                 let version = conference.record.version;
-                conference.record = Record { version, ..operation.next };
+                let before = std::mem::replace(&mut conference.record, Record { version, ..operation.next });
                 conference.repair = conference.record.phase == Phase::Running;
-                self.confirmed(moid, operation.work);
+                self.changed(moid, operation.work, &before);
                 self.wait_for_restore();
                 self.next_request(moid);
             }
@@ -285,16 +285,21 @@ impl Step<'_> {
                 conference.confirmed = confirmed;
                 conference.repair = false;
                 conference.heard = true;
-                // Who leaves gives the floor away without being asked.
-                let silent = matches!(operation.work, Work::Change { .. });
-                self.confirmed(moid, operation.work);
-                if silent {
-                    self.tell_floor(moid, &before.content.holder);
-                }
+                self.changed(moid, operation.work, &before);
             }
             Err(failure) => self.not_confirmed(moid, operation, failure),
         }
         self.next_request(moid);
+    }
+
+    /// The record is another one than before, in the node or, while there is none, only here.
+    fn changed(&mut self, moid: &str, work: Work, before: &Record) {
+        // Who leaves gives the floor away without being asked.
+        let silent = matches!(work, Work::Change { .. });
+        self.confirmed(moid, work);
+        if silent {
+            self.tell_floor(moid, &before.content.holder);
+        }
     }
 
     fn confirmed(&mut self, moid: &str, work: Work) {

@@ -88,6 +88,25 @@ fn a_free_floor_goes_to_who_asks_first_then_to_the_next_or_to_who_takes_it() {
 }
 
 #[test]
+fn who_leaves_while_the_node_is_lost_gives_the_floor_away_too() {
+    let mut world = sharing(ContentFloor::Free);
+    ask(&mut world, Action::Request, "bob", "bob");
+    ask(&mut world, Action::Request, "erin", "erin");
+    world.dead.insert("n1".into());
+    world.live(3_000);
+    assert_eq!(world.phase("c1"), Phase::PendingRestore);
+    let told = world.emitted(Kind::ContentChanged);
+    let remove = wire::RemoveParticipantRequest {
+        conference: "700".into(),
+        participant: "bob".into(),
+        ..Default::default()
+    };
+    world.request(Request::Remove(remove));
+    world.settle();
+    assert_eq!((state(&world), world.emitted(Kind::ContentChanged)), (("erin", vec![]), told + 1));
+}
+
+#[test]
 fn a_moderated_floor_is_the_chairs_to_give() {
     let mut world = sharing(ContentFloor::Moderated);
     ask(&mut world, Action::Request, "bob", "bob");
