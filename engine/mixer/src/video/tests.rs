@@ -1,6 +1,7 @@
 //! Canvases by picture: test cards go in, cells of the decoded output are looked at.
 
 mod arrangement;
+mod bad_input;
 mod cells;
 mod names;
 mod scaling;

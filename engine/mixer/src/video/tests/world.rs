@@ -16,6 +16,9 @@ pub const BORDER: [u8; 3] = [150, 44, 21];
 pub const CANVAS: PictureSize = PictureSize::new(640, 360);
 pub const CAMERA: PictureSize = PictureSize::new(320, 180);
 
+/// Something that is done to a packet, which has a count.
+pub type Harm = fn(u32, &mut Vec<u8>);
+
 pub struct World {
     pub now: Time,
     pub mixer: VideoMixer,
@@ -26,6 +29,8 @@ pub struct World {
     /// Packets that are lost, by their count.
     pub lose: fn(u32) -> bool,
     pub packets: u32,
+    /// What is done to packets of a sender, by their count.
+    pub harm: Option<(u32, Harm)>,
     /// Senders answer when asked for key frames.
     pub answers: bool,
 }
@@ -69,6 +74,7 @@ impl World {
             out: VideoOutbox::new(),
             lose: |_| false,
             packets: 0,
+            harm: None,
             answers: true,
         }
     }
@@ -117,8 +123,11 @@ impl World {
             let asked = std::mem::take(&mut self.asked);
             for (id, sender) in &mut self.senders {
                 let key = self.answers && asked.contains(&SourceId(*id));
-                for packet in sender.next_picture(key).expect("an encoder") {
+                for mut packet in sender.next_picture(key).expect("an encoder") {
                     self.packets += 1;
+                    if let Some((_, harm)) = self.harm.filter(|(harmed, _)| harmed == id) {
+                        harm(self.packets, &mut packet);
+                    }
                     if !(self.lose)(self.packets) {
                         self.mixer.handle_packet(self.now, &packet);
                     }
