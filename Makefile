@@ -17,6 +17,9 @@ JOINS ?= 1000000
 # How often the demo takes a node over.
 UPGRADES ?= 3
 
+# All that benchmarks run, in one build: another set of packages would build shared dependencies again.
+BUILD_BENCHES = cargo build --release -p motet -p motet-net -p motet-benches --bins --example bare_loop
+
 # Options for make chaos, such as --row css --seed 7; target/release/motet-chaos --help has them all.
 CHAOS ?=
 
@@ -76,21 +79,17 @@ chaos: setup ## kill, stop and cut off real processes under media; table here an
 bench-relay: ## CPU per forwarded packet, against a bare loop, rtpengine and mediasoup
 	@scripts/setup.sh bench
 	@scripts/mediasoup.sh || echo "mediasoup will not be measured"
-	cargo build --release -p motet
-	cargo build --release -p motet-net --example bare_loop
-	cargo build --release -p motet-benches --bin bench_relay
+	$(BUILD_BENCHES)
 	target/release/bench_relay --out-markdown benches/RESULTS.md
 
 bench-audio: ## CPU per participant of a mix, mouth to ear, gaps and quality, beside Janus's AudioBridge
 	@scripts/setup.sh bench
 	@scripts/pesq.sh || echo "quality of speech will not be measured"
-	cargo build --release -p motet
-	cargo build --release -p motet-benches --bin bench_audio
+	$(BUILD_BENCHES)
 	target/release/bench_audio --out-markdown benches/RESULTS.md
 
 bench-video: setup ## CPU per composed picture, beside ffmpeg's, and how near they come to the pictures themselves; of recording
-	cargo build --release -p motet
-	cargo build --release -p motet-benches --bin bench_video
+	$(BUILD_BENCHES)
 	target/release/bench_video --out-markdown benches/RESULTS.md
 
 bench-criterion: ## nanoseconds of parsing, rewriting and routing, and of mixing
