@@ -29,6 +29,7 @@
 pub(crate) mod channel;
 pub(crate) mod form;
 pub(crate) mod give;
+mod pages;
 pub(crate) mod place;
 pub(crate) mod take;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! it to the end, so that what is given does not change meanwhile; calls that would change it wait.
 
 use super::channel::{Channel, DESCRIPTORS_MAX};
+use super::pages::SmallPages;
 use super::{Giver, Hello, Successor, VERSIONS, decode, negotiate};
 use crate::run::Shared;
 use crate::state::State;
@@ -116,6 +117,7 @@ impl Gifts {
             }
         }
         to.say(&Giver::AllSockets, &[])?;
+        let _until_it_carries = SmallPages::begin();
         expect(to, &Successor::Ready)?;
 
         to.set_patience(PAUSE_MAX).map_err(|error| format!("the socket fails: {error}"))?;

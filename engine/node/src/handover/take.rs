@@ -2,6 +2,7 @@
 
 use super::channel::Channel;
 use super::form::NodeForm;
+use super::pages::SmallPages;
 use super::{Giver, Hello, Successor, VERSIONS};
 use crate::notify;
 use crate::state::State;
@@ -92,6 +93,7 @@ impl Taking {
                 (other, _) => return Err(unexpected(&other)),
             }
         }
+        let _until_it_carries = SmallPages::begin();
         from.say(&Successor::Ready, &[])?;
         let mut asked = Vec::new();
         for _ in 0..self.workers {
