@@ -15,6 +15,7 @@ use motet_proto::node::{ConferenceAllocation, ConferenceSpec, Leg, Medium, Trans
 use motet_rtp::payload::{H264Mode, Packetizer};
 use motet_rtp::{RtpBuilder, WireSeq, WireTimestamp};
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -84,7 +85,7 @@ pub fn measure(settings: &Settings<'_>, folder: &Path) -> anyhow::Result<(String
             "-".into(),
         ),
         line("the same, carried only".into(), percent(plain.share), "-".into()),
-        line("packets not in the files".into(), recorded.lost.to_string(), "0".into()),
+        line(format!("packets not in the files{}", recorded.why()), recorded.lost.to_string(), "0".into()),
         line(format!("{killed_row}: seconds lost"), format!("{lost_s:.2}"), format!("{LOSS_GOAL_S}")),
     ];
     Ok((table::render(&["recording", "found", "goal"], &lines), figures))
@@ -97,6 +98,15 @@ struct Turn {
     packets: u64,
     /// Sent, and not in files.
     lost: u64,
+    /// Why, as far as the node counted it, and how often.
+    reasons: BTreeMap<String, u64>,
+}
+
+impl Turn {
+    /// Reasons for a loss, to be read after what it is.
+    fn why(&self) -> String {
+        self.reasons.iter().map(|(reason, count)| format!(", {count} {reason}")).collect()
+    }
 }
 
 fn turn(
@@ -119,27 +129,46 @@ fn turn(
     std::thread::sleep(Duration::from_secs(2));
     let after = counted(node)?;
     let written = after.packets - before.packets;
-    let lost = if records { sent.saturating_sub(written) + (after.dropped - before.dropped) } else { 0 };
+    let unwritten = after.unwritten - before.unwritten;
+    let lost = if records { sent.saturating_sub(written) + unwritten } else { 0 };
+    let mut reasons = after.drops;
+    for (reason, count) in &mut reasons {
+        *count -= before.drops.get(reason).copied().unwrap_or(0);
+    }
+    reasons.retain(|_, count| *count > 0);
     node.end()?;
-    Ok(Turn { share, packets: sent, lost })
+    Ok(Turn { share, packets: sent, lost, reasons })
 }
 
-/// What the recorder's metrics say.
+/// What the node's metrics say.
 struct Counted {
+    /// That reached the recorder.
     packets: u64,
-    dropped: u64,
+    /// Of them, those that it did not write.
+    unwritten: u64,
+    /// By reason: of the relay, on the way, and of the recorder.
+    drops: BTreeMap<String, u64>,
 }
 
 fn counted(node: &Node) -> anyhow::Result<Counted> {
     let page = node.metrics()?;
-    let sum = |name: &str| {
-        let lines = page.lines().filter(|line| line.starts_with(name));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
-    };
-    Ok(Counted {
-        packets: sum("motet_recording_packets_total"),
-        dropped: sum("motet_recording_dropped_packets_total"),
-    })
+    let mut counted = Counted { packets: 0, unwritten: 0, drops: BTreeMap::new() };
+    for line in page.lines() {
+        let Some((name, value)) = line.rsplit_once(' ') else { continue };
+        let value = value.parse::<f64>().unwrap_or(0.0) as u64;
+        let (metric, labels) = name.split_once('{').unwrap_or((name, ""));
+        let reason = labels.split_once("reason=\"").and_then(|(_, rest)| rest.split('"').next());
+        match (metric, reason) {
+            ("motet_recording_packets_total", _) => counted.packets += value,
+            ("motet_dropped_packets_total" | "motet_recording_dropped_packets_total", Some(reason)) => {
+                let came = metric.contains("recording") && !reason.starts_with("trunk_");
+                counted.unwritten += if came { value } else { 0 };
+                *counted.drops.entry(reason.to_owned()).or_default() += value;
+            }
+            _ => {}
+        }
+    }
+    Ok(counted)
 }
 
 /// Kills a node that records; the seconds of what was sent that its file lacks.
