@@ -1,7 +1,10 @@
 //! Pictures to another size, in integers.
 //!
-//! Smaller: each new pixel is the mean of the area that it covers, to the 256th. Larger: bilinear. Lines are summed up
-//! first, into 16 bits, which compilers turn into vector code; then pixels within the line.
+//! Half the size: a filter of six values (`scale/half.rs`). Smaller otherwise: each new pixel is the mean of the area that
+//! it covers, to the 256th. Larger: bilinear. Lines are summed up first, into 16 bits, which compilers turn into vector
+//! code; then pixels within the line.
+
+mod half;
 
 use super::PixelRect;
 use motet_codecs::video::{Frame, Picture, PictureSize, Plane};
@@ -15,7 +18,14 @@ pub struct Scaler {
     /// For Y, and for U and V: columns and lines.
     luma: [Kernel; 2],
     chroma: [Kernel; 2],
-    sums: Vec<u16>,
+    sums: Sums,
+}
+
+/// Memory for one line.
+#[derive(Clone, Debug)]
+struct Sums {
+    any: Vec<u16>,
+    half: half::Sums,
 }
 
 /// Which old values make up each new one.
@@ -52,8 +62,9 @@ impl Scaler {
                 Kernel::new(from.height as usize, to.height as usize),
             ]
         };
+        let sums = Sums { any: vec![0; crop.width as usize], half: half::Sums::default() };
         let (luma, chroma) = (kernels(crop.size(), to), kernels(crop.size().chroma(), to.chroma()));
-        Scaler { from, crop, to, luma, chroma, sums: vec![0; crop.width as usize] }
+        Scaler { from, crop, to, luma, chroma, sums }
     }
 
     /// Whether it is made for this.
@@ -81,11 +92,12 @@ fn scale_plane<'a>(
     plane: &Plane<'_>,
     (left, top): (usize, usize),
     [columns, rows]: &[Kernel; 2],
-    sums: &mut [u16],
+    sums: &mut Sums,
     lines: impl Iterator<Item = &'a mut [u8]>,
 ) {
     let width = columns.old_values(plane.width() - left);
-    let sums = &mut sums[..width];
+    let Sums { any, half } = sums;
+    let sums = &mut any[..width];
     let line = |at: usize| &plane.line(top + at)[left..left + width];
     for (number, to) in lines.enumerate() {
         if columns.shape == Shape::Same && rows.shape == Shape::Same {
@@ -93,7 +105,8 @@ fn scale_plane<'a>(
             continue;
         }
         if columns.shape == Shape::Half && rows.shape == Shape::Half {
-            halve(line(2 * number), line(2 * number + 1), to);
+            let six = half::lines_for(number, rows.old_values(plane.height() - top));
+            half::halve(six.map(line), half, to);
             continue;
         }
         let (start, weights) = rows.at(number);
@@ -114,17 +127,6 @@ fn sum_lines<'a>(sums: &mut [u16], mut lines: impl Iterator<Item = (&'a [u8], u1
         for (sum, value) in sums.iter_mut().zip(line) {
             *sum = sum.wrapping_add(u16::from(*value).wrapping_mul(weight));
         }
-    }
-}
-
-/// Means of two by two: `above` and `below` are twice as long as `to`.
-fn halve(above: &[u8], below: &[u8], to: &mut [u8]) {
-    let pairs = <[u8]>::as_chunks::<2>;
-    for ((to, above), below) in to.iter_mut().zip(pairs(above).0).zip(pairs(below).0) {
-        let (above, below) = (u16::from_le_bytes(*above), u16::from_le_bytes(*below));
-        let left = (above & 0xff).wrapping_add(below & 0xff);
-        let right = (above >> 8).wrapping_add(below >> 8);
-        *to = (left.wrapping_add(right).wrapping_add(2) >> 2) as u8;
     }
 }
 
