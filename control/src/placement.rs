@@ -86,7 +86,7 @@ impl Wanted {
             backup_rooms: Vec::new(),
             labels: record.placing.labels.clone(),
             mixes: record.audio.is_mixed(),
-            composes: record.video.is_composed(),
+            composes: record.video.is_encoded(),
             records: !record.recordings.is_empty(),
             now_ms,
         }

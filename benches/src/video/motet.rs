@@ -54,6 +54,7 @@ pub fn compose(streams: &[Stream], personal: bool, reference: &Reference) -> any
             still: None,
             background: motet_mixer::video::BACKGROUND,
             texts: Vec::new(),
+            alone: None,
             sequence: 0,
             timestamp: 0,
         };

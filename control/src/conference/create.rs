@@ -189,7 +189,7 @@ impl Step<'_> {
         if record.audio.is_mixed() {
             self.permits(user_domain, Feature::Mixing, "audio.mode")?;
         }
-        if record.video.is_composed() {
+        if record.video.is_encoded() {
             self.permits(user_domain, Feature::Mixing, "video.mode")?;
         }
         Ok(record)

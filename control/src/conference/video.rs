@@ -15,6 +15,25 @@ use serde::{Deserialize, Serialize};
 pub struct Video {
     /// With a canvas: how it is composed. None: pictures are relayed.
     pub canvas: Option<Canvas>,
+    /// Where pictures are relayed: how they are brought to a codec that a receiver has. None: they are not.
+    #[serde(default)]
+    pub transcode: Option<Transcode>,
+}
+
+/// How pictures are brought to another codec. 0, and what is empty, is read as what is usual.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Transcode {
+    /// Larger ones become smaller; in pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
+    /// Pictures a second at most.
+    pub frames_per_s: u32,
+    /// Bits a second of each that is encoded.
+    pub bitrate_bps: u32,
+    /// Encoding name of what those get who have it.
+    pub codec: String,
 }
 
 /// How pictures are composed. 0, and what is empty, is read as what is usual.
@@ -126,6 +145,11 @@ impl Video {
         self.canvas.is_some()
     }
 
+    /// Pictures are encoded on the node, or may be.
+    pub fn is_encoded(&self) -> bool {
+        self.is_composed() || self.transcode.is_some()
+    }
+
     /// Streams of pictures that each participant gets from all others at most.
     pub(crate) fn pictures_max(&self) -> u64 {
         if self.is_composed() { 1 } else { u64::MAX }
@@ -138,45 +162,43 @@ impl Video {
         let mode = media::VideoMode::try_from(given.mode)
             .map_err(|_| Refusal::invalid("video.mode", format!("{} is not known", given.mode)))?;
         if mode != media::VideoMode::Canvas {
-            return match &given.canvas {
-                Some(_) => Err(Refusal::invalid("video.canvas", "is given, but the mode is not CANVAS")),
-                None => Ok(Video::default()),
-            };
+            if given.canvas.is_some() {
+                return Err(Refusal::invalid("video.canvas", "is given, but the mode is not CANVAS"));
+            }
+            let transcode = given.transcode.clone().map(Transcode::check).transpose()?;
+            return Ok(Video { transcode, ..Video::default() });
+        }
+        if given.transcode.is_some() {
+            return Err(Refusal::invalid("video.transcode", "is given, but the mode is not RELAY"));
         }
         let canvas = given.canvas.clone().unwrap_or_default();
-        let bad = |field: &str, why: String| Err(Refusal::invalid(format!("video.canvas.{field}"), why));
-        let given_size = (canvas.width, canvas.height) != (0, 0);
-        for (field, side) in [("width", canvas.width), ("height", canvas.height)] {
-            if given_size && (!SIDE.contains(&side) || !side.is_multiple_of(2)) {
-                return bad(field, format!("{side}; must be even, {} to {}", SIDE.start(), SIDE.end()));
-            }
-        }
-        if canvas.frames_per_second > RATE_MAX {
-            return bad("frames_per_second", format!("{}; at most {RATE_MAX}", canvas.frames_per_second));
-        }
-        if canvas.bitrate_bps != 0 && !BITRATE_BPS.contains(&canvas.bitrate_bps) {
-            let (least, most) = (BITRATE_BPS.start(), BITRATE_BPS.end());
-            return bad("bitrate_bps", format!("{}; must be {least} to {most}", canvas.bitrate_bps));
-        }
-        if !canvas.codec.is_empty() && !CODECS.contains(&canvas.codec.to_ascii_lowercase().as_str()) {
-            return bad("codec", format!("'{}' must be H264, H265 or VP8", canvas.codec));
-        }
+        let media::CanvasSettings { width, height, frames_per_second: frames_per_s, bitrate_bps, .. } =
+            canvas;
+        let codec = canvas.codec.clone();
+        Transcode { width, height, frames_per_s, bitrate_bps, codec }.check_values("video.canvas")?;
         check_layout("video.canvas.layout", &canvas.layout)?;
         if !canvas.pinned.is_empty() {
             check_identifier("video.canvas.pinned", &canvas.pinned)?;
         }
-        Ok(Video { canvas: Some(Canvas::from_wire(canvas)?) })
+        Ok(Video { canvas: Some(Canvas::from_wire(canvas)?), transcode: None })
     }
 
     /// As applications and nodes see it; none: as usual.
     pub(super) fn to_wire(&self) -> Option<media::VideoSettings> {
-        let canvas = self.canvas.as_ref()?.to_wire();
-        Some(media::VideoSettings { mode: media::VideoMode::Canvas.into(), canvas: Some(canvas) })
+        let (canvas, transcode) = (self.canvas.as_ref(), self.transcode.as_ref());
+        let mode = match (canvas, transcode) {
+            (Some(_), _) => media::VideoMode::Canvas,
+            (None, Some(_)) => media::VideoMode::Relay,
+            (None, None) => return None,
+        };
+        let (canvas, transcode) = (canvas.map(Canvas::to_wire), transcode.map(Transcode::to_wire));
+        Some(media::VideoSettings { mode: mode.into(), canvas, transcode })
     }
 
     /// For people.
     pub(super) fn mode_name(&self) -> String {
         match &self.canvas {
+            None if self.transcode.is_some() => "relayed, or transcoded for who lacks a codec".to_owned(),
             None => "relayed".to_owned(),
             Some(canvas) if canvas.layout.is_empty() => "composed".to_owned(),
             Some(canvas) => format!("composed as {}", canvas.layout),
@@ -214,6 +236,48 @@ fn check_seconds(field: String, value: u32, least: u32) -> Result<(), Refusal> {
         return Err(Refusal::invalid(field, format!("{value} s; must be {least} to {SECONDS_MAX}")));
     }
     Ok(())
+}
+
+impl Transcode {
+    fn check(given: media::TranscodeSettings) -> Result<Transcode, Refusal> {
+        let media::TranscodeSettings { width, height, frames_per_second: frames_per_s, bitrate_bps, codec } =
+            given;
+        let transcode = Transcode { width, height, frames_per_s, bitrate_bps, codec };
+        transcode.check_values("video.transcode")?;
+        Ok(transcode)
+    }
+
+    /// Errors name the field, after `path`.
+    fn check_values(&self, path: &str) -> Result<(), Refusal> {
+        let bad = |field: &str, why: String| Err(Refusal::invalid(format!("{path}.{field}"), why));
+        let given_size = (self.width, self.height) != (0, 0);
+        for (field, side) in [("width", self.width), ("height", self.height)] {
+            if given_size && (!SIDE.contains(&side) || !side.is_multiple_of(2)) {
+                return bad(field, format!("{side}; must be even, {} to {}", SIDE.start(), SIDE.end()));
+            }
+        }
+        if self.frames_per_s > RATE_MAX {
+            return bad("frames_per_second", format!("{}; at most {RATE_MAX}", self.frames_per_s));
+        }
+        if self.bitrate_bps != 0 && !BITRATE_BPS.contains(&self.bitrate_bps) {
+            let (least, most) = (BITRATE_BPS.start(), BITRATE_BPS.end());
+            return bad("bitrate_bps", format!("{}; must be {least} to {most}", self.bitrate_bps));
+        }
+        if !self.codec.is_empty() && !CODECS.contains(&self.codec.to_ascii_lowercase().as_str()) {
+            return bad("codec", format!("'{}' must be H264, H265 or VP8", self.codec));
+        }
+        Ok(())
+    }
+
+    fn to_wire(&self) -> media::TranscodeSettings {
+        media::TranscodeSettings {
+            width: self.width,
+            height: self.height,
+            frames_per_second: self.frames_per_s,
+            bitrate_bps: self.bitrate_bps,
+            codec: self.codec.clone(),
+        }
+    }
 }
 
 impl Presentation {
@@ -383,7 +447,7 @@ impl Step<'_> {
     ) -> Result<Option<Response>, Refusal> {
         let video = Video::check(given.as_ref())?;
         let before = self.changeable(moid)?.record.clone();
-        if video.is_composed() {
+        if video.is_encoded() {
             self.permits(&before.user_domain, Feature::Mixing, "video.mode")?;
         }
         let next = Record { video, ..before.clone() };

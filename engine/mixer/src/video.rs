@@ -3,7 +3,8 @@
 //! [`VideoMixer`] is one conference's. Packets of sources go in; each access unit is decoded once, if the source is
 //! seen at all, and scaled once for each size in which it is seen ([`Scaler`]). A canvas is a size, a rate, a layout
 //! ([`Layout`]) and who is left out; outputs that ask for equal canvases share the composing, and outputs that ask for
-//! equal encoding besides share the encoder. What a tick makes is in a [`VideoOutbox`].
+//! equal encoding besides share the encoder. Who is to see one source and nothing else needs no canvas: what is decoded is
+//! encoded, smaller if it must be. What a tick makes is in a [`VideoOutbox`].
 //!
 //! Pure as the rest of the crate: packets, commands and the time in. Codecs allocate as they like.
 
@@ -16,6 +17,7 @@ mod label;
 mod layout;
 mod mixer;
 mod outbox;
+mod pace;
 mod place;
 mod scale;
 mod source;

@@ -24,7 +24,7 @@ mod recording;
 mod relocate;
 mod trunks;
 
-pub(crate) use canvas::CONTENT;
+pub(crate) use canvas::{CONTENT, stream_name};
 pub use canvas::{
     CanvasForm, CanvasStep, FeedForm, FeedKey, HeldCanvas, HeldFeed, HeldTap, HeldView, SeenForm,
 };
@@ -186,7 +186,8 @@ pub fn plan(
     new: &Spec,
     resources: &mut dyn Resources,
 ) -> Result<Plan, NodeError> {
-    let mut planner = Planner { old, held, new, resources, plan: Plan::default(), kept: BTreeSet::new() };
+    let (plan, kept, closing) = (Plan::default(), BTreeSet::new(), Vec::new());
+    let mut planner = Planner { old, held, new, resources, plan, kept, closing };
     let routes = Routes::of(new);
     planner.find_kept_legs();
     planner.remove_routes(&routes);
@@ -200,6 +201,7 @@ pub fn plan(
     planner.change_canvas(&routes, &mut ssrcs)?;
     planner.change_recordings()?;
     planner.add_routes(&routes, ssrcs)?;
+    planner.close_canvas_trunks();
     planner.plan.next.refused = routes.refused;
     Ok(planner.plan)
 }
@@ -219,6 +221,9 @@ pub fn plan_end(held: &Holdings) -> Plan {
         plan.end_mix(held, mix);
     }
     if let Some(canvas) = &held.canvas {
+        for (worker, trunk) in &canvas.trunks {
+            plan.close_mix_trunk(canvas.station, *worker, trunk);
+        }
         plan.end_canvas(held, canvas);
     }
     if let Some(recording) = &held.recording {
@@ -242,6 +247,8 @@ struct Planner<'a> {
     plan: Plan,
     /// Legs that stay as they are in the relay.
     kept: BTreeSet<&'a str>,
+    /// Trunks of a canvas thread that nobody needs any more, with its station and their worker.
+    closing: Vec<(usize, usize, MixTrunk)>,
 }
 
 impl<'a> Planner<'a> {
@@ -356,7 +363,7 @@ impl<'a> Planner<'a> {
     fn add_routes(&mut self, routes: &Routes, mut ssrcs: Ssrcs) -> Result<(), NodeError> {
         let mut common = self.common_ssrcs();
         for (key, wanted) in &routes.wanted {
-            let stream = self.stream_for(key);
+            let stream = self.transcoded_stream(key, wanted).unwrap_or_else(|| self.stream_for(key));
             let held = match self.held.routes.get(key) {
                 Some(held) if self.stays(key, held, routes) => self.change_route(key, held, stream, wanted),
                 before => {

@@ -1,6 +1,6 @@
 //! Which routes a specification wants, and with which payload types. Pure.
 
-use crate::model::{AudioMode, Codec, Leg, MediaKind, Medium, Policy, RouteKey, Spec};
+use crate::model::{AudioMode, Codec, Id, Leg, MediaKind, Medium, Policy, RouteKey, Spec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub struct Wanted {
     pub ssrc: Option<u32>,
     /// False while the publisher is muted.
     pub active: bool,
+    /// What its pictures are transcoded to, since the receiver has none of its codecs; none: they are relayed.
+    pub transcoded: Option<Format>,
 }
 
 /// Payload types that a route carries.
@@ -39,14 +41,18 @@ pub struct Routes {
     pub refused: BTreeMap<RouteKey, String>,
     /// What is mixed; none: nothing is.
     pub mixed: Option<Mixed>,
-    /// What is composed; none: nothing is.
+    /// What is composed or transcoded; none: nothing is.
     pub composed: Option<Composed>,
+    /// What is transcoded, by leg and medium, and whether anybody is to get it now.
+    transcoded: BTreeMap<(Id, Id), bool>,
     mappings: Vec<Arc<Mapping>>,
 }
 
 /// Different mappings that are looked through before another copy is made. Participants of a conference mostly
 /// have the same codecs.
 const MAPPINGS_MAX: usize = 16;
+/// Media of a conference that are transcoded at most.
+const TRANSCODED_MAX: usize = 32;
 
 /// The mapping, from among those that are there if one is the same.
 pub(crate) fn shared(mappings: &mut Vec<Arc<Mapping>>, mapping: Mapping) -> Arc<Mapping> {
@@ -79,6 +85,7 @@ impl Routes {
                 }
             }
         }
+        routes.gather_transcoded(spec);
         routes
     }
 
@@ -113,17 +120,17 @@ impl Routes {
             .iter()
             .filter_map(|codec| Some((codec, sink.codecs.iter().find(|other| compatible(codec, other))?)))
             .collect();
+        let active = is_heard(spec, &key, source.kind);
         if !pairs.iter().any(|(codec, _)| !is_auxiliary(codec)) {
-            let why = format!(
-                "no common codec: {}/{} sends {}, {}/{} receives {}",
-                key.from_leg,
-                key.from_medium,
-                names(&source.codecs),
-                key.to_leg,
-                key.to_medium,
-                names(&sink.codecs)
-            );
-            self.refused.insert(key, why);
+            match self.transcode(spec, &key, (source, sink), active) {
+                Ok((mapping, format)) => {
+                    let transcoded = Some(format);
+                    self.wanted.insert(key, Wanted { mapping, ssrc, active, transcoded });
+                }
+                Err(why) => {
+                    self.refused.insert(key, why);
+                }
+            }
             return;
         }
         let mapping = Mapping {
@@ -131,8 +138,52 @@ impl Routes {
             codecs: pairs.iter().map(|(_, to)| Arc::clone(to)).collect(),
         };
         let mapping = shared(&mut self.mappings, mapping);
-        let active = is_heard(spec, &key, source.kind);
-        self.wanted.insert(key, Wanted { mapping, ssrc, active });
+        self.wanted.insert(key, Wanted { mapping, ssrc, active, transcoded: None });
+    }
+
+    /// What a receiver gets that has none of the publisher's codecs, or why it gets nothing.
+    fn transcode(
+        &mut self,
+        spec: &Spec,
+        key: &RouteKey,
+        (source, sink): (&Medium, &Medium),
+        active: bool,
+    ) -> Result<(Arc<Mapping>, Format), String> {
+        let (sent, received) = (names(&source.codecs), names(&sink.codecs));
+        let RouteKey { from_leg, from_medium, to_leg, to_medium } = key;
+        let why = |rest: &str| {
+            format!(
+                "no common codec: {from_leg}/{from_medium} sends {sent}, {to_leg}/{to_medium} receives {received}{rest}"
+            )
+        };
+        let settings = spec.video.transcode().filter(|_| source.kind != MediaKind::Audio);
+        let settings = settings.ok_or_else(|| why(""))?;
+        if !source.codecs.iter().any(|codec| codec.picture().is_some()) {
+            return Err(why("; none of the first is decoded here"));
+        }
+        let (codec, format) = Format::first(&sink.codecs, settings.codec)
+            .ok_or_else(|| why("; none of the last is encoded here"))?;
+        let full = self.transcoded.len() >= TRANSCODED_MAX && !self.transcoded.contains_key(&key.source());
+        if full {
+            return Err(why(&format!("; {TRANSCODED_MAX} others are transcoded, which is the most")));
+        }
+        *self.transcoded.entry(key.source()).or_default() |= active;
+        let payload_types = vec![(format.payload_type(), codec.payload_type)];
+        let mapping = Mapping { payload_types, codecs: vec![Arc::clone(codec)] };
+        Ok((shared(&mut self.mappings, mapping), format))
+    }
+
+    /// What nobody is to get now is not decoded.
+    fn gather_transcoded(&mut self, spec: &Spec) {
+        if self.transcoded.is_empty() {
+            return;
+        }
+        let composed = self.composed.get_or_insert_default();
+        for ((leg, medium), _) in self.transcoded.iter().filter(|(_, active)| **active) {
+            let codecs = self::medium(&spec.legs[leg], medium).codecs.clone();
+            let part = Participation { medium: medium.clone(), codecs };
+            composed.streams.insert((leg.clone(), medium.clone()), part);
+        }
     }
 }
 

@@ -260,7 +260,7 @@ fn canvas((width, height): (u32, u32), layout: &str) -> VideoSettings {
         names: true,
         ..CanvasSettings::default()
     };
-    VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(canvas) }
+    VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(canvas), transcode: None }
 }
 
 fn medium(kind: MediaKind, port: &Port) -> ParticipantMedium {

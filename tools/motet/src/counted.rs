@@ -153,7 +153,14 @@ fn mix_tables(mix: &MixStats) -> String {
 
 fn canvas(canvas: &CanvasStats) -> Value {
     let outputs = canvas.outputs.iter().map(|output| {
-        json!({ "codec": output.codec, "layout": output.layout, "pinned": output.pinned, "legs": output.legs })
+        json!({
+            "codec": output.codec,
+            "layout": output.layout,
+            "pinned": output.pinned,
+            "legs": output.legs,
+            "from_leg": output.from_leg,
+            "from_medium": output.from_medium,
+        })
     });
     json!({
         "canvas_thread": canvas.canvas_thread,
@@ -164,6 +171,7 @@ fn canvas(canvas: &CanvasStats) -> Value {
         "decodes_spared": canvas.decodes_spared,
         "undecoded": canvas.undecoded,
         "concealed": canvas.concealed,
+        "transcoded": canvas.transcoded,
         "composed": canvas.composed,
         "composes_shared": canvas.composes_shared,
         "encoded": canvas.encoded,
@@ -176,15 +184,19 @@ fn canvas(canvas: &CanvasStats) -> Value {
 fn canvas_table(canvas: &CanvasStats) -> String {
     let outputs = canvas.outputs.iter().map(|output| {
         let pinned = if output.pinned.is_empty() { "-" } else { &output.pinned };
-        vec![output.codec.clone(), output.layout.clone(), pinned.to_owned(), output.legs.join(", ")]
+        let layout = match output.from_leg.as_str() {
+            "" => output.layout.clone(),
+            leg => format!("{leg}/{} alone", output.from_medium),
+        };
+        vec![output.codec.clone(), layout, pinned.to_owned(), output.legs.join(", ")]
     });
-    let CanvasStats { decoded, undecoded, concealed, composed, encoded, missed, .. } = canvas;
+    let CanvasStats { decoded, undecoded, concealed, composed, transcoded, encoded, missed, .. } = canvas;
     let (thread, rate) = (canvas.canvas_thread, canvas.frames_per_second);
     format!(
-        "{}\ncomposed by thread {thread}, {rate:.1} pictures a second\n\
+        "{}\nmade by thread {thread}, {rate:.1} pictures a second\n\
          decoded {decoded}, not decodable {undecoded}, mended {concealed}; composed {composed}, missed {missed}; \
-         encoded {encoded}\n",
-        table(&["CANVAS AS", "LAYOUT", "PINNED", "SEEN BY"], outputs.collect())
+         transcoded {transcoded}; encoded {encoded}\n",
+        table(&["ENCODED AS", "LAYOUT", "PINNED", "SEEN BY"], outputs.collect())
     )
 }
 

@@ -6,13 +6,18 @@ use crate::show;
 use anyhow::Result;
 use clap::Args;
 use motet_proto::conference::*;
-use motet_proto::media::{CanvasPresentation, CanvasSettings, VideoMode, VideoSettings};
+use motet_proto::media::{CanvasPresentation, CanvasSettings, TranscodeSettings, VideoMode, VideoSettings};
 use std::process::ExitCode;
 
 /// Explains video modes; shown by `--help`.
 pub(crate) const MODES: &str = "\
 A MODE is one of
   relay                 each sees each of the others as it is
+  relay,transcode       the same, and who has none of another one's codecs sees that one in a codec
+                        that it has
+  relay,transcode,size=1280x720,rate=30,kbps=1500,codec=vp8
+                        no larger, no more often, with so many kilobits a second, and in this codec
+                        for those who have it (h264, h265 or vp8)
   canvas                each gets one picture with all, in a codec of its own
   canvas,layout=1+5,size=1280x720,rate=30,kbps=1500,codec=h264,crop,hide-self,names
                         the same, with a layout, pixels, pictures and kilobits a second, the codec of
@@ -33,7 +38,7 @@ A MODE is one of
 pub(crate) fn parse_mode(text: &str) -> Result<VideoSettings, String> {
     let (mode, rest) = text.split_once(',').unwrap_or((text, ""));
     match mode {
-        "relay" if rest.is_empty() => Ok(VideoSettings { mode: VideoMode::Relay.into(), canvas: None }),
+        "relay" => relayed(text, rest),
         "canvas" => {
             let mut canvas = CanvasSettings::default();
             for item in rest.split(',').filter(|item| !item.is_empty()) {
@@ -42,6 +47,30 @@ pub(crate) fn parse_mode(text: &str) -> Result<VideoSettings, String> {
             Ok(composed(canvas))
         }
         _ => Err(format!("'{text}' must be relay or canvas")),
+    }
+}
+
+/// Pictures are relayed, and transcoded if it is said.
+fn relayed(text: &str, rest: &str) -> Result<VideoSettings, String> {
+    let relay = VideoSettings { mode: VideoMode::Relay.into(), ..VideoSettings::default() };
+    let (first, rest) = rest.split_once(',').unwrap_or((rest, ""));
+    match first {
+        "" => Ok(relay),
+        "transcode" => {
+            // Its words are some of a canvas.
+            let mut canvas = CanvasSettings::default();
+            for item in rest.split(',').filter(|item| !item.is_empty()) {
+                let known = item.split_once('=').map(|(key, _)| key);
+                if !matches!(known, Some("size" | "rate" | "kbps" | "codec")) {
+                    return Err(format!("'{item}' in '{text}' is not known; see --help"));
+                }
+                set(&mut canvas, text, item)?;
+            }
+            let CanvasSettings { width, height, frames_per_second, bitrate_bps, codec, .. } = canvas;
+            let transcode = TranscodeSettings { width, height, frames_per_second, bitrate_bps, codec };
+            Ok(VideoSettings { transcode: Some(transcode), ..relay })
+        }
+        _ => Err(format!("'{text}' must be relay, or begin with relay,transcode")),
     }
 }
 
@@ -80,7 +109,7 @@ fn set(canvas: &mut CanvasSettings, text: &str, item: &str) -> Result<(), String
 
 /// Pictures are composed.
 pub(crate) fn composed(canvas: CanvasSettings) -> VideoSettings {
-    VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(canvas) }
+    VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(canvas), transcode: None }
 }
 
 #[derive(Args)]
@@ -134,16 +163,23 @@ pub(crate) fn canvas_of(video: Option<&VideoSettings>) -> CanvasSettings {
 
 /// As `motet conf video` takes it.
 pub(crate) fn mode_of(info: &ConferenceInfo) -> String {
-    let canvas = info.video.as_ref().filter(|video| video.mode() == VideoMode::Canvas);
-    let Some(canvas) = canvas.map(|video| video.canvas.clone().unwrap_or_default()) else {
-        return "relay".to_owned();
+    let composed = info.video.as_ref().filter(|video| video.mode() == VideoMode::Canvas);
+    let transcode = info.video.as_ref().and_then(|video| video.transcode.clone());
+    let (mode, canvas) = match (composed, transcode) {
+        (Some(video), _) => ("canvas", video.canvas.clone().unwrap_or_default()),
+        (None, None) => return "relay".to_owned(),
+        (None, Some(transcode)) => {
+            let TranscodeSettings { width, height, frames_per_second, bitrate_bps, codec } = transcode;
+            let size = CanvasSettings { width, height, frames_per_second, ..CanvasSettings::default() };
+            ("relay,transcode", CanvasSettings { bitrate_bps, codec, ..size })
+        }
     };
     let given = |name: &str, value: u32| (value > 0).then(|| format!("{name}={value}"));
     let named = |name: &str, value: &str| (!value.is_empty()).then(|| format!("{name}={value}"));
     let flag = |name: &str, set: bool| set.then(|| name.to_owned());
     let size = (canvas.width > 0).then(|| format!("size={}x{}", canvas.width, canvas.height));
     let words = [
-        Some("canvas".to_owned()),
+        Some(mode.to_owned()),
         named("layout", &canvas.layout),
         size,
         given("rate", canvas.frames_per_second),
@@ -177,13 +213,15 @@ mod tests {
         let video = parse_mode(text).expect("a mode");
         let canvas = video.canvas.clone().expect("a canvas");
         assert_eq!((canvas.width, canvas.height, canvas.bitrate_bps), (640, 360, 600_000));
-        for text in [text, "canvas", "relay"] {
+        let transcode = "relay,transcode,size=640x360,rate=15,kbps=600,codec=vp8";
+        for text in [text, "canvas", "relay", "relay,transcode", transcode] {
             let video = Some(parse_mode(text).expect("a mode"));
             assert_eq!(mode_of(&ConferenceInfo { video, ..ConferenceInfo::default() }), text);
         }
         for (text, part) in [
             ("mixed", "mixed"),
             ("relay,crop", "relay,crop"),
+            ("relay,transcode,crop", "'crop'"),
             ("canvas,rate=a", "'a'"),
             ("canvas,size=640", "1280x720"),
             ("canvas,x", "'x'"),

@@ -2,12 +2,12 @@
 
 use super::*;
 use motet_proto::media::{
-    CanvasPresentation, CanvasSettings, CanvasText, CanvasView, CellShows, CellSubject, VideoMode,
-    VideoSettings,
+    CanvasPresentation, CanvasSettings, CanvasText, CanvasView, CellShows, CellSubject, TranscodeSettings,
+    VideoMode, VideoSettings,
 };
 
 fn composed(canvas: CanvasSettings) -> VideoSettings {
-    VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(canvas) }
+    VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(canvas), transcode: None }
 }
 
 fn set_video(world: &mut World, video: VideoSettings) -> u64 {
@@ -42,9 +42,26 @@ fn a_canvas_is_kept_then_told_then_answered() {
     assert!(world.stored["c1"].video.is_composed());
     let again = set_video(&mut world, composed(canvas));
     assert!(world.replies[&again].is_ok() && world.pending.is_empty(), "the same again is no change");
-    set_video(&mut world, VideoSettings { mode: VideoMode::Relay.into(), canvas: None });
+    set_video(&mut world, VideoSettings { mode: VideoMode::Relay.into(), canvas: None, transcode: None });
     world.settle();
     assert!(!world.stored["c1"].video.is_composed());
+}
+
+#[test]
+fn pictures_are_relayed_and_transcoded_for_who_lacks_a_codec() {
+    let mut world = running();
+    let transcode = TranscodeSettings { width: 640, height: 360, codec: "VP8".into(), ..Default::default() };
+    let mode = VideoMode::Relay.into();
+    let video = VideoSettings { mode, canvas: None, transcode: Some(transcode.clone()) };
+    let request = set_video(&mut world, video.clone());
+    world.settle();
+    let Ok(Response::Conference(info)) = &world.replies[&request] else { panic!("a conference") };
+    assert_eq!(info.video, Some(video.clone()));
+    assert!(world.stored["c1"].video.is_encoded() && !world.stored["c1"].video.is_composed());
+    let bad = TranscodeSettings { bitrate_bps: 1, ..transcode };
+    let request = set_video(&mut world, VideoSettings { transcode: Some(bad), ..video });
+    let error = world.replies[&request].as_ref().expect_err("refused").to_string();
+    assert!(error.contains("video.transcode.bitrate_bps"), "{error}");
 }
 
 #[test]
@@ -62,8 +79,8 @@ fn a_layout_that_the_node_refuses_leaves_everything_as_it_was() {
 fn what_makes_no_sense_is_refused_by_its_field() {
     let mut world = running();
     let cases = [
-        (VideoSettings { mode: 9, canvas: None }, "video.mode"),
-        (VideoSettings { mode: 1, canvas: Some(CanvasSettings::default()) }, "video.canvas"),
+        (VideoSettings { mode: 9, canvas: None, transcode: None }, "video.mode"),
+        (VideoSettings { mode: 1, canvas: Some(CanvasSettings::default()), transcode: None }, "video.canvas"),
         (composed(CanvasSettings { width: 641, height: 360, ..Default::default() }), "video.canvas.width"),
         (composed(CanvasSettings { width: 640, ..Default::default() }), "video.canvas.height"),
         (composed(CanvasSettings { frames_per_second: 61, ..Default::default() }), "frames_per_second"),

@@ -3,11 +3,14 @@
 use super::caption::Captions;
 use super::label::Labels;
 use super::layout::Cell;
+use super::pace::Pace;
 use super::place::place;
 use super::source::Source;
 use super::still::Stills;
 use super::turns::{Sequence, Turns};
-use super::{CanvasText, Fit, Layout, OutputConfig, PixelRect, SourceId, Still, Subject, VideoStats};
+use super::{
+    BACKGROUND, CanvasText, Fit, Layout, OutputConfig, PixelRect, SourceId, Still, Subject, VideoStats,
+};
 use motet_codecs::video::{Frame, FramePool, PictureSize, PlaneMut};
 use motet_rtp::Time;
 use std::collections::BTreeMap;
@@ -31,6 +34,8 @@ pub(super) struct CanvasKey {
     pub(super) still: Option<Arc<Still>>,
     pub(super) background: [u8; 3],
     pub(super) texts: Vec<CanvasText>,
+    /// No canvas, but this one's picture.
+    pub(super) alone: Option<SourceId>,
 }
 
 /// What canvases are drawn with.
@@ -43,6 +48,9 @@ pub(super) struct Tools<'a> {
 
 impl CanvasKey {
     pub(super) fn of(output: &OutputConfig) -> CanvasKey {
+        if let Some(source) = output.alone {
+            return CanvasKey::alone(output, source);
+        }
         CanvasKey {
             size: output.size,
             frames_per_s: output.frames_per_s,
@@ -55,6 +63,25 @@ impl CanvasKey {
             still: output.still.clone(),
             background: output.background,
             texts: output.texts.clone(),
+            alone: None,
+        }
+    }
+
+    /// Only what counts for one source's picture.
+    fn alone(output: &OutputConfig, source: SourceId) -> CanvasKey {
+        CanvasKey {
+            size: output.size,
+            frames_per_s: output.frames_per_s,
+            layout: Layout::Equal(1),
+            fit: Fit::Letterbox,
+            subjects: Vec::new(),
+            pinned: None,
+            without: None,
+            names: false,
+            still: None,
+            background: BACKGROUND,
+            texts: Vec::new(),
+            alone: Some(source),
         }
     }
 }
@@ -84,15 +111,18 @@ pub(super) struct Canvas {
     frame: Frame,
     /// The same with text over it, if there is any.
     written: Option<Frame>,
+    pub(super) pace: Pace,
 }
 
 impl Canvas {
     pub(super) fn new(key: CanvasKey, now: Time, pool: &FramePool) -> Canvas {
-        let mut frame = pool.take(key.size);
+        // Nothing is drawn of one source's picture.
+        let mut frame = pool.take(if key.alone.is_some() { PictureSize::new(2, 2) } else { key.size });
         frame.fill(key.background);
         let (placed, cells) = (Vec::new(), Vec::new());
         let written = (!key.texts.is_empty()).then(|| pool.take(key.size));
-        Canvas { key, due: now, placed, cells, shown: Vec::new(), drawn: Vec::new(), frame, written }
+        let (shown, drawn, pace) = (Vec::new(), Vec::new(), Pace::new(now));
+        Canvas { key, due: now, placed, cells, shown, drawn, frame, written, pace }
     }
 
     pub(super) fn interval(&self, divisor: u32) -> Duration {
@@ -111,6 +141,10 @@ impl Canvas {
         speakers: [Option<SourceId>; 2],
         turns: &Turns,
     ) {
+        if let Some(id) = self.key.alone {
+            self.placed = vec![sources.contains_key(&id).then_some(id)];
+            return;
+        }
         let is_seen = |source: &&Source| Some(source.id) != self.key.without;
         let people = sources.values().filter(|source| !source.content).filter(is_seen);
         let people: Vec<SourceId> = people.map(|source| source.id).collect();

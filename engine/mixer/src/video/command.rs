@@ -69,6 +69,9 @@ pub struct OutputConfig {
     pub background: [u8; 3],
     /// Lines of text over all, if the mixer has a font.
     pub texts: Vec<CanvasText>,
+    /// No canvas, but this one's picture alone: as it comes, no larger than `size`, no more often than `frames_per_s`.
+    /// It may be content. What is said of cells, names, bars and text counts for nothing.
+    pub alone: Option<SourceId>,
     /// Sequence number of its first packet.
     pub sequence: u16,
     /// What is added to timestamps of the mixer's clock.

@@ -82,6 +82,8 @@ pub struct VideoStats {
     pub composed: u64,
     /// Canvases that were as another one, and were not composed again.
     pub composes_shared: u64,
+    /// Pictures of one source that were encoded alone: nothing was composed.
+    pub transcoded: u64,
     /// Pictures encoded.
     pub encoded: u64,
     /// Outputs that got what was encoded for another one.
@@ -104,6 +106,7 @@ impl std::ops::AddAssign for VideoStats {
         self.scales_shared += other.scales_shared;
         self.composed += other.composed;
         self.composes_shared += other.composes_shared;
+        self.transcoded += other.transcoded;
         self.encoded += other.encoded;
         self.encodes_shared += other.encodes_shared;
         self.skipped += other.skipped;

@@ -3,7 +3,7 @@
 use super::canvas::CanvasKey;
 use super::{OutputConfig, OutputId, VideoMixError, VideoOutbox, VideoStats};
 use motet_codecs::video::{
-    Frame, H264Library, VideoCodec, VideoCodecName, VideoEncoder, VideoEncoderSettings,
+    H264Library, Picture, VideoCodec, VideoCodecName, VideoEncoder, VideoEncoderSettings,
 };
 use motet_rtp::payload::{H264Mode, Packetizer};
 use motet_rtp::{Time, WireSeq, WireTimestamp, rewrite_header};
@@ -99,14 +99,24 @@ impl Feed {
         self.wants_key = true;
     }
 
+    /// Whether the next picture is to be a key frame.
+    pub(super) fn wants_key_frame(&self, now: Time) -> bool {
+        self.wants_key && self.key_at.is_none_or(|at| now.since(at) >= KEY_INTERVAL)
+    }
+
     /// Encodes a picture for all, unless nobody is there.
-    pub(super) fn encode(&mut self, now: Time, frame: &Frame, out: &mut VideoOutbox, stats: &mut VideoStats) {
+    pub(super) fn encode(
+        &mut self,
+        now: Time,
+        picture: &Picture<'_>,
+        out: &mut VideoOutbox,
+        stats: &mut VideoStats,
+    ) {
         if self.outputs.is_empty() {
             return;
         }
-        let may = self.key_at.is_none_or(|at| now.since(at) >= KEY_INTERVAL);
-        let key = self.wants_key && may;
-        let encoded = match self.encoder.encode(&frame.picture(), key, &mut self.unit) {
+        let key = self.wants_key_frame(now);
+        let encoded = match self.encoder.encode(picture, key, &mut self.unit) {
             Ok(encoded) if !encoded.skipped => encoded,
             _ => {
                 stats.skipped += 1;

@@ -4,6 +4,7 @@ use super::canvas::{Canvas, CanvasKey, Tools};
 use super::caption::Captions;
 use super::feed::{Feed, FeedKey, Receiver};
 use super::label::{Labels, Name};
+use super::pace::LOOK_INTERVAL;
 use super::source::Source;
 use super::still::Stills;
 use super::turns::Turns;
@@ -164,8 +165,13 @@ impl VideoMixer {
         }
         let mut made: Vec<usize> = Vec::new();
         for index in 0..self.canvases.len() {
-            if self.canvases[index].due <= now {
-                self.make(index, &mut made, now, out);
+            let canvas = &self.canvases[index];
+            if canvas.due > now {
+                continue;
+            }
+            match canvas.key.alone {
+                Some(id) => self.make_alone(index, id, now, out),
+                None => self.make(index, &mut made, now, out),
             }
         }
     }
@@ -179,6 +185,9 @@ impl VideoMixer {
     pub fn picture(&mut self, now: Time, id: OutputId) -> Option<Picture<'_>> {
         let VideoMixer { canvases, sources, pool, labels, captions, stills, stats, .. } = self;
         let key = CanvasKey::of(self.outputs.get(&id)?);
+        if let Some(source) = key.alone {
+            return sources.get_mut(&source)?.within(key.size, self.look, pool, stats);
+        }
         let canvas = canvases.iter_mut().find(|canvas| canvas.key == key)?;
         // One that shares the drawing of another may be behind.
         canvas.look(sources, self.speakers[0]);
@@ -220,14 +229,35 @@ impl VideoMixer {
             stats.composed += 1;
             made.push(index);
         }
-        let frame = canvases[same.unwrap_or(index)].frame();
+        let picture = canvases[same.unwrap_or(index)].frame().picture();
         let key = &canvases[index].key;
         for feed in feeds.iter_mut().filter(|feed| feed.key.canvas == *key) {
-            feed.encode(now, frame, out, stats);
+            feed.encode(now, &picture, out, stats);
         }
         for source in sources.values_mut() {
             source.forget_tiles(self.look);
         }
+    }
+
+    /// Encodes the picture of one source for those who see nothing else, if there is another one than before.
+    fn make_alone(&mut self, index: usize, id: SourceId, now: Time, out: &mut VideoOutbox) {
+        let VideoMixer { canvases, sources, feeds, stats, pool, .. } = self;
+        let canvas = &mut canvases[index];
+        canvas.due = now + LOOK_INTERVAL;
+        let Some(source) = sources.get_mut(&id) else { return };
+        let of_this = |feed: &Feed| feed.key.canvas == canvas.key;
+        let wants_key = feeds.iter().any(|feed| of_this(feed) && feed.wants_key_frame(now));
+        let interval = canvas.interval(self.divisor);
+        if !canvas.pace.makes(now, source.shown(), wants_key, interval) {
+            return;
+        }
+        self.look += 1;
+        let Some(picture) = source.within(canvas.key.size, self.look, pool, stats) else { return };
+        stats.transcoded += 1;
+        for feed in feeds.iter_mut().filter(|feed| feed.key.canvas == canvas.key) {
+            feed.encode(now, &picture, out, stats);
+        }
+        source.forget_tiles(self.look);
     }
 
     fn add_source(&mut self, config: SourceConfig) -> Result<(), VideoMixError> {
@@ -283,8 +313,10 @@ impl VideoMixer {
                 if is_new {
                     // In step with those of its rate, so that equal ones are composed once.
                     let rate = canvas.frames_per_s;
-                    let known = self.canvases.iter().find(|known| known.key.frames_per_s == rate);
-                    let due = known.map_or(now, |known| known.due);
+                    let in_step = |known: &&Canvas| {
+                        known.key.frames_per_s == rate && known.key.alone.is_none() && config.alone.is_none()
+                    };
+                    let due = self.canvases.iter().find(in_step).map_or(now, |known| known.due);
                     self.canvases.push(Canvas::new(canvas, due, &self.pool));
                 }
                 self.feeds.push(feed);

@@ -3,7 +3,7 @@
 use super::label::Name;
 use super::{Fit, PixelRect, Scaler, SourceConfig, SourceId, SourceLook, VideoMixError, VideoStats};
 use motet_codecs::video::{
-    Frame, FramePool, PictureSize, VideoCodec, VideoCodecName, VideoDecoder, VideoError,
+    Frame, FramePool, Picture, PictureSize, VideoCodec, VideoCodecName, VideoDecoder, VideoError,
 };
 use motet_rtp::payload::{Depacketizer, PayloadFormat, PicturePacket, parameter_sets};
 use motet_rtp::{RtpView, Time};
@@ -17,6 +17,8 @@ const ASK_INTERVAL: Duration = Duration::from_millis(500);
 const SILENT_AFTER: Duration = Duration::from_secs(3);
 /// A size that was not seen for so many looks is forgotten.
 const LOOKS_KEPT: u64 = 30;
+/// No smaller picture is encoded.
+const SIDE_MIN: u32 = 16;
 
 pub(super) struct Source {
     pub(super) id: SourceId,
@@ -202,6 +204,24 @@ impl Source {
         (tile.scaler, tile.version) = (Some(scaler), self.version);
         stats.scaled += 1;
         Some(&tile.frame)
+    }
+
+    /// The picture as it was decoded; a smaller one if it is larger than `most`, or of a size that is not encoded.
+    /// None: there is none yet.
+    pub(super) fn within(
+        &mut self,
+        most: PictureSize,
+        look: u64,
+        pool: &FramePool,
+        stats: &mut VideoStats,
+    ) -> Option<Picture<'_>> {
+        let size = self.receiving.as_ref()?.decoder.picture()?.size();
+        let side = |side: u32, most: u32| (side.min(most) & !1).max(SIDE_MIN);
+        let room = PictureSize::new(side(size.width, most.width), side(size.height, most.height));
+        if room == size {
+            return self.receiving.as_ref()?.decoder.picture();
+        }
+        self.tile((room, Fit::Letterbox), look, pool, stats).map(Frame::picture)
     }
 
     /// Forgets sizes that nobody has seen for a while.

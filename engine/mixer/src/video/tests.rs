@@ -1,5 +1,6 @@
 //! Canvases by picture: test cards go in, cells of the decoded output are looked at.
 
+mod alone;
 mod arrangement;
 mod bad_input;
 mod cells;

@@ -5,7 +5,7 @@
 use super::voice::Voice;
 use crate::exchange::Desk;
 use crate::model::{Id, Shows};
-use crate::plan::{CONTENT, CanvasForm, FeedForm, FeedKey, SeenForm, TrunkEnd};
+use crate::plan::{CONTENT, CanvasForm, FeedForm, FeedKey, SeenForm, TrunkEnd, stream_name};
 use crate::routing::Sees;
 use motet_codecs::video::{Frame, FramePool, H264Library};
 use motet_mixer::video::{
@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// The canvas's name in feedback (RFC 4585 section 6.1), which only the relay sees.
 const FEEDBACK_SSRC: u32 = 1;
+/// Numbers of sources begin behind it.
+const NOBODY: SourceId = SourceId(0);
 
 /// How a canvas is doing.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +128,8 @@ impl Scene {
                     codecs,
                     name,
                     look,
-                    content: &**leg == CONTENT,
+                    // A page of a document may stand for as long as it likes, whoever sees it.
+                    content: leg.starts_with('/'),
                 }));
                 continue;
             }
@@ -175,6 +178,7 @@ impl Scene {
         let without = sees.without.as_ref().and_then(source);
         // Who is left out is not seen large either.
         let pinned = sees.pinned.as_ref().or(settings.pinned.as_ref()).and_then(source);
+        let alone = sees.alone.as_ref().map(|key| source(&stream_name(key)).unwrap_or(NOBODY));
         let lecture = self.lecture(sees, form);
         let (layout, subjects, pinned) = lecture.unwrap_or_else(|| {
             let layout = sees.layout.as_ref().unwrap_or(&settings.layout).clone();
@@ -198,6 +202,7 @@ impl Scene {
             still: form.still.clone(),
             background: settings.background,
             texts: settings.texts.clone(),
+            alone,
             without,
             // Of the time of day, so that another node that makes the canvas begins later.
             sequence: (wall.0 >> 22) as u16,
@@ -339,10 +344,9 @@ impl Scene {
         }
         for wanted in out.key_frames_wanted() {
             let leg = self.numbers.iter().find(|(_, number)| *number == wanted).map(|(leg, _)| leg);
-            let content = || self.form.content.as_ref();
-            let source =
-                leg.and_then(|leg| if &**leg == CONTENT { content() } else { self.form.sources.get(leg) });
-            let Some(source) = source else { continue };
+            let Some((_, source)) = leg.and_then(|leg| self.form.seen().find(|(seen, _)| seen == leg)) else {
+                continue;
+            };
             let Some(end) = self.form.ends.iter().find(|end| end.port == source.port) else { continue };
             self.request.clear();
             write_pli(&mut self.request, FEEDBACK_SSRC, source.ssrc);

@@ -210,7 +210,8 @@ impl LegForm {
 impl RouteForm {
     fn new(key: &RouteKey, held: &HeldRoute) -> RouteForm {
         let HeldRoute { id, ssrc, stream, wanted } = held;
-        let Wanted { mapping, ssrc: ssrc_wanted, active } = wanted;
+        // What is transcoded comes from a canvas thread.
+        let Wanted { mapping, ssrc: ssrc_wanted, active, transcoded: _ } = wanted;
         let Mapping { payload_types: payload_map, codecs } = &**mapping;
         RouteForm {
             key: key.into(),
@@ -237,7 +238,8 @@ impl RouteForm {
             codecs.push(codec);
         }
         let mapping = shared(&mut known.mappings, Mapping { payload_types: self.payload_map, codecs });
-        let wanted = Wanted { mapping, ssrc: self.ssrc_wanted, active: self.active };
+        let (ssrc, active) = (self.ssrc_wanted, self.active);
+        let wanted = Wanted { mapping, ssrc, active, transcoded: None };
         Ok((self.key.into(), HeldRoute { id: self.id, ssrc: self.ssrc, stream: self.stream, wanted }))
     }
 }

@@ -19,6 +19,12 @@ const COUNTERS: &[Counter] = &[
         "Canvases that were as another one, and not drawn again.",
         |all| all.stats.composes_shared,
     ),
+    (
+        "motet_canvas_transcoded",
+        "pictures",
+        "Pictures of one participant that were transcoded: nothing was composed for them.",
+        |all| all.stats.transcoded,
+    ),
     ("motet_canvas_encoded", "pictures", "Pictures encoded.", |all| all.stats.encoded),
     (
         "motet_canvas_encodes_shared",
@@ -72,11 +78,18 @@ const COUNTERS: &[Counter] = &[
 ];
 
 const GAUGES: &[Gauge] = &[
-    ("motet_canvas", "conferences", "Conferences with a canvas.", |all| all.canvases),
-    ("motet_canvas", "sources", "Participants that can be seen on a canvas.", |all| all.sources),
-    ("motet_canvas", "outputs", "Streams with a canvas, each for all on a worker who get the same.", |all| {
-        all.outputs
+    ("motet_canvas", "conferences", "Conferences whose pictures are composed or transcoded.", |all| {
+        all.canvases
     }),
+    ("motet_canvas", "sources", "Participants that can be seen on a canvas, or are transcoded.", |all| {
+        all.sources
+    }),
+    (
+        "motet_canvas",
+        "outputs",
+        "Streams that are encoded, each for all on a worker who get the same.",
+        |all| all.outputs,
+    ),
     ("motet_canvas_shed", "levels", "How much rarer pictures are for overload; 0: as asked for.", |all| {
         all.level
     }),

@@ -16,6 +16,8 @@ pub enum VideoMode {
     /// Each to each, as it is.
     #[default]
     Relay,
+    /// The same, and in another codec for who lacks that of a publisher. Size, rate, bits and codec count.
+    Transcode(CanvasSettings),
     /// Composed.
     Canvas(CanvasSettings),
 }
@@ -113,9 +115,22 @@ impl VideoMode {
     /// The settings of a canvas; none: there is none.
     pub fn canvas(&self) -> Option<&CanvasSettings> {
         match self {
-            VideoMode::Relay => None,
+            VideoMode::Relay | VideoMode::Transcode(_) => None,
             VideoMode::Canvas(settings) => Some(settings),
         }
+    }
+
+    /// How pictures are transcoded for who lacks a codec; none: they are not.
+    pub fn transcode(&self) -> Option<&CanvasSettings> {
+        match self {
+            VideoMode::Transcode(settings) => Some(settings),
+            VideoMode::Relay | VideoMode::Canvas(_) => None,
+        }
+    }
+
+    /// Of what is encoded here, if anything is.
+    pub fn encoded(&self) -> Option<&CanvasSettings> {
+        self.canvas().or_else(|| self.transcode())
     }
 
     pub(super) fn from_wire(at: &Path, video: Option<&wire::VideoSettings>) -> Result<VideoMode, NodeError> {
@@ -123,6 +138,9 @@ impl VideoMode {
         let mode = wire::VideoMode::try_from(video.mode)
             .map_err(|_| at.field("mode").error(format!("{} is not known", video.mode)))?;
         match mode {
+            wire::VideoMode::Canvas if video.transcode.is_some() => {
+                Err(at.field("transcode").error("is given, but the mode is not RELAY"))
+            }
             wire::VideoMode::Canvas => {
                 let settings = video.canvas.clone().unwrap_or_default();
                 CanvasSettings::from_wire(&at.field("canvas"), &settings).map(VideoMode::Canvas)
@@ -130,7 +148,22 @@ impl VideoMode {
             _ if video.canvas.is_some() => {
                 Err(at.field("canvas").error("is given, but the mode is not CANVAS"))
             }
-            _ => Ok(VideoMode::Relay),
+            _ => match video.transcode.clone() {
+                None => Ok(VideoMode::Relay),
+                Some(given) => {
+                    let wire::TranscodeSettings { width, height, frames_per_second, bitrate_bps, codec } =
+                        given;
+                    let given = wire::CanvasSettings {
+                        width,
+                        height,
+                        frames_per_second,
+                        bitrate_bps,
+                        codec,
+                        ..wire::CanvasSettings::default()
+                    };
+                    CanvasSettings::from_wire(&at.field("transcode"), &given).map(VideoMode::Transcode)
+                }
+            },
         }
     }
 }

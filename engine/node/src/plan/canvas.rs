@@ -5,19 +5,22 @@
 //! same (a *feed*), and each of them has a route from there: the relay sends it on as it does a participant's stream.
 //! So numbers and timestamps go on towards a participant whatever feed it gets, and requests for key frames come as
 //! for any stream.
+//!
+//! What is transcoded goes the same way: the medium has a route to the thread, and what comes back is a feed that shows
+//! it alone. The routes to receivers are those of the policy, which have that feed's stream instead of the publisher's.
 
 use super::recording::running;
 use super::{Holdings, MixTrunk, Plan, Planner, Ssrcs};
 use crate::error::NodeError;
-use crate::model::Id;
-use crate::routing::{Composed, Routes, View};
-use motet_relay::{Command, Kind, PayloadType, PortId, RouteSpec, StreamSpec};
+use crate::model::{Id, RouteKey};
+use crate::routing::{Composed, Routes, Sees, View, Wanted};
+use motet_relay::{Command, Kind, PayloadType, PortId, RouteSpec, StreamId, StreamSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 mod form;
 
-pub(crate) use form::CONTENT;
+pub(crate) use form::{CONTENT, stream_name};
 pub use form::{
     CanvasForm, CanvasStep, FeedForm, FeedKey, HeldCanvas, HeldFeed, HeldTap, HeldView, SeenForm,
 };
@@ -29,23 +32,21 @@ impl Planner<'_> {
     /// Begins, changes or ends the canvas.
     pub(super) fn change_canvas(&mut self, routes: &Routes, ssrcs: &mut Ssrcs) -> Result<(), NodeError> {
         let held = self.held.canvas.as_ref();
-        let Some((composed, settings)) = routes.composed.as_ref().zip(self.new.video.canvas()) else {
+        let Some((composed, settings)) = routes.composed.as_ref().zip(self.new.video.encoded()) else {
             if let Some(held) = held {
                 self.plan.end_canvas(self.held, held);
+                let trunks = held.trunks.iter().map(|(worker, trunk)| (held.station, *worker, *trunk));
+                self.closing.extend(trunks);
             }
             return Ok(());
         };
         let station = held.map_or_else(|| self.resources.canvas(), |held| Ok(held.station))?;
-        let content = composed.content.as_ref();
-        let legs = composed.sources.keys().chain(composed.outputs.keys()).chain(content.map(|(leg, _)| leg));
-        let needed = legs.map(|leg| self.plan.next.legs[leg].worker).collect();
-        let none = BTreeMap::new();
-        let before = held.map_or(&none, |held| &held.trunks);
         let mut canvas = HeldCanvas {
             station,
-            trunks: self.change_mix_trunks(needed, before, (station, "canvas"))?,
+            trunks: self.change_canvas_trunks(station, composed, routes)?,
             sources: BTreeMap::new(),
             content: None,
+            streams: BTreeMap::new(),
             feeds: BTreeMap::new(),
             views: BTreeMap::new(),
             tap: None,
@@ -60,14 +61,25 @@ impl Planner<'_> {
             let source = self.change_source((&canvas.trunks, &mut crossing), leg, part, before)?;
             canvas.sources.insert(leg.clone(), source);
         }
-        if let Some((leg, part)) = content {
+        if let Some((leg, part)) = composed.content.as_ref() {
             let before = held.and_then(|held| held.content.as_ref()).filter(|(known, _)| known == leg);
             let trunks = (&canvas.trunks, &mut crossing);
             let source = self.change_source(trunks, leg, part, before.map(|(_, source)| source))?;
             canvas.content = Some((leg.clone(), source));
         }
+        for (key, part) in &composed.streams {
+            let before = held.and_then(|held| held.streams.get(key));
+            let source = self.change_source((&canvas.trunks, &mut crossing), &key.0, part, before)?;
+            canvas.streams.insert(key.clone(), source);
+        }
+        let transcoded = routes.wanted.iter().filter_map(|(key, wanted)| self.transcoded(key, wanted));
+        for feed in transcoded.collect::<Vec<_>>() {
+            self.make_feed(&mut canvas, &mut crossing, feed)?;
+        }
         for (leg, view) in &composed.outputs {
-            let feed = self.feed_for(&mut canvas, &mut crossing, leg, view)?;
+            let worker = self.plan.next.legs[leg].worker;
+            let feed = FeedKey { worker, format: view.format, sees: view.sees.clone() };
+            self.make_feed(&mut canvas, &mut crossing, feed.clone())?;
             let view = self.change_view(&canvas, leg, (view, feed), ssrcs)?;
             canvas.views.insert(leg.clone(), view);
         }
@@ -83,10 +95,52 @@ impl Planner<'_> {
         Ok(())
     }
 
+    /// One trunk between the thread and each worker with somebody who takes part.
+    fn change_canvas_trunks(
+        &mut self,
+        station: usize,
+        composed: &Composed,
+        routes: &Routes,
+    ) -> Result<BTreeMap<usize, MixTrunk>, NodeError> {
+        let Composed { sources, outputs, content, streams, .. } = composed;
+        let content = content.iter().map(|(leg, _)| leg);
+        let streams = streams.keys().map(|(leg, _)| leg);
+        let receivers = routes.wanted.iter().filter(|(_, wanted)| wanted.transcoded.is_some());
+        let legs = sources.keys().chain(outputs.keys()).chain(content).chain(streams);
+        let legs = legs.chain(receivers.map(|(key, _)| &key.to_leg));
+        let needed: BTreeSet<usize> = legs.map(|leg| self.plan.next.legs[leg].worker).collect();
+        let held = self.held.canvas.iter().flat_map(|held| &held.trunks);
+        let (stay, go): (Vec<_>, Vec<_>) =
+            held.map(|(worker, trunk)| (*worker, *trunk)).partition(|(worker, _)| needed.contains(worker));
+        self.closing.extend(go.into_iter().map(|(worker, trunk)| (station, worker, trunk)));
+        self.change_mix_trunks(needed, &stay.into_iter().collect(), (station, "canvas"))
+    }
+
+    /// Closes trunks that nobody needs, when what came over them has other streams: a route ends with its stream's leg.
+    pub(super) fn close_canvas_trunks(&mut self) {
+        for (station, worker, trunk) in std::mem::take(&mut self.closing) {
+            self.plan.close_mix_trunk(station, worker, &trunk);
+        }
+    }
+
+    /// What a route carries that is transcoded.
+    fn transcoded(&self, key: &RouteKey, wanted: &Wanted) -> Option<FeedKey> {
+        let sees = Sees::alone(&key.from_leg, &key.from_medium);
+        let worker = self.plan.next.legs[&key.to_leg].worker;
+        wanted.transcoded.map(|format| FeedKey { worker, format, sees })
+    }
+
+    /// The stream of a route that is transcoded.
+    pub(super) fn transcoded_stream(&self, key: &RouteKey, wanted: &Wanted) -> Option<StreamId> {
+        let feed = self.transcoded(key, wanted)?;
+        Some(self.plan.next.canvas.as_ref().expect("somebody transcodes").feeds[&feed].stream)
+    }
+
     /// The way to the recorder, while a recording takes the canvas.
     fn change_canvas_tap(&mut self, station: usize, crossing: &mut BTreeSet<u32>) -> Option<HeldTap> {
         let held = self.held.canvas.as_ref().and_then(|held| held.tap);
-        if !running(self.new).any(|recording| recording.canvas) {
+        let records = || running(self.new).any(|recording| recording.canvas);
+        if self.new.video.canvas().is_none() || !records() {
             self.plan.released.trunk_ports.extend(held.iter().flat_map(|tap| tap_ports(station, tap)));
             return None;
         }
@@ -104,6 +158,9 @@ impl Planner<'_> {
         self.leave_sources(&held.sources, &composed.sources, trunks);
         let (before, after) = (held.content.clone(), composed.content.clone());
         self.leave_sources(&before.into_iter().collect(), &after.into_iter().collect(), trunks);
+        for (key, source) in &held.streams {
+            self.leave_source((&key.0, source), composed.streams.contains_key(key), trunks);
+        }
         for (leg, view) in &held.views {
             if self.view_stays(leg, view, composed.outputs.get(leg)) {
                 continue;
@@ -121,19 +178,17 @@ impl Planner<'_> {
         view.is_some_and(|view| self.stays_at_port(leg, &held.view.medium, &view.medium))
     }
 
-    /// The feed for a leg: the one that others get, or was there before, or a new one.
-    fn feed_for(
+    /// Has a feed made: the one that others get, or was there before, or a new one.
+    fn make_feed(
         &mut self,
         canvas: &mut HeldCanvas,
         crossing: &mut BTreeSet<u32>,
-        leg: &Id,
-        view: &View,
-    ) -> Result<FeedKey, NodeError> {
-        let worker = self.plan.next.legs[leg].worker;
-        let key = FeedKey { worker, format: view.format, sees: view.sees.clone() };
+        key: FeedKey,
+    ) -> Result<(), NodeError> {
         if canvas.feeds.contains_key(&key) {
-            return Ok(key);
+            return Ok(());
         }
+        let worker = key.worker;
         let held = self.held.canvas.as_ref();
         // A worker's feeds end with its trunk, and nobody there has seen anything since.
         let feed = match held.and_then(|held| held.feeds.get(&key)) {
@@ -152,8 +207,8 @@ impl Planner<'_> {
                 HeldFeed { stream, crossing }
             }
         };
-        canvas.feeds.insert(key.clone(), feed);
-        Ok(key)
+        canvas.feeds.insert(key, feed);
+        Ok(())
     }
 
     fn change_view(
@@ -212,13 +267,9 @@ impl Planner<'_> {
 }
 
 impl Plan {
-    /// Removes all of a canvas.
+    /// Removes all of a canvas but its trunks.
     pub(super) fn end_canvas(&mut self, holdings: &Holdings, held: &HeldCanvas) {
-        for (worker, trunk) in &held.trunks {
-            self.close_mix_trunk(held.station, *worker, trunk);
-        }
-        let content = held.content.iter().map(|(leg, source)| (leg, source.route));
-        let sources = held.sources.iter().map(|(leg, source)| (leg, source.route)).chain(content);
+        let sources = held.taken().map(|(leg, source)| (leg, source.route));
         let views = held.views.iter().map(|(leg, view)| (leg, view.route));
         let routes = sources.chain(views).map(|(leg, route)| (holdings.legs[leg].worker, route));
         self.released.routes.extend(routes);

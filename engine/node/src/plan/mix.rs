@@ -145,16 +145,26 @@ impl Planner<'_> {
         trunks: &BTreeMap<usize, MixTrunk>,
     ) {
         for (leg, source) in held {
-            let kept = self.kept.contains(leg.as_str());
-            if kept && wanted.contains_key(leg) {
-                continue;
-            }
-            let worker = self.held.legs[leg].worker;
-            if kept && trunks.contains_key(&worker) {
-                self.plan.command(worker, Command::RemoveRoute(source.route));
-            }
-            self.plan.released.routes.push((worker, source.route));
+            self.leave_source((leg, source), wanted.contains_key(leg), trunks);
         }
+    }
+
+    /// Ends the route of one that a leg had, unless it is still wanted and the leg stays.
+    pub(super) fn leave_source(
+        &mut self,
+        (leg, source): (&Id, &HeldSource),
+        wanted: bool,
+        trunks: &BTreeMap<usize, MixTrunk>,
+    ) {
+        let kept = self.kept.contains(leg.as_str());
+        if kept && wanted {
+            return;
+        }
+        let worker = self.held.legs[leg].worker;
+        if kept && trunks.contains_key(&worker) {
+            self.plan.command(worker, Command::RemoveRoute(source.route));
+        }
+        self.plan.released.routes.push((worker, source.route));
     }
 
     /// Whether what a leg gets goes on, at the same port.

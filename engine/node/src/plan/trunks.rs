@@ -105,7 +105,7 @@ impl Planner<'_> {
 
     fn needs(&self, routes: &Routes) -> Needs {
         let mut needs = Needs::new();
-        for (key, wanted) in &routes.wanted {
+        for (key, wanted) in routes.wanted.iter().filter(|(_, wanted)| wanted.transcoded.is_none()) {
             let worker = |leg: &Id| self.plan.next.legs[leg].worker;
             let to = worker(&key.to_leg);
             if worker(&key.from_leg) != to {

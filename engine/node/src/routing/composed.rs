@@ -16,6 +16,8 @@ pub struct Composed {
     pub outputs: BTreeMap<Id, View>,
     /// The leg whose content is seen, where cells show any.
     pub content: Option<(Id, Participation)>,
+    /// What is transcoded for who lacks its codecs and is to get it now, by leg and medium.
+    pub streams: BTreeMap<(Id, Id), Participation>,
     /// Legs that cannot be seen, with the medium and the reason for people.
     pub unseen: BTreeMap<Id, (Id, String)>,
     /// Legs that cannot see, with the medium and the reason for people.
@@ -48,6 +50,8 @@ pub struct Sees {
     pub without: Option<Id>,
     /// The others in turn: it holds a lecture.
     pub lectures: bool,
+    /// No canvas, but the pictures of one medium of a leg.
+    pub alone: Option<(Id, Id)>,
 }
 
 impl Sees {
@@ -68,7 +72,12 @@ impl Sees {
         let layout = layout.filter(|layout| *layout != settings.layout);
         let cells = cells.filter(|cells| layout.is_some() || *cells != settings.cells);
         let pinned = pinned.filter(|pinned| settings.pinned.as_ref() != Some(pinned));
-        Sees { layout, cells, pinned, without, lectures: false }
+        Sees { layout, cells, pinned, without, lectures: false, alone: None }
+    }
+
+    /// The pictures of one medium of a leg.
+    pub(crate) fn alone(leg: &Id, medium: &Id) -> Sees {
+        Sees { alone: Some((leg.clone(), medium.clone())), ..Sees::default() }
     }
 }
 
@@ -84,6 +93,15 @@ pub struct Format {
 impl Format {
     /// What every file can hold.
     pub const RECORDED: Format = Format { name: VideoCodecName::H264, single_nal: false };
+
+    /// What a receiver gets: the codec that is wanted if it has it, else the first of its list that is encoded here.
+    pub(super) fn first(
+        codecs: &[Arc<Codec>],
+        wanted: Option<VideoCodecName>,
+    ) -> Option<(&Arc<Codec>, Format)> {
+        let known = || codecs.iter().filter_map(|codec| Some((codec, Format::of(codec)?)));
+        known().find(|(_, format)| Some(format.name) == wanted).or_else(|| known().next())
+    }
 
     fn of(codec: &Codec) -> Option<Format> {
         let name = codec.picture()?.name;
@@ -176,12 +194,9 @@ impl Composed {
         }
     }
 
-    /// The receiver gets the canvas's codec if it has it, else the first of its list that is encoded here.
     fn add_output(&mut self, leg: &Id, medium: &Medium, (settings, view): (&CanvasSettings, &LegView)) {
-        let known = || medium.codecs.iter().filter_map(|codec| Some((codec, Format::of(codec)?)));
-        let wanted = known().find(|(_, format)| Some(format.name) == settings.codec);
         let name = medium.id.clone();
-        let Some((codec, format)) = wanted.or_else(|| known().next()) else {
+        let Some((codec, format)) = Format::first(&medium.codecs, settings.codec) else {
             let why =
                 format!("the canvas is encoded as none of the codecs of {leg}: {}", names(&medium.codecs));
             self.unserved.insert(leg.clone(), (name, why));

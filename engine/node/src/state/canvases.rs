@@ -6,10 +6,11 @@ use crate::error::NodeError;
 use crate::model::{Id, Spec};
 use crate::plan::{CanvasForm, Holdings};
 use crate::resources::ThreadLoads;
+use crate::routing::Sees;
 use motet_codecs::video::Frame;
 use motet_mixer::video::CanvasText;
 use motet_proto::node as wire;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The canvas threads, and what they have to do.
@@ -72,7 +73,7 @@ impl Canvases {
             let Some(canvas) = &held.canvas else { continue };
             let (members, canvases) = &mut self.loads[canvas.station - first];
             // What is decoded and what is encoded; to be sent to many costs little here.
-            let count = canvas.sources.len() + canvas.content.iter().count() + canvas.outputs();
+            let count = canvas.taken().count() + canvas.outputs();
             (*members, *canvases) =
                 if joins { (*members + count, *canvases + 1) } else { (*members - count, *canvases - 1) };
         }
@@ -151,22 +152,38 @@ impl State {
             let same = (held.feed.format, held.feed.sees.clone());
             outputs.entry(same).or_default().push(leg.to_string());
         }
+        for (key, held) in &conference.held.routes {
+            let Some(format) = held.wanted.transcoded else { continue };
+            let same = (format, Sees::alone(&key.from_leg, &key.from_medium));
+            outputs.entry(same).or_default().push(key.to_leg.to_string());
+        }
         let settings = conference.spec.video.canvas();
         let outputs = outputs.into_iter().map(|((format, sees), legs)| {
+            let codec = format.name.encoding_name().to_owned();
+            if let Some((leg, medium)) = sees.alone {
+                let (from_leg, from_medium) = (leg.to_string(), medium.to_string());
+                return wire::CanvasOutputStats { codec, legs, from_leg, from_medium, ..Default::default() };
+            }
             let layout = sees.layout.as_ref().or(settings.map(|settings| &settings.layout));
             let pinned = sees.pinned.as_ref().or(settings.and_then(|settings| settings.pinned.as_ref()));
             wire::CanvasOutputStats {
-                codec: format.name.encoding_name().to_owned(),
+                codec,
                 legs,
                 layout: layout.map(ToString::to_string).unwrap_or_default(),
                 pinned: pinned.map(Id::to_string).unwrap_or_default(),
+                ..Default::default()
             }
         });
         let stats = look.stats;
         Ok(Some(wire::CanvasStats {
             canvas_thread: index as u32,
             frames_per_second: look.frames_per_s,
-            sources: canvas.sources.keys().map(Id::to_string).collect(),
+            sources: canvas
+                .taken()
+                .map(|(leg, _)| leg.to_string())
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
             outputs: outputs.collect(),
             decoded: stats.decoded,
             decodes_spared: stats.decodes_spared,
@@ -178,6 +195,7 @@ impl State {
             encodes_shared: stats.encodes_shared,
             missed: stats.missed,
             packets_refused: stats.packets_refused,
+            transcoded: stats.transcoded,
         }))
     }
 }

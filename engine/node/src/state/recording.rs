@@ -110,7 +110,8 @@ impl State {
         let conference = self.conference_of(id, epoch)?;
         let no_canvas =
             || NodeError::invalid("conference", format!("'{id}' is not composed (its video mode)"));
-        let station = conference.held.canvas.as_ref().ok_or_else(no_canvas)?.station;
+        let canvas = conference.held.canvas.as_ref().filter(|_| conference.spec.video.canvas().is_some());
+        let station = canvas.ok_or_else(no_canvas)?.station;
         self.canvas_frame(station, id).await.ok_or_else(|| {
             let why = "nobody gets the composed picture, so that there is none; let somebody receive it, or record it";
             NodeError::invalid("conference", why)

@@ -3,6 +3,7 @@
 mod changes;
 mod stills;
 mod studio;
+mod transcoding;
 mod turns;
 mod views;
 

@@ -40,6 +40,10 @@ pub fn canvas(layout: &str) -> CanvasSettings {
     }
 }
 
+fn composed(settings: CanvasSettings) -> VideoSettings {
+    VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(settings), transcode: None }
+}
+
 pub struct Participant {
     codec: VideoCodecName,
     socket: UdpSocket,
@@ -136,9 +140,9 @@ impl Studio {
         participant.video = Some(ParticipantVideo { view: Some(view), ..ParticipantVideo::default() });
     }
 
-    fn request(&mut self, settings: CanvasSettings) -> PutConferenceRequest {
+    fn request(&mut self, video: VideoSettings) -> PutConferenceRequest {
         let legs = self.participants.iter().map(|(id, participant)| participant.leg(id)).collect();
-        let video = Some(VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(settings) });
+        let video = Some(video);
         let spec = Some(ConferenceSpec { legs, video, ..self.spec.clone() });
         self.revision += 1;
         PutConferenceRequest { spec, epoch: 1, revision: self.revision }
@@ -146,20 +150,26 @@ impl Studio {
 
     /// What the node has against a canvas.
     pub async fn refused(&mut self, settings: CanvasSettings) -> String {
-        let request = self.request(settings);
+        let request = self.request(composed(settings));
         self.client.put_conference(request).await.expect_err("refused").message().to_owned()
     }
 
     /// Makes the conference one of these participants, with a canvas.
     pub async fn put(&mut self, settings: CanvasSettings) {
-        let request = self.request(settings);
+        self.put_video(composed(settings)).await;
+    }
+
+    /// The same with any video mode. Nobody gets more than one picture.
+    pub async fn put_video(&mut self, video: VideoSettings) {
+        let request = self.request(video);
         let allocation = self.client.put_conference(request).await.expect("accepted").into_inner();
         for (id, participant) in &mut self.participants {
             let leg = allocation.legs.iter().find(|leg| leg.leg == *id).expect("allocated");
             participant.node = Some(leg.transports[0].local.parse().expect("an address"));
-            let mut routes = allocation.routes.iter().filter_map(|route| route.route.as_ref());
-            let route = routes.find(|route| route.to_leg == *id && route.from_medium == "canvas");
-            let ssrc = route.expect("a route from the canvas").ssrc;
+            let routes = allocation.routes.iter().filter_map(|route| route.route.as_ref());
+            let mut routes = routes.filter(|route| route.to_leg == *id);
+            let Some(ssrc) = routes.next().map(|route| route.ssrc) else { continue };
+            assert_eq!(routes.count(), 0, "one picture");
             assert!(participant.ssrc == 0 || participant.ssrc == ssrc, "it goes on in its stream");
             participant.ssrc = ssrc;
         }
@@ -248,9 +258,13 @@ impl Studio {
     }
 
     pub async fn stats(&mut self) -> CanvasStats {
+        self.made().await.expect("there is a canvas")
+    }
+
+    /// What is encoded; none: nothing is.
+    pub async fn made(&mut self) -> Option<CanvasStats> {
         let request = ConferenceStatsRequest { id: "studio".into() };
-        let stats = self.client.conference_stats(request).await.expect("told").into_inner();
-        stats.canvas.expect("there is a canvas")
+        self.client.conference_stats(request).await.expect("told").into_inner().canvas
     }
 
     pub async fn end(self) {
@@ -259,6 +273,11 @@ impl Studio {
 }
 
 impl Participant {
+    /// It has another codec now.
+    pub fn set_codec(&mut self, codec: VideoCodecName) {
+        (self.codec, self.screen) = (codec, CardReceiver::new(codec).expect("a decoder"));
+    }
+
     fn leg(&self, id: &str) -> Leg {
         let remote = self.socket.local_addr().expect("bound").to_string();
         let fmtp = if self.codec == VideoCodecName::H264 { "packetization-mode=1" } else { "" };

@@ -20,7 +20,7 @@ fn canvas() -> VideoSettings {
         bitrate_bps: 400_000,
         ..CanvasSettings::default()
     };
-    VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(settings) }
+    VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(settings), transcode: None }
 }
 
 fn alice(stage: &Stage) -> Leg {

@@ -37,7 +37,8 @@ async fn a_film_is_seen_on_the_canvas_and_heard_in_the_mix() {
     let mut stage = Stage::with_files(31_600, folder).await;
     let settings =
         CanvasSettings { width: 160, height: 96, frames_per_second: 25, ..CanvasSettings::default() };
-    stage.video = Some(VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(settings) });
+    stage.video =
+        Some(VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(settings), transcode: None });
     let audio = AudioSettings { mode: AudioMode::Mix.into(), ..AudioSettings::default() };
     let recording = Recording { id: "r1".into(), canvas: true, ..Recording::default() };
     let legs = vec![player(&stage)];

@@ -58,6 +58,7 @@ pub fn output(id: u32, layout: Layout) -> OutputConfig {
         still: None,
         background: crate::video::BACKGROUND,
         texts: Vec::new(),
+        alone: None,
         sequence: 65_534,
         timestamp: 0,
     }

@@ -170,7 +170,7 @@ async fn a_successor_that_cannot_take_a_mix_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_a_canvas_is_not_taken_over() {
     let mut world = World::new(IoChoice::Auto, 24_900).await;
-    let video = VideoSettings { mode: VideoMode::Canvas.into(), canvas: None };
+    let video = VideoSettings { mode: VideoMode::Canvas.into(), canvas: None, transcode: None };
     let spec = wire::ConferenceSpec { video: Some(video), ..conference(vec![caller("a")]) };
     let put = wire::PutConferenceRequest { spec: Some(spec), epoch: 1, revision: 2 };
     client(&world.node).await.put_conference(put).await.expect("accepted");

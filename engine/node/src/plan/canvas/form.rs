@@ -20,6 +20,8 @@ pub struct HeldCanvas {
     pub sources: BTreeMap<Id, HeldSource>,
     /// Whose content is seen.
     pub content: Option<(Id, HeldSource)>,
+    /// What is transcoded, by leg and medium.
+    pub streams: BTreeMap<(Id, Id), HeldSource>,
     /// What is made.
     pub feeds: BTreeMap<FeedKey, HeldFeed>,
     /// Who sees, by leg.
@@ -38,8 +40,14 @@ impl HeldCanvas {
     /// SSRCs that are used on the trunks.
     pub(crate) fn crossing(&self) -> impl Iterator<Item = u32> {
         let feeds = self.feeds.values().map(|feed| feed.crossing).chain(self.tap.map(|tap| tap.ssrc));
-        let content = self.content.iter().map(|(_, source)| source.ssrc);
-        self.sources.values().map(|source| source.ssrc).chain(content).chain(feeds)
+        self.taken().map(|(_, source)| source.ssrc).chain(feeds)
+    }
+
+    /// Everything that comes to it, with the leg that sends it.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = (&Id, &HeldSource)> {
+        let content = self.content.iter().map(|(leg, source)| (leg, source));
+        let streams = self.streams.iter().map(|((leg, _), source)| (leg, source));
+        self.sources.iter().chain(content).chain(streams)
     }
 
     /// What is encoded, each for all who get it on one worker, and for the recorder.
@@ -118,6 +126,8 @@ pub struct CanvasForm {
     pub sources: BTreeMap<Id, SeenForm>,
     /// Content that is seen.
     pub content: Option<SeenForm>,
+    /// What is transcoded, by leg and medium.
+    pub streams: BTreeMap<(Id, Id), SeenForm>,
     /// What is made.
     pub outputs: BTreeMap<FeedKey, FeedForm>,
 }
@@ -169,6 +179,11 @@ pub struct CanvasStep {
 /// What content goes by among legs, whose names have no such sign.
 pub(crate) const CONTENT: &str = "/content";
 
+/// What a medium that is transcoded goes by among them.
+pub(crate) fn stream_name((leg, medium): &(Id, Id)) -> Id {
+    Id::from(&format!("/{leg}/{medium}"))
+}
+
 /// Payload types and the pictures in them.
 fn pictures(source: &HeldSource) -> Vec<(u8, VideoCodec)> {
     let codecs = source.part.codecs.iter();
@@ -185,13 +200,14 @@ impl CanvasForm {
             ends: Vec::new(),
             sources,
             content: None,
+            streams: BTreeMap::new(),
             outputs,
         }
     }
 
-    /// What a canvas thread has to know of a canvas that is held. `spec` is composed.
+    /// What a canvas thread has to know of a canvas that is held. `spec` is composed or transcoded.
     pub fn new(spec: &Spec, held: &Holdings, canvas: &HeldCanvas) -> CanvasForm {
-        let settings = spec.video.canvas().expect("it is composed");
+        let settings = spec.video.encoded().expect("it is composed or transcoded");
         let still =
             |name: &Option<String>| name.as_ref().and_then(|name| spec.still_files.get(name)).cloned();
         let mut form = CanvasForm { still: still(&settings.still), ..CanvasForm::empty(settings.clone()) };
@@ -214,6 +230,12 @@ impl CanvasForm {
             let (name, look) = (String::new(), SourceLook::default());
             form.content = Some(SeenForm { port, ssrc: source.ssrc, codecs, name, look });
         }
+        for (key, source) in &canvas.streams {
+            let port = canvas.trunks[&held.legs[&key.0].worker].far;
+            let codecs = pictures(source);
+            let (name, look) = (String::new(), SourceLook::default());
+            form.streams.insert(key.clone(), SeenForm { port, ssrc: source.ssrc, codecs, name, look });
+        }
         for (key, feed) in &canvas.feeds {
             let port = canvas.trunks[&key.worker].far;
             form.outputs.insert(key.clone(), FeedForm { port, ssrc: feed.crossing, recorded: false });
@@ -229,7 +251,8 @@ impl CanvasForm {
     /// Everything that it sees, with the name that it goes by here: content has one that no leg has.
     pub(crate) fn seen(&self) -> impl Iterator<Item = (Id, &SeenForm)> {
         let legs = self.sources.iter().map(|(leg, source)| (leg.clone(), source));
-        legs.chain(self.content.as_ref().map(|source| (CONTENT.into(), source)))
+        let streams = self.streams.iter().map(|(key, source)| (stream_name(key), source));
+        legs.chain(self.content.as_ref().map(|source| (CONTENT.into(), source))).chain(streams)
     }
 
     /// The form without some of its outputs; none: all stay.

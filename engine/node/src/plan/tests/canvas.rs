@@ -4,11 +4,12 @@ use super::*;
 use crate::routing::Sees;
 use crate::testing::{codec, leg, medium};
 use motet_proto::media::{
-    CanvasSettings, CanvasView, CellShows, CellSubject, MediaKind, ParticipantVideo, VideoMode, VideoSettings,
+    CanvasSettings, CanvasView, CellShows, CellSubject, Direction, MediaKind, ParticipantVideo,
+    TranscodeSettings, VideoMode, VideoSettings,
 };
 
 fn composed(legs: Vec<wire::Leg>, canvas: CanvasSettings) -> wire::ConferenceSpec {
-    let video = VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(canvas) };
+    let video = VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(canvas), transcode: None };
     wire::ConferenceSpec { video: Some(video), ..conference(legs) }
 }
 
@@ -157,7 +158,8 @@ fn a_choice_that_makes_no_difference_costs_nothing() {
     world.go(&spec);
     assert_eq!(canvas(&world).feeds.len(), 3);
     let canvas_for_all = Some(CanvasSettings { for_all: true, ..all });
-    spec.video = Some(VideoSettings { mode: VideoMode::Canvas.into(), canvas: canvas_for_all });
+    spec.video =
+        Some(VideoSettings { mode: VideoMode::Canvas.into(), canvas: canvas_for_all, transcode: None });
     world.go(&spec);
     assert_eq!(canvas(&world).feeds.len(), 2);
 }
@@ -226,4 +228,82 @@ fn content_is_on_a_canvas_where_a_cell_shows_it() {
     let plan = world.go(&spec);
     assert!(canvas(&world).content.is_none(), "who has the floor sends none");
     assert!(commands(&plan).contains(&Command::RemoveRoute(source.route)));
+}
+
+fn transcoded(legs: Vec<wire::Leg>) -> wire::ConferenceSpec {
+    let (mode, transcode) = (VideoMode::Relay.into(), Some(TranscodeSettings::default()));
+    wire::ConferenceSpec { video: Some(VideoSettings { mode, canvas: None, transcode }), ..conference(legs) }
+}
+
+fn picture_route(world: &World, from: &str, to: &str) -> HeldRoute {
+    let ends = |key: &RouteKey| (key.from_leg == *from, key.to_leg == *to, key.from_medium == "video");
+    let found = world.held.routes.iter().find(|(key, _)| ends(key) == (true, true, true));
+    found.expect("a route").1.clone()
+}
+
+#[test]
+fn who_lacks_a_codec_gets_what_is_encoded_once_for_all() {
+    let mut world = World::new();
+    let watcher = |id: &str, codec: (u32, &str, &str)| {
+        let mut leg = viewer(id, &[codec]);
+        leg.media[0].direction = Direction::ReceiveOnly.into();
+        leg
+    };
+    let web = |id| watcher(id, (120, "VP8", ""));
+    let mut spec = transcoded(vec![caller("a"), caller("b"), web("v"), web("w")]);
+    let plan = world.go(&spec);
+    assert!(plan.canvas.is_some());
+    let held = canvas(&world);
+    let counts = (held.streams.len(), held.feeds.len(), held.sources.len(), held.views.len());
+    assert_eq!(counts, (2, 2, 0, 0), "a and b, each once");
+    assert!(world.held.refused.keys().all(|key| key.from_medium == "audio"), "{:?}", world.held.refused);
+    let (relayed, before) = (picture_route(&world, "a", "b"), picture_route(&world, "a", "v"));
+    assert_eq!(relayed.stream, world.held.streams[&("a".into(), "video".into())]);
+    assert_eq!(before.stream, picture_route(&world, "a", "w").stream);
+    assert!(before.stream != relayed.stream && before.ssrc == relayed.ssrc);
+    let again = world.go(&spec);
+    assert_eq!((commands(&again), again.canvas), (vec![], None));
+
+    // Muted: nobody is to get it, and it is not decoded.
+    spec.legs[0].muted = true;
+    world.go(&spec);
+    let streams: Vec<_> = canvas(&world).form.streams.keys().map(|(leg, _)| leg.as_str()).collect();
+    assert_eq!((streams, canvas(&world).feeds.len()), (vec!["b"], 2));
+    spec.legs[0].muted = false;
+    world.go(&spec);
+
+    // Who has the codec is relayed in the same stream, and the last one ends it all.
+    let h264 = |id| watcher(id, (98, "H264", "packetization-mode=1"));
+    spec.legs[2..].clone_from_slice(&[h264("v"), h264("w")]);
+    let plan = world.go(&spec);
+    let after = picture_route(&world, "a", "v");
+    assert_eq!((after.id, after.ssrc, after.stream), (before.id, before.ssrc, relayed.stream));
+    let (route, stream) = (after.id, after.stream);
+    let switch = Command::SwitchRoute { route, stream, payload_map: vec![(96, 98)] };
+    let place = |wanted: &dyn Fn(&Command) -> bool| commands(&plan).iter().position(wanted);
+    let ends = place(&|command| matches!(command, Command::RemoveLeg(_))).expect("the trunk goes");
+    assert!(place(&|command| *command == switch).expect("it goes on") < ends, "{plan:?}");
+    assert_eq!((world.held.canvas.as_ref(), plan.canvas.map(|step| step.last)), (None, Some(None)));
+}
+
+#[test]
+fn what_cannot_be_transcoded_is_refused_with_the_reason() {
+    let refused = |legs| {
+        let spec = Spec::from_wire(&transcoded(legs), false).expect("good");
+        let routes = Routes::of(&spec);
+        routes
+            .refused
+            .into_iter()
+            .map(|(key, why)| (key.from_leg.to_string(), why))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let why = refused(vec![viewer("a", &[(96, "AV1", "")]), viewer("b", &[(97, "VP8", "")])]);
+    assert!(why["a"].contains("none of the first is decoded here"), "{why:?}");
+    assert!(why["b"].contains("none of the last is encoded here"), "{why:?}");
+    let mut many: Vec<wire::Leg> = (0..40).map(|number| caller(&format!("p{number:02}"))).collect();
+    many.push(viewer("w", &[(120, "VP8", "")]));
+    let why = refused(many);
+    let late: Vec<&String> =
+        why.iter().filter(|(_, why)| why.contains("the most")).map(|(leg, _)| leg).collect();
+    assert_eq!((late.len(), late[0].as_str()), (9, "p32"), "32 are transcoded, of 41");
 }

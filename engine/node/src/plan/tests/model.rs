@@ -3,7 +3,8 @@
 use super::*;
 use crate::model::Id;
 use motet_proto::media::{
-    AudioMode, AudioSettings, CanvasSettings, Direction, MediaKind, VideoMode, VideoSettings,
+    AudioMode, AudioSettings, CanvasSettings, Direction, MediaKind, TranscodeSettings, VideoMode,
+    VideoSettings,
 };
 use std::sync::Arc;
 
@@ -184,6 +185,10 @@ impl Model {
             let trunk = canvas.trunks[&held.legs[leg].worker];
             self.routes.insert(source.route.0, (source.stream.0, trunk.leg.0, source.active));
         }
+        for ((leg, _), source) in &canvas.streams {
+            let trunk = canvas.trunks[&held.legs[leg].worker];
+            self.routes.insert(source.route.0, (source.stream.0, trunk.leg.0, true));
+        }
         for (key, feed) in &canvas.feeds {
             self.streams.insert(feed.stream.0, canvas.trunks[&key.worker].leg.0);
             self.mixed.insert(feed.stream.0, feed.crossing);
@@ -215,6 +220,31 @@ impl Model {
             !streams.is_empty()
         });
         (seen.map(|(leg, _)| leg.clone()).collect(), served.map(|(leg, _)| leg.clone()).collect())
+    }
+
+    /// Media that a leg gets transcoded, by what really reaches it, and how it is encoded.
+    fn transcoded(&self, held: &Holdings, to: &str) -> BTreeSet<(Id, Id)> {
+        let Some(canvas) = &held.canvas else { return BTreeSet::new() };
+        let form = self.canvas.as_ref().expect("the canvas thread was told");
+        let leg = held.legs[to].id.0;
+        let streams = self.routes.values().filter(|route| route.1 == leg).map(|route| route.0);
+        let feeds = streams.filter_map(|stream| {
+            let mut feeds = canvas.feeds.iter();
+            feeds.find(|(_, feed)| feed.stream.0 == stream).map(|(key, _)| key)
+        });
+        let alone = feeds.filter_map(|feed| {
+            assert!(form.outputs.contains_key(feed), "it is made");
+            feed.sees.alone.clone()
+        });
+        alone
+            .inspect(|key| {
+                let Some(source) = canvas.streams.get(key) else { return };
+                let trunk = canvas.trunks[&held.legs[&key.0].worker];
+                let route = (held.streams[key].0, trunk.leg.0, true);
+                assert_eq!(self.routes[&source.route.0], route, "it comes to the thread");
+                assert_eq!(form.streams[key].ssrc, source.ssrc);
+            })
+            .collect()
     }
 
     /// Legs that the mixer hears, by what really reaches it.
@@ -269,11 +299,11 @@ impl Model {
 }
 
 fn any_spec() -> impl Strategy<Value = wire::ConferenceSpec> {
-    let leg = (0..5_usize, any::<bool>(), any::<bool>(), 97..100_u32, 0..3_u32, 0..4_u32);
-    let modes = (any::<bool>(), any::<bool>(), any::<bool>());
-    (modes, proptest::collection::vec(leg, 0..5)).prop_map(|((mixed, composed, hide_self), legs)| {
+    let leg = (0..5_usize, any::<bool>(), any::<bool>(), 97..100_u32, 0..3_u32, (0..4_u32, any::<bool>()));
+    let modes = (any::<bool>(), 0..3_u32, any::<bool>());
+    (modes, proptest::collection::vec(leg, 0..5)).prop_map(|((mixed, pictures, hide_self), legs)| {
         let mut by_id = BTreeMap::new();
-        for (id, muted, more_ports, payload_type, generation, codec) in legs {
+        for (id, muted, more_ports, payload_type, generation, (codec, vp8)) in legs {
             let mut leg = caller(["a", "b", "c", "d", "e"][id]);
             leg.muted = muted;
             leg.media[0].codecs[0].payload_type = payload_type;
@@ -282,6 +312,9 @@ fn any_spec() -> impl Strategy<Value = wire::ConferenceSpec> {
                 1 => leg.media[0].direction = Direction::SendOnly.into(),
                 2 => leg.media[0].transport = "video".into(),
                 _ => {}
+            }
+            if vp8 {
+                leg.media[1].codecs = vec![crate::testing::codec(96, "VP8", 90_000, "")];
             }
             leg.transports[1].latch_generation = generation;
             if more_ports {
@@ -293,29 +326,42 @@ fn any_spec() -> impl Strategy<Value = wire::ConferenceSpec> {
         if mixed {
             spec.audio = Some(AudioSettings { mode: AudioMode::Mix.into(), ..AudioSettings::default() });
         }
-        if composed {
-            let canvas = Some(CanvasSettings { hide_self, ..CanvasSettings::default() });
-            spec.video = Some(VideoSettings { mode: VideoMode::Canvas.into(), canvas });
-        }
+        let canvas = Some(CanvasSettings { hide_self, ..CanvasSettings::default() });
+        let transcode = Some(TranscodeSettings::default());
+        spec.video = match pictures {
+            0 => None,
+            1 => Some(VideoSettings { mode: VideoMode::Canvas.into(), canvas, transcode: None }),
+            _ => Some(VideoSettings { mode: VideoMode::Relay.into(), canvas: None, transcode }),
+        };
         spec
     })
 }
 
-/// Streams of others that a leg is to get from the relay alone: leg and medium.
-fn naive(spec: &wire::ConferenceSpec, to: &str) -> Vec<(Id, Id)> {
-    let mut streams = Vec::new();
+fn is_composed(spec: &wire::ConferenceSpec) -> bool {
+    spec.video.as_ref().is_some_and(|video| video.mode() == VideoMode::Canvas)
+}
+
+/// Streams of others that a leg is to get from the relay alone, and those that are to be transcoded: leg and medium.
+fn naive(spec: &wire::ConferenceSpec, to: &str) -> (Vec<(Id, Id)>, BTreeSet<(Id, Id)>) {
+    let (mut streams, mut transcoded) = (Vec::new(), BTreeSet::new());
     let receiver = spec.legs.iter().find(|leg| leg.id == to).expect("a leg");
     for from in spec.legs.iter().filter(|from| from.id != to) {
         for (sent, received) in from.media.iter().zip(&receiver.media) {
             let is_audio = sent.kind() == MediaKind::Audio;
             let takes = received.direction() != Direction::SendOnly;
-            let made_here = if is_audio { spec.audio.is_some() } else { spec.video.is_some() };
-            if takes && sent.codecs[0].name == received.codecs[0].name && !made_here {
-                streams.push((Id::from(&from.id), Id::from(&sent.id)));
+            let made_here = if is_audio { spec.audio.is_some() } else { is_composed(spec) };
+            let key = (Id::from(&from.id), Id::from(&sent.id));
+            if !takes || made_here {
+                continue;
+            }
+            if sent.codecs[0].name == received.codecs[0].name {
+                streams.push(key);
+            } else if !is_audio && spec.video.is_some() {
+                transcoded.insert(key);
             }
         }
     }
-    streams
+    (streams, transcoded)
 }
 
 proptest! {
@@ -334,21 +380,26 @@ proptest! {
             model.take(&plan);
             prop_assert_eq!(&model, &Model::of(&world.held));
             for leg in world.held.legs.keys() {
-                let wanted = naive(spec, leg).into_iter().map(|key| world.held.streams[&key].0).collect();
+                let (relayed, transcoded) = naive(spec, leg);
+                let wanted = relayed.into_iter().map(|key| world.held.streams[&key].0).collect();
                 prop_assert_eq!(model.reaches(&world.held, leg), wanted);
+                prop_assert_eq!(model.transcoded(&world.held, leg), transcoded);
             }
+            let composed = is_composed(spec);
             let mixed = spec.audio.is_some();
             let audio = |made: bool, test: fn(&wire::Medium) -> bool| -> BTreeSet<Id> {
                 let able = spec.legs.iter().filter(|leg| made && leg.media[0].codecs[0].name == "opus");
                 able.filter(|leg| test(&leg.media[0])).map(|leg| Id::from(&leg.id)).collect()
             };
             let canvas = |test: fn(&wire::Leg) -> bool| -> BTreeSet<Id> {
-                let legs = spec.legs.iter().filter(|leg| spec.video.is_some() && test(leg));
+                let legs = spec.legs.iter().filter(|leg| composed && test(leg));
                 legs.map(|leg| Id::from(&leg.id)).collect()
             };
-            prop_assert_eq!(model.composed(&world.held), (canvas(|leg| !leg.muted), canvas(|_| true)));
+            if composed {
+                prop_assert_eq!(model.composed(&world.held), (canvas(|leg| !leg.muted), canvas(|_| true)));
+            }
             // On a canvas it is shown who speaks.
-            let listens = mixed || spec.video.is_some();
+            let listens = mixed || composed;
             prop_assert_eq!(model.heard(&world.held), audio(listens, |_| true), "each publisher is listened to");
             let receives = |medium: &wire::Medium| medium.direction != i32::from(Direction::SendOnly);
             prop_assert_eq!(model.served(&world.held), audio(mixed, receives), "each receiver gets one stream of it");

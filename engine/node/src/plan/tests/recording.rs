@@ -138,7 +138,11 @@ fn those_who_are_on_several_workers_have_a_trunk_each_and_a_failed_recording_get
 #[test]
 fn the_canvas_goes_to_the_recorder_while_a_recording_takes_it() {
     let mut world = World::new();
-    let video = || VideoSettings { mode: VideoMode::Canvas.into(), canvas: Some(CanvasSettings::default()) };
+    let video = || VideoSettings {
+        mode: VideoMode::Canvas.into(),
+        canvas: Some(CanvasSettings::default()),
+        transcode: None,
+    };
     let spec =
         |recordings| wire::ConferenceSpec { video: Some(video()), ..recorded(vec![caller("a")], recordings) };
     let taken = || media::Recording { id: "r1".into(), canvas: true, ..media::Recording::default() };
