@@ -2,7 +2,8 @@
 //!
 //! Both get files of H.264 (720p, 30 a second) and make one canvas of 1080p with x264 at the preset `ultrafast`, each on
 //! one thread, as fast as they can. What is compared is time on the processor for each picture made, and how near the
-//! result is to a canvas that ffmpeg scales with its best filter and does not encode.
+//! result is to a canvas that ffmpeg scales with its best filter and does not encode. Transcoding is measured in the same
+//! way: one stream, no canvas.
 
 pub mod ffmpeg;
 pub mod motet;
@@ -11,6 +12,7 @@ pub mod parts;
 use crate::figures::median;
 use crate::{Figure, table};
 use anyhow::ensure;
+use motet_codecs::video::PictureSize;
 use std::path::Path;
 
 /// How much is measured.
@@ -93,6 +95,42 @@ pub fn measure(row: &Row, settings: &Settings, folder: &Path) -> anyhow::Result<
         }
     }
     let header = [row.name, "CPU ms a picture", "PSNR dB", "encoded a picture"];
+    Ok((table::render(&header, &lines), figures))
+}
+
+/// What is measured of transcoding.
+pub const TRANSCODED: &str = "transcode 720p30 to 360p30";
+/// Its size, and kilobits a second.
+const TO: (PictureSize, u32) = (PictureSize::new(640, 360), 600);
+
+/// Measures bringing one stream to a smaller size and fewer bits, in turns.
+///
+/// # Errors
+/// When ffmpeg is missing or fails.
+pub fn measure_transcoding(settings: &Settings, folder: &Path) -> anyhow::Result<(String, Vec<Figure>)> {
+    ensure!(settings.pictures >= 30, "at least 30 pictures");
+    let stream = &ffmpeg::make_sources(folder, 1, settings.pictures)?[0];
+    let reference = ffmpeg::scaled(folder, stream, TO.0, settings.pictures)?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..settings.rounds {
+        ours.push(motet::transcode(stream, TO, &reference)?);
+        theirs.push(ffmpeg::transcode(folder, stream, TO, &reference)?);
+    }
+    let cpu_ms = |turns: &[Turn]| median(&turns.iter().map(|turn| turn.cpu_ms).collect::<Vec<_>>());
+    let (our_ms, their_ms) = (cpu_ms(&ours), cpu_ms(&theirs));
+    let figure = |who: &str, value, unit, goal| {
+        let row = format!("{TRANSCODED} / {who}");
+        Figure { row, metric: "cpu_per_picture", value, unit, goal }
+    };
+    let ratio = our_ms / their_ms;
+    let figures = vec![
+        figure("motet", our_ms, "ms", None),
+        figure("ffmpeg", their_ms, "ms", None),
+        figure("motet to ffmpeg", ratio, "ratio", Some(1.0)),
+    ];
+    let last = vec!["motet to ffmpeg".to_owned(), format!("{ratio:.2}"), String::new(), String::new()];
+    let lines = vec![line("motet", &ours, our_ms), line("ffmpeg", &theirs, their_ms), last];
+    let header = [TRANSCODED, "CPU ms a picture", "PSNR dB", "encoded a picture"];
     Ok((table::render(&header, &lines), figures))
 }
 

@@ -1,11 +1,11 @@
-//! `bench_video`: composing pictures, against ffmpeg in one run, and recording. See `make bench-video`.
+//! `bench_video`: composing and transcoding pictures, against ffmpeg in one run, and recording. See `make bench-video`.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, ensure};
 use clap::Parser;
 use motet_benches::figures::{between_marks, write_json};
 use motet_benches::process::{pin, prefer};
-use motet_benches::video::{ROWS, Settings, ffmpeg, measure, parts};
+use motet_benches::video::{ROWS, Settings, TRANSCODED, ffmpeg, measure, measure_transcoding, parts};
 use motet_benches::{Figure, machine, recording};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures what composing pictures costs, and how they look, and what recording costs
+/// Measures what composing and transcoding pictures costs, and how they look, and what recording costs
 #[derive(Parser, Debug)]
 struct Options {
     /// Turns of each in each row
@@ -84,6 +84,9 @@ fn bench(options: &Options) -> anyhow::Result<ExitCode> {
     add(parts::measure(stream.first().context("a stream")?)?);
     for row in ROWS.iter().filter(|row| row.name.contains(&options.row)) {
         add(measure(row, &settings, folder.path())?);
+    }
+    if TRANSCODED.contains(&options.row) {
+        add(measure_transcoding(&settings, folder.path())?);
     }
     if options.record_seconds > 0 && "recording".contains(&options.row) {
         let cores = (options.core, options.sender_core);

@@ -18,15 +18,16 @@ pub struct Stream {
     pub units: Vec<Vec<u8>>,
 }
 
-/// What the last picture of a canvas is held against.
+/// What the last picture of a canvas, or of a stream in another size, is held against.
 pub struct Reference {
     bytes: Vec<u8>,
+    size: PictureSize,
 }
 
 impl Reference {
     /// How near a picture is to it, in dB.
     pub fn psnr_db(&self, picture: &Picture<'_>) -> f64 {
-        view(&self.bytes).psnr_db(picture)
+        view(&self.bytes, self.size).psnr_db(picture)
     }
 }
 
@@ -124,11 +125,30 @@ pub fn reference(folder: &Path, streams: &[Stream], pictures: u32) -> anyhow::Re
     let mut arguments = inputs(streams)?;
     arguments
         .extend(["-filter_complex", &graph, "-map", "[v]", "-fps_mode", "passthrough"].map(str::to_owned));
-    arguments.extend(["-pix_fmt", "yuv420p", "-f", "rawvideo", path(&file)?].map(str::to_owned));
+    raw(arguments, &file, CANVAS)
+}
+
+/// The last picture of a stream in another size, made in the same way.
+///
+/// # Errors
+/// When ffmpeg fails.
+pub fn scaled(folder: &Path, stream: &Stream, size: PictureSize, pictures: u32) -> anyhow::Result<Reference> {
+    let mut arguments = inputs(std::slice::from_ref(stream))?;
+    let PictureSize { width, height } = size;
+    let last = pictures - 1;
+    let filter =
+        format!("scale={width}:{height}:flags=lanczos+accurate_rnd+full_chroma_int,select=eq(n\\,{last})");
+    arguments.extend(["-vf", &filter, "-fps_mode", "passthrough"].map(str::to_owned));
+    raw(arguments, &folder.join("scaled.yuv"), size)
+}
+
+/// Runs ffmpeg for one picture as it is.
+fn raw(mut arguments: Vec<String>, file: &Path, size: PictureSize) -> anyhow::Result<Reference> {
+    arguments.extend(["-pix_fmt", "yuv420p", "-f", "rawvideo", path(file)?].map(str::to_owned));
     run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
-    let bytes = std::fs::read(&file)?;
-    ensure!(bytes.len() as u64 == CANVAS.pixels() * 3 / 2, "ffmpeg made {} bytes of reference", bytes.len());
-    Ok(Reference { bytes })
+    let bytes = std::fs::read(file)?;
+    ensure!(bytes.len() as u64 == size.pixels() * 3 / 2, "ffmpeg made {} bytes of reference", bytes.len());
+    Ok(Reference { bytes, size })
 }
 
 /// Composes and encodes by ffmpeg's command, on one thread.
@@ -141,6 +161,29 @@ pub fn compose(folder: &Path, streams: &[Stream], reference: &Reference) -> anyh
     arguments.extend(inputs(streams)?);
     let graph = graph(streams.len(), "bicubic", "null");
     arguments.extend(["-filter_complex", &graph, "-map", "[v]", "-pix_fmt", "yuv420p"].map(str::to_owned));
+    encode(arguments, &file, 3000, reference)
+}
+
+/// Brings a stream to another size and so many kilobits by ffmpeg's command, on one thread.
+///
+/// # Errors
+/// When ffmpeg fails.
+pub fn transcode(
+    folder: &Path,
+    stream: &Stream,
+    (size, kbps): (PictureSize, u32),
+    reference: &Reference,
+) -> anyhow::Result<Turn> {
+    let mut arguments = vec!["-benchmark".to_owned(), "-filter_threads".to_owned(), "1".to_owned()];
+    arguments.extend(inputs(std::slice::from_ref(stream))?);
+    let filter = format!("scale={}:{}:flags=bicubic", size.width, size.height);
+    arguments.extend(["-vf", &filter, "-pix_fmt", "yuv420p"].map(str::to_owned));
+    encode(arguments, &folder.join("transcoded.h264"), kbps, reference)
+}
+
+/// Runs ffmpeg with the encoder as motet sets it.
+fn encode(mut arguments: Vec<String>, file: &Path, kbps: u32, reference: &Reference) -> anyhow::Result<Turn> {
+    let (bits, buffer) = (format!("{kbps}k"), format!("{}k", kbps / 2));
     let encoder = [
         "-c:v",
         "libx264",
@@ -151,22 +194,22 @@ pub fn compose(folder: &Path, streams: &[Stream], reference: &Reference) -> anyh
         "-profile:v",
         "baseline",
         "-b:v",
-        "3000k",
+        &bits,
         "-maxrate",
-        "3000k",
+        &bits,
         "-bufsize",
-        "1500k",
+        &buffer,
         "-g",
         "100000",
         "-threads",
         "1",
         "-x264-params",
         "scenecut=0",
-        path(&file)?,
+        path(file)?,
     ];
     arguments.extend(encoder.map(str::to_owned));
     let said = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
-    let units = units(&std::fs::read(&file)?);
+    let units = units(&std::fs::read(file)?);
     let codec = VideoCodec::parse("H264", 90_000, "").context("H.264")?;
     let mut decoder = codec.decoder()?;
     for unit in &units {
@@ -247,8 +290,8 @@ fn units(stream: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Raw bytes as a picture.
-fn view(bytes: &[u8]) -> Picture<'_> {
-    let (width, height) = (CANVAS.width as usize, CANVAS.height as usize);
+fn view(bytes: &[u8], size: PictureSize) -> Picture<'_> {
+    let (width, height) = (size.width as usize, size.height as usize);
     let (luma, colour) = bytes.split_at(width * height);
     let (u, v) = colour.split_at(colour.len() / 2);
     let plane = |bytes, width, height| Plane::new(bytes, width, width, height).expect("the size was checked");

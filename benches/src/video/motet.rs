@@ -3,7 +3,7 @@
 use super::Turn;
 use super::ffmpeg::{CANVAS, Reference, Stream};
 use anyhow::Context;
-use motet_codecs::video::{H264Library, VideoCodec};
+use motet_codecs::video::{H264Library, PictureSize, VideoCodec, VideoCodecName};
 use motet_mixer::testing::CardReceiver;
 use motet_mixer::video::{
     Fit, Layout, OutputConfig, OutputId, SourceConfig, SourceId, VideoCommand, VideoMixer, VideoOutbox,
@@ -18,6 +18,61 @@ use std::time::Duration;
 /// # Errors
 /// When a codec is missing.
 pub fn compose(streams: &[Stream], personal: bool, reference: &Reference) -> anyhow::Result<Turn> {
+    let outputs = if personal { streams.len() as u32 } else { 1 };
+    let layout = Layout::Equal(streams.len() as u8);
+    let outputs = (0..outputs).map(|index| OutputConfig {
+        layout: layout.clone(),
+        without: personal.then_some(SourceId(index)),
+        ..output(index, CANVAS, 3_000_000)
+    });
+    let reference = Some(reference).filter(|_| !personal);
+    run(streams, outputs.collect(), reference)
+}
+
+/// Brings a stream to another size and so many kilobits.
+///
+/// # Errors
+/// When a codec is missing.
+pub fn transcode(
+    stream: &Stream,
+    (size, kbps): (PictureSize, u32),
+    reference: &Reference,
+) -> anyhow::Result<Turn> {
+    let alone = OutputConfig { alone: Some(SourceId(0)), ..output(0, size, kbps * 1000) };
+    run(std::slice::from_ref(stream), vec![alone], Some(reference))
+}
+
+fn output(index: u32, size: PictureSize, bitrate_bps: u32) -> OutputConfig {
+    OutputConfig {
+        id: OutputId(index),
+        ssrc: 1000 + index,
+        payload_type: 97,
+        codec: VideoCodec { name: VideoCodecName::H264, fmtp: "packetization-mode=1".to_owned() },
+        h264: H264Library::X264,
+        bitrate_bps,
+        frames_per_s: 30,
+        size,
+        layout: Layout::Auto,
+        fit: Fit::Letterbox,
+        subjects: Vec::new(),
+        pinned: None,
+        without: None,
+        names: false,
+        still: None,
+        background: motet_mixer::video::BACKGROUND,
+        texts: Vec::new(),
+        alone: None,
+        sequence: 0,
+        timestamp: 0,
+    }
+}
+
+/// All pictures of the streams, as outputs want them; the first output's last one is held against the reference.
+fn run(
+    streams: &[Stream],
+    outputs: Vec<OutputConfig>,
+    reference: Option<&Reference>,
+) -> anyhow::Result<Turn> {
     let codec = VideoCodec::parse("H264", 90_000, "packetization-mode=1").context("H.264")?;
     let mut mixer = VideoMixer::new();
     let start = Time::from_millis(1000);
@@ -33,31 +88,7 @@ pub fn compose(streams: &[Stream], personal: bool, reference: &Reference) -> any
         };
         mixer.handle_command(start, VideoCommand::AddSource(source))?;
     }
-    let outputs = if personal { streams.len() as u32 } else { 1 };
-    let layout = Layout::Equal(streams.len() as u8);
-    for index in 0..outputs {
-        let output = OutputConfig {
-            id: OutputId(index),
-            ssrc: 1000 + index,
-            payload_type: 97,
-            codec: codec.clone(),
-            h264: H264Library::X264,
-            bitrate_bps: 3_000_000,
-            frames_per_s: 30,
-            size: CANVAS,
-            layout: layout.clone(),
-            fit: Fit::Letterbox,
-            subjects: Vec::new(),
-            pinned: None,
-            without: personal.then_some(SourceId(index)),
-            names: false,
-            still: None,
-            background: motet_mixer::video::BACKGROUND,
-            texts: Vec::new(),
-            alone: None,
-            sequence: 0,
-            timestamp: 0,
-        };
+    for output in outputs {
         mixer.handle_command(start, VideoCommand::AddOutput(output))?;
     }
     let mut receiver = CardReceiver::new(codec.name)?;
@@ -77,7 +108,7 @@ pub fn compose(streams: &[Stream], personal: bool, reference: &Reference) -> any
         }
         now += Duration::from_nanos(33_333_334);
     }
-    let psnr_db = if personal { None } else { receiver.picture().map(|picture| reference.psnr_db(&picture)) };
+    let psnr_db = reference.and_then(|reference| Some(reference.psnr_db(&receiver.picture()?)));
     let cpu_ms = cpu.as_secs_f64() * 1000.0 / pictures as f64;
     Ok(Turn { cpu_ms, psnr_db, encoded: mixer.stats().encoded / pictures as u64 })
 }
