@@ -78,6 +78,8 @@ pub struct Canvas {
     pub hold_ms: u32,
     /// Who talks for long is seen alone.
     pub presentation: Option<Presentation>,
+    /// Who sees one participant in full gets that one's pictures.
+    pub direct: bool,
 }
 
 /// A line of text over a canvas. 0, and what is none, is read as what is usual.
@@ -372,6 +374,7 @@ impl Canvas {
             switch_after_ms,
             hold_ms,
             presentation,
+            direct,
         } = given;
         for (field, value, most) in
             [("switch_after_ms", switch_after_ms, SWITCH_AFTER_MS_MAX), ("hold_ms", hold_ms, HOLD_MS_MAX)]
@@ -407,6 +410,7 @@ impl Canvas {
             switch_after_ms,
             hold_ms,
             presentation,
+            direct,
         })
     }
 
@@ -430,6 +434,7 @@ impl Canvas {
             caption: self.caption.as_ref().map(Text::to_wire),
             switch_after_ms: self.switch_after_ms,
             hold_ms: self.hold_ms,
+            direct: self.direct,
             presentation: self.presentation.map(|Presentation { after_seconds, interval_seconds }| {
                 media::CanvasPresentation { after_seconds, interval_seconds }
             }),

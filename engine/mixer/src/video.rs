@@ -15,6 +15,7 @@ mod error;
 mod feed;
 mod label;
 mod layout;
+mod measure;
 mod mixer;
 mod outbox;
 mod pace;
@@ -29,6 +30,7 @@ pub use command::{Fit, OutputConfig, SourceConfig, SourceLook, Subject, VideoCom
 pub use error::{VideoMixError, VideoStats};
 pub use label::{Font, FontError};
 pub use layout::{CELLS_MAX, Layout, LayoutError, Part, PixelRect};
+pub use measure::SourceShape;
 pub use mixer::VideoMixer;
 pub use outbox::{VideoOutbox, VideoPacket};
 pub use scale::Scaler;

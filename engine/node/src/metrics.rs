@@ -87,6 +87,12 @@ impl Shared {
         let moves = [("moved", moves.moved), ("refused", moves.refused), ("put_back", moves.put_back)];
         let moves = moves.map(|(result, count)| (vec![("result", result.to_owned())], count));
         page.counts(metric("motet", "moves", help), moves);
+        let help =
+            "Receivers of pictures that are composed or transcoded, or could be, by how these come to them.";
+        let ways = state.canvases.ways;
+        let ways = [("relayed", ways.relayed), ("transcoded", ways.transcoded), ("composed", ways.composed)];
+        let ways = ways.map(|(way, count)| (vec![("way", way.to_owned())], count as f64));
+        page.gauges(metric("motet_picture", "receivers", help), ways);
         let used = state.pools.iter().map(|pool| 2 * pool.used()).sum::<usize>();
         page.gauge(metric("motet_node_used", "ports", "UDP ports in use for media."), used as f64);
         let help = "UDP ports that the node may use for media.";

@@ -61,6 +61,8 @@ pub(crate) enum MixingEventKind {
     PromptFinished { prompt: Id, complete: bool },
     /// This one holds a lecture on a canvas; none: that is over.
     Lecture { leg: Option<Id> },
+    /// The pictures of this one fit what is asked of a canvas, or no longer.
+    Fits { leg: Id, fits: bool },
     /// A canvas is made at another rate, in pictures a second.
     CanvasRate { frames_per_s: f64, wanted: u32 },
 }

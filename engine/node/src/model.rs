@@ -55,6 +55,8 @@ pub struct Spec {
     pub content: Option<ContentHolder>,
     /// Who holds a lecture: the node's own finding.
     pub lecturer: Option<Id>,
+    /// Whose pictures are no larger than the canvas, come no more often and in no more bits: the node's own finding.
+    pub fits: BTreeSet<Id>,
     /// Stills that are named, as far as the node has them: the node's own finding.
     pub still_files: StillsByName,
     /// Recordings that have ended by themselves, with the reason for people: the node's own finding.

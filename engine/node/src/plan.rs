@@ -190,6 +190,7 @@ pub fn plan(
     let mut planner = Planner { old, held, new, resources, plan, kept, closing };
     let routes = Routes::of(new);
     planner.find_kept_legs();
+    planner.detach_views(&routes);
     planner.remove_routes(&routes);
     planner.remove_streams();
     planner.remove_legs();
@@ -268,14 +269,19 @@ impl<'a> Planner<'a> {
     /// Routes between legs that stay, and that are no longer wanted or now end at another port.
     fn remove_routes(&mut self, routes: &Routes) {
         for (key, held) in &self.held.routes {
-            let ends_stay =
-                self.kept.contains(key.from_leg.as_str()) && self.kept.contains(key.to_leg.as_str());
+            let transcoded = held.wanted.transcoded;
+            // A route ends with its receiver or its stream, which is a canvas thread's where it is transcoded.
+            let there = self.kept.contains(key.to_leg.as_str())
+                && (transcoded.is_some() || self.kept.contains(key.from_leg.as_str()));
             let worker = self.held.legs[&key.to_leg].worker;
-            if ends_stay && !self.stays(key, held, routes) {
-                self.plan.command(worker, Command::RemoveRoute(held.id));
-            }
             if !self.stays(key, held, routes) {
+                if there {
+                    self.plan.command(worker, Command::RemoveRoute(held.id));
+                }
                 self.plan.released.routes.push((worker, held.id));
+            } else if routes.wanted[key].transcoded != transcoded {
+                // Its stream, or the trunk that brings it, may end before it has another one.
+                self.plan.command(worker, Command::DetachRoute(held.id));
             }
         }
     }
@@ -414,13 +420,17 @@ impl<'a> Planner<'a> {
 
     /// The stream that a route carries, on the receiver's worker.
     fn stream_for(&self, key: &RouteKey) -> StreamId {
+        self.stream_at(&key.source(), self.plan.next.legs[&key.to_leg].worker)
+    }
+
+    /// The stream of a leg's medium, as it is on a worker.
+    fn stream_at(&self, source: &(Id, Id), worker: usize) -> StreamId {
         let next = &self.plan.next;
-        let to = next.legs[&key.to_leg].worker;
-        if next.legs[&key.from_leg].worker == to {
-            return next.streams[&(key.from_leg.clone(), key.from_medium.clone())];
+        if next.legs[&source.0].worker == worker {
+            return next.streams[source];
         }
-        let trunk = TrunkKey { leg: key.from_leg.clone(), to };
-        next.trunks[&trunk].crossings[&key.from_medium].arrives
+        let trunk = TrunkKey { leg: source.0.clone(), to: worker };
+        next.trunks[&trunk].crossings[&source.1].arrives
     }
 
     fn change_route(
@@ -432,8 +442,12 @@ impl<'a> Planner<'a> {
     ) -> HeldRoute {
         let worker = self.plan.next.legs[&key.to_leg].worker;
         let payload_map = wanted.mapping.payload_types.clone();
-        if held.stream != stream || held.wanted.mapping.payload_types != payload_map {
+        let made_otherwise = held.wanted.transcoded != wanted.transcoded;
+        if made_otherwise || held.stream != stream || held.wanted.mapping.payload_types != payload_map {
             self.plan.command(worker, Command::SwitchRoute { route: held.id, stream, payload_map });
+            if made_otherwise {
+                self.await_key_frame(worker, held.id, self.formats_of_route(key, wanted));
+            }
         }
         if held.wanted.active != wanted.active {
             self.plan.command(worker, Command::SetRouteActive(held.id, wanted.active));

@@ -4,9 +4,11 @@ use crate::model::{AudioMode, Codec, Id, Leg, MediaKind, Medium, Policy, RouteKe
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod alone;
 mod composed;
 mod mixed;
 
+pub use alone::Relayed;
 pub use composed::{Composed, Format, Sees, View};
 pub use mixed::{Mixed, Participation};
 
@@ -30,6 +32,15 @@ pub struct Mapping {
     pub payload_types: Vec<(u8, u8)>,
     /// What the receiver gets, in the publisher's order.
     pub codecs: Vec<Arc<Codec>>,
+}
+
+impl Mapping {
+    fn of(pairs: &[(&Arc<Codec>, &Arc<Codec>)]) -> Mapping {
+        Mapping {
+            payload_types: pairs.iter().map(|(from, to)| (from.payload_type, to.payload_type)).collect(),
+            codecs: pairs.iter().map(|(_, to)| Arc::clone(to)).collect(),
+        }
+    }
 }
 
 /// The routes of a specification: those that can be made, and why others cannot.
@@ -115,11 +126,7 @@ impl Routes {
     }
 
     fn add(&mut self, spec: &Spec, key: RouteKey, source: &Medium, sink: &Medium, ssrc: Option<u32>) {
-        let pairs: Vec<(&Arc<Codec>, &Arc<Codec>)> = source
-            .codecs
-            .iter()
-            .filter_map(|codec| Some((codec, sink.codecs.iter().find(|other| compatible(codec, other))?)))
-            .collect();
+        let pairs = pairs(&source.codecs, &sink.codecs);
         let active = is_heard(spec, &key, source.kind);
         if !pairs.iter().any(|(codec, _)| !is_auxiliary(codec)) {
             match self.transcode(spec, &key, (source, sink), active) {
@@ -133,11 +140,7 @@ impl Routes {
             }
             return;
         }
-        let mapping = Mapping {
-            payload_types: pairs.iter().map(|(from, to)| (from.payload_type, to.payload_type)).collect(),
-            codecs: pairs.iter().map(|(_, to)| Arc::clone(to)).collect(),
-        };
-        let mapping = shared(&mut self.mappings, mapping);
+        let mapping = shared(&mut self.mappings, Mapping::of(&pairs));
         self.wanted.insert(key, Wanted { mapping, ssrc, active, transcoded: None });
     }
 
@@ -206,6 +209,15 @@ fn medium<'a>(leg: &'a Leg, id: &str) -> &'a Medium {
         .iter()
         .find(|medium| medium.id == *id)
         .expect("the specification was checked: routes name existing media")
+}
+
+/// What a publisher may send that the receiver understands, and as what.
+fn pairs<'a>(sent: &'a [Arc<Codec>], received: &'a [Arc<Codec>]) -> Vec<(&'a Arc<Codec>, &'a Arc<Codec>)> {
+    let pair = |codec: &'a Arc<Codec>| {
+        let other = received.iter().find(|other| compatible(codec, other))?;
+        Some((codec, other))
+    };
+    sent.iter().filter_map(pair).collect()
 }
 
 /// Whether a receiver of `to` understands a sender of `from`.

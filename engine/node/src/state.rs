@@ -256,6 +256,10 @@ impl State {
         if let Some(running) = running {
             spec.loudest.clone_from(&running.spec.loudest);
             spec.lecturer.clone_from(&running.spec.lecturer);
+            if spec.video.is_as_large(&running.spec.video) {
+                spec.fits.clone_from(&running.spec.fits);
+                spec.fits.retain(|leg| spec.legs.contains_key(leg));
+            }
         }
         let unrecorded = self.bring_failed(running.map(|running| &running.spec), &mut spec);
         let (old, held) = running.map_or((None, &nothing), |running| (Some(&running.spec), &running.held));

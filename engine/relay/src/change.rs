@@ -2,16 +2,18 @@
 
 use crate::leg::Leg;
 use crate::limits::{
-    CLOCK_HZ_END, LEGS_MAX, PAYLOAD_TYPES_MAX, ROUTES_MAX, STREAMS_MAX, TRANSPORTS_PER_LEG_MAX,
+    CLOCK_HZ_END, KEY_FRAME_WAIT_MAX, LEGS_MAX, PAYLOAD_TYPES_MAX, ROUTES_MAX, STREAMS_MAX,
+    TRANSPORTS_PER_LEG_MAX,
 };
 use crate::relay::{Relay, Timer};
 use crate::route::{NO_STREAM, Route};
-use crate::stream::Stream;
+use crate::stream::{Stream, Watch};
 use crate::{
     Command, CommandError, Latch, LegId, LegSpec, Outbox, PayloadType, RouteId, RouteSpec, StreamId,
     StreamSpec,
 };
 use motet_rtp::Time;
+use motet_rtp::payload::PayloadFormat;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
@@ -43,6 +45,8 @@ impl Relay {
             Command::SwitchRoute { route, stream, payload_map } => {
                 self.switch_route(now, route, stream, &payload_map, out)
             }
+            Command::AwaitKeyFrame { route, formats } => self.await_key_frame(now, route, formats),
+            Command::DetachRoute(id) => self.detach_route(id),
             Command::SetRouteActive(id, active) => {
                 let route = slot_mut(&mut self.routes, id.0).ok_or(CommandError::UnknownRoute(id))?;
                 let (stream, changes) = (route.stream, route.active != active);
@@ -175,6 +179,31 @@ impl Relay {
         self.forget_stream(id);
         let transport = self.transport_mut(leg, transport).expect("a stream belongs to a transport");
         transport.streams.retain(|stream| *stream != id);
+        Ok(())
+    }
+
+    fn await_key_frame(&mut self, now: Time, id: RouteId, formats: Vec<(u8, PayloadFormat)>) -> Changed {
+        let route = slot_mut(&mut self.routes, id.0).ok_or(CommandError::UnknownRoute(id))?;
+        let Some(stream) = slot_mut(&mut self.streams, route.stream.0) else { return Ok(()) };
+        if let Some(timeline) = &mut route.timeline {
+            let until = now + KEY_FRAME_WAIT_MAX;
+            timeline.await_key_frame(until);
+            stream.watch = Some(Box::new(Watch { formats, until }));
+        }
+        Ok(())
+    }
+
+    fn detach_route(&mut self, id: RouteId) -> Changed {
+        let before = slot(&self.routes, id.0).ok_or(CommandError::UnknownRoute(id))?.stream;
+        if before == NO_STREAM {
+            return Ok(());
+        }
+        self.leave_shared(id);
+        let stream = slot_mut(&mut self.streams, before.0).expect("a route carries an existing stream");
+        stream.routes.retain(|route| *route != id);
+        let route = slot_mut(&mut self.routes, id.0).expect("checked above");
+        route.stream = NO_STREAM;
+        route.interrupt();
         Ok(())
     }
 

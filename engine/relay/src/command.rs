@@ -1,5 +1,6 @@
 //! What may be asked of the relay, and why it refuses.
 
+use motet_rtp::payload::PayloadFormat;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -185,6 +186,18 @@ pub enum Command {
         /// Replaces [`RouteSpec::payload_map`].
         payload_map: Vec<(u8, u8)>,
     },
+    /// Of what a route carries since it was switched last, the first packet that it sends begins a key frame, or parameter
+    /// sets for one; what comes before is left out, for two seconds at most. Payload types that are not named need no key
+    /// frame. Not for a route that has sent something since, or follows others.
+    AwaitKeyFrame {
+        /// The route.
+        route: RouteId,
+        /// How pictures are in the packets of a payload type of the stream.
+        formats: Vec<(u8, PayloadFormat)>,
+    },
+    /// Takes a route from its stream: it stays, silent, so that it can be switched to another one, and does not end with
+    /// that stream's leg.
+    DetachRoute(RouteId),
     /// Stops (false) or resumes (true) a route without telling the receiver.
     SetRouteActive(RouteId, bool),
     /// Asks the publisher for a key frame, throttled like a receiver's request.

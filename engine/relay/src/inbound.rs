@@ -144,9 +144,11 @@ impl Relay {
             len: at.len - FIXED_HEADER_BYTES as u32,
             ..at
         };
+        let begins_key_frame = stream.watch.is_none() || stream.begins_key_frame(now, datagram);
         let generation = stream.generation;
         let octets = header.payload_bytes(datagram.len()) as u32;
-        let packet = Sorted { payload, header, sequence, generation, clock_hz, octets, next: NONE };
+        let packet =
+            Sorted { payload, header, sequence, generation, clock_hz, begins_key_frame, octets, next: NONE };
         self.scratch.enlist(id, stream, packet);
         Ok(())
     }

@@ -31,6 +31,9 @@ pub const RTCP_SILENCE_MAX: Duration = Duration::from_secs(25);
 /// A roaming source must go on within this many packets of the last one (RFC 3550 A.1, MAX_DROPOUT).
 pub const ROAMING_DISTANCE_MAX: i16 = 3000;
 
+/// A route that was switched waits for a key frame at most so long: longer than a request for one takes, and its answer.
+pub const KEY_FRAME_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// A publisher's clock that differs by more from what was estimated was set anew.
 pub const CLOCK_STEP_MIN: Duration = Duration::from_secs(1);
 

@@ -88,10 +88,20 @@ pub(crate) struct Sorted {
     pub(crate) sequence: SeqNo,
     pub(crate) generation: u32,
     pub(crate) clock_hz: u32,
+    /// A route that waits for a key frame can begin with it.
+    pub(crate) begins_key_frame: bool,
     /// Bytes of payload alone, as sender reports count them.
     pub(crate) octets: u32,
     /// Next packet of the same stream.
     pub(crate) next: u32,
+}
+
+impl Sorted {
+    /// What a timeline takes up.
+    #[inline]
+    pub(crate) fn source(&self) -> (u32, bool) {
+        (self.generation, self.begins_key_frame)
+    }
 }
 
 /// One stream's packets to one destination.
@@ -146,7 +156,7 @@ fn emit_own(
         let packet = &packets[at as usize];
         at = packet.next;
         let (header, sequence) = (&packet.header, packet.sequence);
-        let rewritten = timeline.rewrite(now, header, sequence, packet.generation, packet.clock_hz);
+        let rewritten = timeline.rewrite(now, header, sequence, packet.source(), packet.clock_hz);
         if let Some(header) = sums.add(packet, rewritten)
             && has_destination
         {

@@ -97,7 +97,7 @@ impl Shared {
             let packet = &packets[at as usize];
             at = packet.next;
             let (header, sequence) = (&packet.header, packet.sequence);
-            let rewritten = self.timeline.rewrite(now, header, sequence, packet.generation, packet.clock_hz);
+            let rewritten = self.timeline.rewrite(now, header, sequence, packet.source(), packet.clock_hz);
             let Some(header) = self.sums.add(packet, rewritten) else { continue };
             let whole = with_header(packet.payload);
             out.patch(whole, header);

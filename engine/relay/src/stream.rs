@@ -7,10 +7,11 @@ use crate::leg::same_clock;
 use crate::shared::Shared;
 use crate::timeline::Timeline;
 use crate::{Kind, RouteId, RouteSpec, StreamSpec};
+use motet_rtp::payload::PayloadFormat;
 use motet_rtp::reception::{Reception, Verdict};
 use motet_rtp::rtp::FixedHeader;
 use motet_rtp::seq::{SeqExtender, SeqNo, WireSeq};
-use motet_rtp::{Ntp, Time, WireTimestamp};
+use motet_rtp::{Ntp, RtpView, Time, WireTimestamp};
 use std::time::Duration;
 
 /// End of a list of scratch entries.
@@ -71,9 +72,20 @@ pub(crate) struct Stream {
     aside: Aside,
     /// The timeline that routes may follow.
     pub(crate) shared: Option<Box<Shared>>,
+    /// While routes wait for a key frame.
+    pub(crate) watch: Option<Box<Watch>>,
     /// This batch's packets: first and last entry of the relay's scratch list.
     pub(crate) batch_first: u32,
     pub(crate) batch_last: u32,
+}
+
+/// Which packets begin a key frame.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// By payload type.
+    pub(crate) formats: Vec<(u8, PayloadFormat)>,
+    /// Nobody waits any longer.
+    pub(crate) until: Time,
 }
 
 /// What a packet is to its stream.
@@ -112,6 +124,7 @@ impl Stream {
             successor: None,
             aside: Aside::default(),
             shared: None,
+            watch: None,
             batch_first: NONE,
             batch_last: NONE,
         }
@@ -257,6 +270,21 @@ impl Stream {
         self.last_timestamp = header.timestamp;
         self.extender = SeqExtender::new();
         Arrival::Started(self.extender.extend(header.sequence))
+    }
+
+    /// Whether a route that waits for a key frame can begin with this packet.
+    #[cold]
+    pub(crate) fn begins_key_frame(&mut self, now: Time, datagram: &[u8]) -> bool {
+        let Some(watch) = self.watch.take_if(|watch| now < watch.until) else {
+            self.watch = None;
+            return true;
+        };
+        let begins = RtpView::new(datagram).is_ok_and(|packet| {
+            let format = watch.formats.iter().find(|(number, _)| *number == packet.payload_type());
+            format.is_none_or(|(_, format)| format.begins_key_frame(packet.payload()))
+        });
+        self.watch = Some(watch);
+        begins
     }
 
     /// Packets lost since the stream was made.

@@ -203,10 +203,11 @@ pub fn fuzz_relay(bytes: &[u8]) {
             assert!(motet_rtp::demux::classify(&sent.bytes) != motet_rtp::demux::PacketClass::Other);
         }
         if place & 0x80 != 0 {
-            let command = match step % 5 {
+            let command = match step % 6 {
                 0 => Command::SetRouteActive(RouteId(1), step & 8 == 0),
                 1 => Command::RequestKeyFrame(StreamId(1)),
                 2 => Command::RemoveStream(StreamId(u32::from(step >> 3 & 7))),
+                4 => Command::DetachRoute(RouteId(u32::from(step >> 3))),
                 3 => Command::SwitchRoute {
                     route: RouteId(u32::from(step >> 3)),
                     stream: StreamId(u32::from(step & 7)),

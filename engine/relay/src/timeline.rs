@@ -50,6 +50,8 @@ pub(crate) struct Timeline {
     begun: bool,
     /// The offsets were given: the first source is not moved to the highest number.
     shifted: bool,
+    /// What is taken up next begins with a key frame, unless none comes until then.
+    awaits_until: Option<Time>,
     payload_map: [u8; 128],
 }
 
@@ -66,6 +68,7 @@ impl Timeline {
             last_sent: Time::ZERO,
             begun: false,
             shifted: false,
+            awaits_until: None,
             payload_map: payload_table(payload_map),
         };
         let (Numbering::Begin { sequence, timestamp } | Numbering::Shift { sequence, timestamp }) = numbering;
@@ -83,6 +86,20 @@ impl Timeline {
     /// What comes next is of another source: it is taken up anew, without a gap.
     pub(crate) fn interrupt(&mut self) {
         self.generation = 0;
+    }
+
+    /// What comes next is of another source, and begins with a key frame, unless none comes until then.
+    pub(crate) fn await_key_frame(&mut self, until: Time) {
+        self.awaits_until = Some(until).filter(|_| self.generation == 0);
+    }
+
+    #[cold]
+    fn is_awaiting(&mut self, now: Time, begins_key_frame: bool) -> bool {
+        let awaits = !begins_key_frame && self.awaits_until.is_some_and(|until| now < until);
+        if !awaits {
+            self.awaits_until = None;
+        }
+        awaits
     }
 
     /// What comes next follows a pause: its numbers are taken up without a gap.
@@ -108,7 +125,7 @@ impl Timeline {
         now: Time,
         header: &FixedHeader,
         sequence: SeqNo,
-        generation: u32,
+        (generation, begins_key_frame): (u32, bool),
         clock_hz: u32,
     ) -> Rewritten {
         let payload_type = self.payload_map[usize::from(header.payload_type & 0x7f)];
@@ -116,6 +133,9 @@ impl Timeline {
             return Rewritten::NotRouted;
         }
         if generation != self.generation {
+            if self.is_awaiting(now, begins_key_frame) {
+                return Rewritten::BeforeSwitch;
+            }
             self.take_up(now, header, sequence, generation, clock_hz);
         }
         if sequence < self.floor {

@@ -5,6 +5,7 @@ use motet_relay::{
     Command, DropReason, Latch, LegId, Numbering, PayloadType, Relay, RelayConfig, RouteId, RouteSpec,
     StreamId, StreamSpec,
 };
+use motet_rtp::payload::PayloadFormat;
 use motet_rtp::rtcp::{Compound, Packet, SenderInfo, write_sender_report};
 use motet_rtp::{Ntp, RtpBuilder, RtpView, WireSeq, WireTimestamp};
 use std::time::Duration;
@@ -242,4 +243,83 @@ fn reports_count_payload_alone_and_statistics_all_bytes() {
     assert_eq!(sender_info(&script.pass(Duration::from_secs(1))).octets, 20);
     let stats = script.relay.route_stats(RouteId(0)).expect("it exists");
     assert_eq!(stats.bytes, packet.len() as u64);
+}
+
+/// A picture's packet in VP8: a key frame, or one that refers to others.
+fn picture(script: &mut Script, leg: u32, sequence: u16, key_frame: bool) -> Option<(u16, u32)> {
+    // The descriptor's S bit, and the frame header's first bit (RFC 7741 section 4.2, RFC 6386 section 9.1).
+    let payload = [0x10, u8::from(!key_frame), 0, 0];
+    let packet = RtpBuilder::new(50 + leg).payload_type(OPUS).sequence(WireSeq(sequence));
+    let packet = packet.timestamp(WireTimestamp(u32::from(sequence) * 3_000)).payload(&payload).to_vec();
+    let sent = script.packet(leg, participant(leg), &packet);
+    let to_receiver =
+        sent.iter().filter_map(|sent| RtpView::new(&sent.bytes).ok()).find(|view| view.ssrc() == 77);
+    to_receiver.map(|view| (view.sequence().0, view.timestamp().0))
+}
+
+/// Legs 0 and 1 send pictures, and leg 2 gets those of leg 0 until it is switched.
+fn switched() -> Script {
+    let mut script = script();
+    for leg in 0..3 {
+        script.leg(leg, Latch::Strict);
+    }
+    for leg in 0..2 {
+        let payload_types = vec![PayloadType { number: OPUS, clock_hz: 90_000 }];
+        let kind = motet_relay::Kind::Video;
+        let spec = StreamSpec { leg: LegId(leg), transport: 0, kind, ssrc: None, payload_types };
+        script.command(Command::AddStream(StreamId(leg), spec));
+    }
+    let numbering = Numbering::Begin { sequence: 100, timestamp: 5_000 };
+    let (stream, leg, payload_map) = (StreamId(0), LegId(2), vec![(OPUS, OPUS)]);
+    let spec =
+        RouteSpec { stream, leg, transport: 0, ssrc: 77, payload_map, numbering, active: true, shared: true };
+    script.command(Command::AddRoute(RouteId(0), spec));
+    for sequence in 0..3 {
+        picture(&mut script, 0, sequence, sequence == 0).expect("it is relayed");
+        picture(&mut script, 1, sequence, sequence == 0);
+        script.pass(FRAME);
+    }
+    script
+}
+
+fn switch(script: &mut Script) {
+    let (route, payload_map) = (RouteId(0), vec![(OPUS, OPUS)]);
+    script.command(Command::SwitchRoute { route, stream: StreamId(1), payload_map });
+    script.command(Command::AwaitKeyFrame { route, formats: vec![(OPUS, PayloadFormat::Vp8)] });
+}
+
+#[test]
+fn a_switched_route_begins_with_a_key_frame_and_goes_on_in_its_numbers() {
+    let mut script = switched();
+    let before = script.relay.drops().count(DropReason::BeforeSwitch);
+    switch(&mut script);
+    assert_eq!(picture(&mut script, 1, 3, false), None, "it refers to what the receiver has not got");
+    assert_eq!(picture(&mut script, 1, 4, false), None);
+    assert_eq!(script.relay.drops().count(DropReason::BeforeSwitch) - before, 2);
+    script.pass(FRAME);
+    let (sequence, timestamp) = picture(&mut script, 1, 5, true).expect("the key frame");
+    assert!(sequence == 103 && timestamp > 5_000 + 2 * 3_000, "{sequence} {timestamp}");
+    assert_eq!(picture(&mut script, 1, 6, false).map(|sent| sent.0), Some(104));
+    assert_eq!(picture(&mut script, 0, 3, true), None, "of the other one nothing comes any more");
+}
+
+#[test]
+fn a_key_frame_that_does_not_come_is_not_waited_for_without_end() {
+    let mut script = switched();
+    switch(&mut script);
+    assert_eq!(picture(&mut script, 1, 3, false), None);
+    script.pass(Duration::from_secs(2));
+    assert_eq!(picture(&mut script, 1, 4, false).map(|sent| sent.0), Some(103));
+}
+
+#[test]
+fn a_route_that_is_taken_from_its_stream_outlives_it_and_goes_on() {
+    let mut script = switched();
+    script.command(Command::DetachRoute(RouteId(0)));
+    script.command(Command::DetachRoute(RouteId(0)));
+    assert_eq!(picture(&mut script, 0, 3, true), None);
+    script.command(Command::RemoveLeg(LegId(0)));
+    let (route, payload_map) = (RouteId(0), vec![(OPUS, OPUS)]);
+    script.command(Command::SwitchRoute { route, stream: StreamId(1), payload_map });
+    assert_eq!(picture(&mut script, 1, 3, true).map(|sent| sent.0), Some(103));
 }

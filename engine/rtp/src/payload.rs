@@ -51,6 +51,16 @@ impl PayloadFormat {
             [("H264", PayloadFormat::H264), ("H265", PayloadFormat::H265), ("VP8", PayloadFormat::Vp8)];
         known.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, format)| format)
     }
+
+    /// Whether a picture that a decoder can begin with begins in this packet, or parameter sets, which come before such
+    /// a picture.
+    pub fn begins_key_frame(self, payload: &[u8]) -> bool {
+        match self {
+            PayloadFormat::H264 => nal::begins_key_frame(nal::NalCodec::H264, payload),
+            PayloadFormat::H265 => nal::begins_key_frame(nal::NalCodec::H265, payload),
+            PayloadFormat::Vp8 => vp8::read(payload).is_ok_and(|read| read.start && vp8::is_key(read.data)),
+        }
+    }
 }
 
 /// What belongs to one moment: as a rule one picture.

@@ -366,3 +366,39 @@ fn a_sender_that_begins_anew_is_followed() {
     assert_eq!(receive(&mut depacketizer, &packets).len(), 3);
     assert_eq!(depacketizer.stats().dropped(PayloadDrop::Jump), 1);
 }
+
+#[test]
+fn packets_that_begin_a_key_frame_are_known() {
+    use PayloadFormat::{H264, H265, Vp8};
+    let begins: [(PayloadFormat, &[u8]); 9] = [
+        (H264, &[0x67, 0x42]),
+        // A slice with first_mb_in_slice 0, alone, with its parameter sets, and in fragments.
+        (H264, &[0x65, 0x88]),
+        (H264, &[0x18, 0, 2, 0x67, 0x42, 0, 2, 0x65, 0x88]),
+        (H264, &[0x7c, 0x85, 0x88]),
+        (H265, &[0x40, 0x01, 0x0c]),
+        (H265, &[0x26, 0x01, 0x80]),
+        (H265, &[0x62, 0x01, 0x93, 0x80]),
+        (Vp8, &[0x10, 0x00]),
+        (Vp8, &[0x90, 0x80, 0x81, 0x02, 0x00]),
+    ];
+    let others: [(PayloadFormat, &[u8]); 10] = [
+        (H264, &[0x41, 0x9a]),
+        // Another slice of the picture, and another fragment.
+        (H264, &[0x65, 0x40]),
+        (H264, &[0x7c, 0x05, 0x88]),
+        (H264, &[0x18, 0, 2, 0x06, 0x01, 0, 2, 0x41, 0x9a]),
+        (H264, &[0x18, 0, 9, 0x67]),
+        (H264, &[]),
+        (H265, &[0x02, 0x01, 0x80]),
+        (Vp8, &[0x10, 0x01]),
+        (Vp8, &[0x00, 0x00]),
+        (Vp8, &[0x10]),
+    ];
+    for (format, payload) in begins {
+        assert!(format.begins_key_frame(payload), "{format:?} {payload:x?}");
+    }
+    for (format, payload) in others {
+        assert!(!format.begins_key_frame(payload), "{format:?} {payload:x?}");
+    }
+}

@@ -34,7 +34,7 @@ enum Command {
     /// Change how sound reaches participants: relayed, the loudest only, or mixed
     Audio(sound::Audio),
     /// Change how pictures reach participants: relayed, or composed to one
-    Video(picture::Video),
+    Video(Box<picture::Video>),
     /// Change how a composed picture is divided
     Layout(Box<layout::Layout>),
     /// Write a line over a composed picture, or take it away
@@ -270,7 +270,7 @@ pub(crate) async fn run(options: ConfOptions) -> Result<ExitCode> {
         Command::Join(options) => join(*options).await,
         Command::Leave(options) => leave(options).await,
         Command::Audio(options) => sound::audio(options).await,
-        Command::Video(options) => picture::video(options).await,
+        Command::Video(options) => picture::video(*options).await,
         Command::Layout(options) => layout::layout(*options).await,
         Command::Banner(options) => caption::banner(*options).await,
         Command::Caption(options) => caption::caption(*options).await,

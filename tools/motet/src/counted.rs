@@ -2,7 +2,8 @@
 
 use crate::show::table;
 use motet_proto::node::{
-    CanvasStats, ConferenceStatsResponse, MixSourceStats, MixStats, Route, RouteStats, StreamStats,
+    CanvasStats, ConferenceStatsResponse, MixSourceStats, MixStats, PictureWay, Route, RouteStats,
+    StreamStats,
 };
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -45,7 +46,19 @@ fn route(stats: &RouteStats) -> Value {
         "lost": stats.lost,
         "jitter_us": stats.jitter_us,
         "round_trip_us": known(stats.round_trip_us),
+        "way": way(stats),
+        "why": stats.why,
     })
+}
+
+/// How pictures come to the receiver; none: it is sound.
+fn way(stats: &RouteStats) -> Option<&'static str> {
+    match stats.way() {
+        PictureWay::Unspecified => None,
+        PictureWay::Relayed => Some("relayed"),
+        PictureWay::Transcoded => Some("transcoded"),
+        PictureWay::Composed => Some("composed"),
+    }
 }
 
 /// What is negative is not known.
@@ -99,11 +112,13 @@ pub(crate) fn tables(stats: &ConferenceStatsResponse) -> String {
         };
         let route = stats.route.clone().unwrap_or_default();
         let ends = vec![from(&route), format!("{}/{}", route.to_leg, route.to_medium)];
-        [ends, vec![stats.packets.to_string(), stats.lost.to_string(), fraction]].concat()
+        let way = way(stats).unwrap_or("-");
+        let way = if stats.why.is_empty() { way.to_owned() } else { format!("{way}: {}", stats.why) };
+        [ends, vec![stats.packets.to_string(), stats.lost.to_string(), fraction, way]].concat()
     });
     let mut page = table(&["FROM", "PACKETS", "LOST", "JITTER MS", "ADDRESS"], streams.collect());
     page += "\n";
-    page += &table(&["FROM", "TO", "PACKETS", "LOST", "LATELY"], routes.collect());
+    page += &table(&["FROM", "TO", "PACKETS", "LOST", "LATELY", "WAY"], routes.collect());
     if let Some(mix) = &stats.mix {
         page += "\n";
         page += &mix_tables(mix);

@@ -26,6 +26,9 @@ A MODE is one of
   canvas,pin=WHO,for-all
                         with a participant in the first cell, whoever speaks; and nobody's own
                         choice counts (motet conf layout)
+  canvas,direct         the same, and who sees one participant in full, with nothing written over it,
+                        gets that one's stream as it is where codec, size, rate and kilobits fit,
+                        else its pictures alone
   canvas,still=FILE,background=RRGGBB
                         with a PNG of the node's folder (--stills) instead of who sends no picture,
                         and a colour between pictures
@@ -102,6 +105,7 @@ fn set(canvas: &mut CanvasSettings, text: &str, item: &str) -> Result<(), String
         None if item == "hide-self" => canvas.hide_self = true,
         None if item == "names" => canvas.names = true,
         None if item == "for-all" => canvas.for_all = true,
+        None if item == "direct" => canvas.direct = true,
         _ => return Err(format!("'{item}' is not known; see --help")),
     }
     Ok(())
@@ -190,6 +194,7 @@ pub(crate) fn mode_of(info: &ConferenceInfo) -> String {
         flag("names", canvas.names),
         named("pin", &canvas.pinned),
         flag("for-all", canvas.for_all),
+        flag("direct", canvas.direct),
         given("switch-after", canvas.switch_after_ms),
         given("hold", canvas.hold_ms),
         canvas.presentation.map(|lecture| match lecture.interval_seconds {
@@ -209,7 +214,7 @@ mod tests {
     #[test]
     fn modes_are_read_and_written_alike() {
         assert_eq!(parse_mode("relay").expect("a mode").mode(), VideoMode::Relay);
-        let text = "canvas,layout=1+5,size=640x360,rate=15,kbps=600,codec=vp8,crop,hide-self,names,pin=bob,for-all,switch-after=500,hold=3000,lecture=30/5,still=a.png,background=00ff10";
+        let text = "canvas,layout=1+5,size=640x360,rate=15,kbps=600,codec=vp8,crop,hide-self,names,pin=bob,for-all,direct,switch-after=500,hold=3000,lecture=30/5,still=a.png,background=00ff10";
         let video = parse_mode(text).expect("a mode");
         let canvas = video.canvas.clone().expect("a canvas");
         assert_eq!((canvas.width, canvas.height, canvas.bitrate_bps), (640, 360, 600_000));

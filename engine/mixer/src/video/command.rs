@@ -127,6 +127,14 @@ pub enum VideoCommand {
         /// What.
         look: SourceLook,
     },
+    /// What a source sends is measured, or no longer ([`VideoMixer::shape`](super::VideoMixer::shape)). Of who is not
+    /// seen, key frames are decoded for it.
+    Measure {
+        /// What of.
+        id: SourceId,
+        /// Whether.
+        measured: bool,
+    },
     /// Somebody is to see.
     AddOutput(OutputConfig),
     /// And is no longer.

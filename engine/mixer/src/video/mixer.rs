@@ -10,7 +10,7 @@ use super::still::Stills;
 use super::turns::Turns;
 use super::{
     CANVASES_MAX, Font, OUTPUTS_MAX, OutputConfig, OutputId, SOURCES_MAX, SourceConfig, SourceId,
-    VideoCommand, VideoMixError, VideoOutbox, VideoStats,
+    SourceShape, VideoCommand, VideoMixError, VideoOutbox, VideoStats,
 };
 use motet_codecs::video::{FramePool, Picture};
 use motet_rtp::{RtpView, Time, WireSeq};
@@ -94,6 +94,10 @@ impl VideoMixer {
             }
             VideoCommand::SetLook { id, look } => {
                 self.sources.get_mut(&id).ok_or(VideoMixError::UnknownSource(id))?.look = look;
+            }
+            VideoCommand::Measure { id, measured } => {
+                let source = self.sources.get_mut(&id).ok_or(VideoMixError::UnknownSource(id))?;
+                source.set_measured(now, measured);
             }
             VideoCommand::AddOutput(config) => {
                 if self.outputs.contains_key(&config.id) {
@@ -194,6 +198,11 @@ impl VideoMixer {
         self.look += 1;
         canvas.draw(sources, (now, self.look), Tools { pool, labels, captions, stills }, stats);
         Some(canvas.frame().picture())
+    }
+
+    /// What a source sends; none: it is not measured, or has sent too little.
+    pub fn shape(&self, id: SourceId) -> Option<SourceShape> {
+        self.sources.get(&id)?.shape()
     }
 
     /// The number that an output's next packet would have.

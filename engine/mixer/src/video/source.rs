@@ -1,6 +1,7 @@
 //! One source: its packets, its decoder, and its picture in every size in which it is seen.
 
 use super::label::Name;
+use super::measure::{Measure, SourceShape};
 use super::{Fit, PixelRect, Scaler, SourceConfig, SourceId, SourceLook, VideoMixError, VideoStats};
 use motet_codecs::video::{
     Frame, FramePool, Picture, PictureSize, VideoCodec, VideoCodecName, VideoDecoder, VideoError,
@@ -42,6 +43,8 @@ pub(super) struct Source {
     /// When its last packet came, and that this is too long ago.
     heard: Option<Time>,
     silent: bool,
+    /// None: nobody asks.
+    measure: Option<Measure>,
 }
 
 struct Receiving {
@@ -85,6 +88,7 @@ impl Source {
             content,
             heard: None,
             silent: false,
+            measure: None,
         })
     }
 
@@ -116,9 +120,19 @@ impl Source {
     pub(super) fn decode(&mut self, now: Time, stats: &mut VideoStats) {
         let Some(Receiving { depacketizer, decoder, .. }) = &mut self.receiving else { return };
         while let Some(unit) = depacketizer.poll_unit(now) {
+            if let Some(measure) = &mut self.measure {
+                measure.add(now, unit.bytes.len());
+            }
             if !self.seen {
-                stats.decodes_spared += 1;
                 self.cold = true;
+                let measure = self.measure.as_mut().filter(|_| unit.key_frame);
+                match measure.map(|measure| (measure, decoder.decode(unit.bytes))) {
+                    Some((measure, Ok(Some(decoded)))) => {
+                        stats.decoded += 1;
+                        measure.set_size(decoded.picture.size());
+                    }
+                    _ => stats.decodes_spared += 1,
+                }
                 continue;
             }
             if self.cold && !unit.key_frame {
@@ -134,6 +148,9 @@ impl Source {
                     stats.concealed += u64::from(decoded.concealed);
                     self.wants_key |= decoded.concealed;
                     self.version += 1;
+                    if let Some(measure) = &mut self.measure {
+                        measure.set_size(decoded.picture.size());
+                    }
                 }
                 Ok(None) => stats.decoded += 1,
                 Err(VideoError::BadUnit { .. }) => {
@@ -155,6 +172,17 @@ impl Source {
     /// The picture that is seen of it, as `version`; 0: there is none.
     pub(super) fn shown(&self) -> u64 {
         if self.look.off || self.silent { 0 } else { self.version }
+    }
+
+    /// Whether it is measured what it sends.
+    pub(super) fn set_measured(&mut self, now: Time, measured: bool) {
+        if measured != self.measure.is_some() {
+            self.measure = measured.then(|| Measure::new(now));
+        }
+    }
+
+    pub(super) fn shape(&self) -> Option<SourceShape> {
+        self.measure.as_ref()?.shape()
     }
 
     /// Whether somebody sees it.

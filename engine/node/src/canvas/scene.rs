@@ -2,6 +2,7 @@
 //!
 //! What is to be composed comes as a whole ([`CanvasForm`]); here it becomes the mixer's commands.
 
+use super::fit::Fit;
 use super::voice::Voice;
 use crate::exchange::Desk;
 use crate::model::{Id, Shows};
@@ -23,6 +24,8 @@ use std::time::Duration;
 const FEEDBACK_SSRC: u32 = 1;
 /// Numbers of sources begin behind it.
 const NOBODY: SourceId = SourceId(0);
+/// Who is seen alone is looked at so often.
+const FIT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a canvas is doing.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +65,9 @@ pub(super) struct Scene {
     /// Who holds a lecture, as was told last.
     lecturer: Option<Id>,
     divisor: u32,
+    /// Whether those fit who are seen alone, and when they are looked at next.
+    fits: BTreeMap<Id, Fit>,
+    fit_at: Time,
     /// Room for a request.
     request: Vec<u8>,
 }
@@ -79,6 +85,8 @@ impl Scene {
             voice: Voice::default(),
             lecturer: None,
             divisor: 1,
+            fits: BTreeMap::new(),
+            fit_at: Time::ZERO,
             request: Vec::new(),
         }
     }
@@ -94,6 +102,7 @@ impl Scene {
             }
         }
         self.voice.set(form.settings.voice);
+        self.fits.retain(|leg, _| form.watched.contains_key(leg));
         // Who was told that a lecture goes on, and sees none, is told again.
         self.lecturer.clone_from(&form.lecturer);
         self.show_speaker(now);
@@ -141,6 +150,9 @@ impl Scene {
                 commands.push(VideoCommand::SetLook { id, look });
             }
         }
+        let measured = |leg: &Id| new.watched.contains_key(leg);
+        let measures = self.numbers.iter().map(|(leg, id)| (*id, measured(leg)));
+        commands.extend(measures.map(|(id, measured)| VideoCommand::Measure { id, measured }));
         for (key, feed) in &new.outputs {
             match self.outputs.get(key) {
                 None => {
@@ -178,7 +190,11 @@ impl Scene {
         let without = sees.without.as_ref().and_then(source);
         // Who is left out is not seen large either.
         let pinned = sees.pinned.as_ref().or(settings.pinned.as_ref()).and_then(source);
-        let alone = sees.alone.as_ref().map(|key| source(&stream_name(key)).unwrap_or(NOBODY));
+        // On a canvas a leg has one medium.
+        let alone = sees.alone.as_ref().map(|key| {
+            let transcoded = form.streams.contains_key(key).then(|| stream_name(key));
+            source(transcoded.as_ref().unwrap_or(&key.0)).unwrap_or(NOBODY)
+        });
         let lecture = self.lecture(sees, form);
         let (layout, subjects, pinned) = lecture.unwrap_or_else(|| {
             let layout = sees.layout.as_ref().unwrap_or(&settings.layout).clone();
@@ -292,6 +308,23 @@ impl Scene {
         let lecturer = self.voice.lecturer().filter(|leg| self.form.sources.contains_key(*leg));
         if lecturer != self.lecturer.as_ref() && tell(lecturer.cloned()) {
             self.lecturer = lecturer.cloned();
+        }
+    }
+
+    /// Looks whether those fit the canvas's limits who are seen alone, and tells of whom that has changed; what finds no
+    /// room is told later.
+    pub(super) fn look_at_fits(&mut self, now: Time, mut tell: impl FnMut(Id, bool)) {
+        if now < self.fit_at || self.form.watched.is_empty() {
+            return;
+        }
+        self.fit_at = now + FIT_INTERVAL;
+        for (leg, known) in &self.form.watched {
+            let shape = self.numbers.get(leg).and_then(|id| self.mixer.shape(*id));
+            let Some(shape) = shape else { continue };
+            let fit = self.fits.entry(leg.clone()).or_default();
+            if let Some(fits) = fit.look(shape, &self.form.settings).filter(|fits| fits != known) {
+                tell(leg.clone(), fits);
+            }
         }
     }
 

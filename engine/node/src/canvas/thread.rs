@@ -254,6 +254,10 @@ impl Loop {
                 let kind = MixingEventKind::Lecture { leg };
                 self.events.try_send(MixingEvent { conference: id.clone(), kind }).is_ok()
             });
+            scene.look_at_fits(now, |leg, fits| {
+                let kind = MixingEventKind::Fits { leg, fits };
+                let _ = self.events.try_send(MixingEvent { conference: id.clone(), kind });
+            });
         }
     }
 

@@ -57,6 +57,8 @@ pub struct CanvasSettings {
     pub voice: VoiceSettings,
     /// How long a lecturer sees each of the others.
     pub lecture_turn: Duration,
+    /// Who sees one participant in full gets no canvas, but that one's pictures.
+    pub direct: bool,
 }
 
 /// What becomes of a leg's pictures on a canvas.
@@ -126,6 +128,14 @@ impl VideoMode {
             VideoMode::Transcode(settings) => Some(settings),
             VideoMode::Relay | VideoMode::Canvas(_) => None,
         }
+    }
+
+    /// Whether what fits the one fits the other.
+    pub(crate) fn is_as_large(&self, other: &VideoMode) -> bool {
+        let limits = |mode: &VideoMode| {
+            mode.canvas().map(|canvas| (canvas.size, canvas.frames_per_s, canvas.bitrate_bps))
+        };
+        limits(self) == limits(other)
     }
 
     /// Of what is encoded here, if anything is.
@@ -201,6 +211,7 @@ impl CanvasSettings {
             },
             texts: texts(at, given)?,
             voice: voice(at, given)?,
+            direct: given.direct,
             lecture_turn: seconds(&at.field("presentation"), lecture.interval_seconds, 10, 1)?,
         };
         if !RATE.contains(&settings.frames_per_s) {

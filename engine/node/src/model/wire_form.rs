@@ -36,13 +36,7 @@ impl Spec {
                 return Err(at.field("id").error(format!("'{id}' names two legs")));
             }
         }
-        let policy = match wire::RoutePolicy::try_from(spec.route_policy) {
-            Ok(wire::RoutePolicy::Unspecified | wire::RoutePolicy::All) => Policy::All,
-            Ok(wire::RoutePolicy::None) => Policy::None,
-            Err(_) => {
-                return Err(path.field("route_policy").error(format!("{} is not known", spec.route_policy)));
-            }
-        };
+        let policy = policy(&path.field("route_policy"), spec.route_policy)?;
         let routes = named_routes(&path, &spec.routes, &legs)?;
         for (index, leg) in spec.legs.iter().enumerate() {
             check_receive_from(&path.index("legs", index), leg)?;
@@ -87,12 +81,21 @@ impl Spec {
             recordings: Recording::all(&path, &spec.id, &spec.recordings)?,
             content: content(&path.field("content"), spec.content.as_ref())?,
             lecturer: None,
+            fits: BTreeSet::new(),
             still_files: BTreeMap::new(),
             failed_recordings: BTreeMap::new(),
             stills: BTreeMap::new(),
         };
         check_pictures(&path.field("video").field("canvas"), &spec)?;
         Ok(spec)
+    }
+}
+
+fn policy(path: &Path, number: i32) -> Result<Policy, NodeError> {
+    match wire::RoutePolicy::try_from(number) {
+        Ok(wire::RoutePolicy::Unspecified | wire::RoutePolicy::All) => Ok(Policy::All),
+        Ok(wire::RoutePolicy::None) => Ok(Policy::None),
+        Err(_) => Err(path.error(format!("{number} is not known"))),
     }
 }
 

@@ -13,8 +13,9 @@ use super::recording::running;
 use super::{Holdings, MixTrunk, Plan, Planner, Ssrcs};
 use crate::error::NodeError;
 use crate::model::{Id, RouteKey};
-use crate::routing::{Composed, Routes, Sees, View, Wanted};
-use motet_relay::{Command, Kind, PayloadType, PortId, RouteSpec, StreamId, StreamSpec};
+use crate::routing::{Composed, Format, Routes, Sees, View, Wanted};
+use motet_relay::{Command, Kind, PayloadType, PortId, RouteId, RouteSpec, StreamId, StreamSpec};
+use motet_rtp::payload::PayloadFormat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -79,7 +80,9 @@ impl Planner<'_> {
         for (leg, view) in &composed.outputs {
             let worker = self.plan.next.legs[leg].worker;
             let feed = FeedKey { worker, format: view.format, sees: view.sees.clone() };
-            self.make_feed(&mut canvas, &mut crossing, feed.clone())?;
+            if view.relayed.is_none() {
+                self.make_feed(&mut canvas, &mut crossing, feed.clone())?;
+            }
             let view = self.change_view(&canvas, leg, (view, feed), ssrcs)?;
             canvas.views.insert(leg.clone(), view);
         }
@@ -123,6 +126,39 @@ impl Planner<'_> {
         }
     }
 
+    /// What was switched goes on with a key frame: what comes before refers to pictures that the receiver has not got.
+    pub(super) fn await_key_frame(
+        &mut self,
+        worker: usize,
+        route: RouteId,
+        formats: Vec<(u8, PayloadFormat)>,
+    ) {
+        if !formats.is_empty() {
+            self.plan.command(worker, Command::AwaitKeyFrame { route, formats });
+        }
+    }
+
+    /// How pictures are in the packets that a view is made of.
+    fn formats_of_view(&self, view: &View) -> Vec<(u8, PayloadFormat)> {
+        match &view.relayed {
+            Some(relayed) => self.formats_of(&relayed.source),
+            None => format_of(view.format).into_iter().collect(),
+        }
+    }
+
+    /// How pictures are in the packets of a route.
+    pub(super) fn formats_of_route(&self, key: &RouteKey, wanted: &Wanted) -> Vec<(u8, PayloadFormat)> {
+        match wanted.transcoded {
+            Some(format) => format_of(format).into_iter().collect(),
+            None => self.formats_of(&key.source()),
+        }
+    }
+
+    fn formats_of(&self, (leg, medium): &(Id, Id)) -> Vec<(u8, PayloadFormat)> {
+        let codecs = self.medium_of(leg, medium).codecs.iter();
+        codecs.filter_map(|codec| Some((codec.payload_type, PayloadFormat::parse(&codec.name)?))).collect()
+    }
+
     /// What a route carries that is transcoded.
     fn transcoded(&self, key: &RouteKey, wanted: &Wanted) -> Option<FeedKey> {
         let sees = Sees::alone(&key.from_leg, &key.from_medium);
@@ -134,6 +170,27 @@ impl Planner<'_> {
     pub(super) fn transcoded_stream(&self, key: &RouteKey, wanted: &Wanted) -> Option<StreamId> {
         let feed = self.transcoded(key, wanted)?;
         Some(self.plan.next.canvas.as_ref().expect("somebody transcodes").feeds[&feed].stream)
+    }
+
+    /// Ends routes of who was relayed another one's stream and sees no canvas any more; of who gets something else, takes
+    /// them from that stream: it may end, with its leg or a trunk, before they are switched.
+    pub(super) fn detach_views(&mut self, routes: &Routes) {
+        let held = self.held;
+        for (leg, view) in held.canvas.iter().flat_map(|canvas| &canvas.views) {
+            let Some(relayed) = view.view.relayed.as_ref().filter(|_| self.kept.contains(leg.as_str()))
+            else {
+                continue;
+            };
+            let next = routes.composed.as_ref().and_then(|composed| composed.outputs.get(leg));
+            let goes_on = next.and_then(|next| next.relayed.as_ref()) == Some(relayed);
+            let source_stays = self.kept.contains(relayed.source.0.as_str());
+            let worker = held.legs[leg].worker;
+            if !self.view_stays(leg, view, next) {
+                self.plan.command(worker, Command::RemoveRoute(view.route));
+            } else if !goes_on || !source_stays {
+                self.plan.command(worker, Command::DetachRoute(view.route));
+            }
+        }
     }
 
     /// The way to the recorder, while a recording takes the canvas.
@@ -166,7 +223,9 @@ impl Planner<'_> {
                 continue;
             }
             let worker = self.held.legs[leg].worker;
-            if self.kept.contains(leg.as_str()) && trunks.contains_key(&worker) {
+            // What was relayed has ended already.
+            let made = view.view.relayed.is_none() && trunks.contains_key(&worker);
+            if self.kept.contains(leg.as_str()) && made {
                 self.plan.command(worker, Command::RemoveRoute(view.route));
             }
             self.plan.released.routes.push((worker, view.route));
@@ -219,20 +278,27 @@ impl Planner<'_> {
         ssrcs: &mut Ssrcs,
     ) -> Result<HeldView, NodeError> {
         let worker = self.plan.next.legs[leg].worker;
-        let stream = canvas.feeds[&feed].stream;
-        let payload_map = vec![(feed.format.payload_type(), view.codec.payload_type)];
-        let before = self.held.canvas.as_ref().and_then(|held| held.views.get(leg).map(|view| (held, view)));
-        if let Some((held, known)) = before.filter(|(_, known)| self.view_stays(leg, known, Some(view))) {
-            let same_types = known.view.codec.payload_type == view.codec.payload_type;
-            if held.feeds[&known.feed].stream != stream || !same_types {
-                // Another picture: what the participant receives goes on where it was.
-                self.plan.command(worker, Command::SwitchRoute { route: known.route, stream, payload_map });
+        let (stream, payload_map) = match &view.relayed {
+            Some(relayed) => (self.stream_at(&relayed.source, worker), relayed.mapping.payload_types.clone()),
+            None => {
+                let payload_types = (feed.format.payload_type(), view.codec.payload_type);
+                (canvas.feeds[&feed].stream, vec![payload_types])
             }
-            return Ok(HeldView { view: view.clone(), feed, ..*known });
+        };
+        let before = self.held.canvas.as_ref().and_then(|held| held.views.get(leg));
+        if let Some(known) = before.filter(|known| self.view_stays(leg, known, Some(view))) {
+            let (route, ssrc) = (known.route, known.ssrc);
+            if known.stream != stream || known.payload_map != payload_map {
+                // Another picture: what the participant receives goes on where it was.
+                let payload_map = payload_map.clone();
+                self.plan.command(worker, Command::SwitchRoute { route, stream, payload_map });
+                self.await_key_frame(worker, route, self.formats_of_view(view));
+            }
+            return Ok(HeldView { view: view.clone(), feed, stream, payload_map, route, ssrc });
         }
         let same = feed.name();
         let ssrc = match before {
-            Some((_, known)) => known.ssrc,
+            Some(known) => known.ssrc,
             None => {
                 let others = canvas.views.values().filter(|other| other.feed.name() == same);
                 let common = others.map(|other| other.ssrc).next();
@@ -245,13 +311,13 @@ impl Planner<'_> {
             leg: self.plan.next.legs[leg].id,
             transport: self.medium_of(leg, &view.medium).transport as u8,
             ssrc,
-            payload_map,
+            payload_map: payload_map.clone(),
             numbering: self.canvas_numbering(&same),
             active: true,
             shared: true,
         };
         self.plan.command(worker, Command::AddRoute(route, spec));
-        Ok(HeldView { view: view.clone(), feed, route, ssrc })
+        Ok(HeldView { view: view.clone(), feed, stream, payload_map, route, ssrc })
     }
 
     /// Ends feeds that nobody gets any more.
@@ -278,6 +344,11 @@ impl Plan {
         let first = held.form.without(|_, _| true).map(Arc::new);
         self.canvas = Some(CanvasStep { station: held.station, first, last: None });
     }
+}
+
+/// Payload type and format between the canvas and the workers.
+fn format_of(format: Format) -> Option<(u8, PayloadFormat)> {
+    Some((format.payload_type(), PayloadFormat::parse(format.name.encoding_name())?))
 }
 
 /// Ports of the way to the recorder, and who has them.

@@ -70,17 +70,20 @@ impl Resources for Counting {
 
 struct World {
     spec: Option<Spec>,
+    /// Whose pictures fit the canvas.
+    fits: BTreeSet<Id>,
     held: Holdings,
     resources: Counting,
 }
 
 impl World {
     fn new() -> World {
-        World { spec: None, held: Holdings::default(), resources: Counting::default() }
+        World { spec: None, fits: BTreeSet::new(), held: Holdings::default(), resources: Counting::default() }
     }
 
     fn go(&mut self, spec: &wire::ConferenceSpec) -> Plan {
-        let spec = Spec::from_wire(spec, false).expect("a good specification");
+        let mut spec = Spec::from_wire(spec, false).expect("a good specification");
+        spec.fits.clone_from(&self.fits);
         let plan =
             plan(self.spec.as_ref(), &self.held, &spec, &mut self.resources).expect("resources do not end");
         self.held = plan.next.clone();
@@ -228,3 +231,4 @@ mod mix;
 mod model;
 mod recording;
 mod relocate;
+mod trunks;

@@ -113,6 +113,15 @@ impl Planner<'_> {
                 *media.entry(key.from_medium.clone()).or_default() |= wanted.active;
             }
         }
+        let views = routes.composed.iter().flat_map(|composed| &composed.outputs);
+        for (to, view) in views {
+            let Some((leg, medium)) = view.relayed.as_ref().map(|relayed| &relayed.source) else { continue };
+            let to = self.plan.next.legs[to].worker;
+            if self.plan.next.legs[leg].worker != to {
+                let media = needs.entry(TrunkKey { leg: leg.clone(), to }).or_default();
+                media.insert(medium.clone(), true);
+            }
+        }
         needs
     }
 

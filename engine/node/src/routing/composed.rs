@@ -1,6 +1,6 @@
 //! Who is seen on a canvas and who gets it, and in which form. Pure.
 
-use super::{Participation, names, packetization_mode};
+use super::{Participation, Relayed, names, packetization_mode};
 use crate::model::{CanvasSettings, Codec, Id, LegView, MediaKind, Medium, Shows, Spec};
 use motet_codecs::video::{VideoCodec, VideoCodecName};
 use motet_mixer::video::Layout;
@@ -35,6 +35,8 @@ pub struct View {
     pub format: Format,
     /// What of it.
     pub sees: Sees,
+    /// It gets no canvas, but another one's stream as it is.
+    pub relayed: Option<Relayed>,
 }
 
 /// What is seen of a canvas; what is none is as for all. Who sees the same gets the same packets.
@@ -175,6 +177,7 @@ impl Composed {
             let without = &sees.without;
             sees.pinned.take_if(|leg| !sources.contains_key(leg) || Some(&*leg) == without.as_ref());
         }
+        composed.find_alone(spec, settings);
         Some(composed)
     }
 
@@ -203,7 +206,7 @@ impl Composed {
             return;
         };
         let codec = Arc::clone(codec);
-        let view = View { medium: name, codec, format, sees: Sees::of(leg, view, settings) };
+        let view = View { medium: name, codec, format, sees: Sees::of(leg, view, settings), relayed: None };
         self.outputs.insert(leg.clone(), view);
     }
 }

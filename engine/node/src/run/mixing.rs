@@ -67,6 +67,12 @@ pub(super) async fn forward_mixing(
             }
             continue;
         }
+        if let MixingEventKind::Fits { leg, fits } = kind {
+            if let Err(error) = state.set_fits(&conference, leg, fits).await {
+                tracing::warn!(%conference, %error, "a picture's size was found and cannot be acted upon");
+            }
+            continue;
+        }
         match &kind {
             MixingEventKind::Active { leg } => state.show_speaker(&conference, leg.clone()),
             MixingEventKind::Speaker { leg, speaking } => {

@@ -19,14 +19,42 @@ pub(crate) struct Canvases {
     threads: Vec<CanvasThread>,
     /// Who takes part in canvases of each thread, and how many it has.
     loads: Vec<(usize, usize)>,
+    /// How pictures come to receivers where there is something to choose.
+    pub(crate) ways: Ways,
     /// There is a font for names.
     has_font: bool,
     stills: StillFolder,
 }
 
+/// Receivers by the way on which pictures come to them: who sees a canvas, or the stream or the pictures of another one
+/// instead, and who lacks a codec.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ways {
+    pub(crate) relayed: usize,
+    pub(crate) transcoded: usize,
+    pub(crate) composed: usize,
+}
+
+impl Ways {
+    fn of(held: &Holdings) -> Ways {
+        let transcoded = held.routes.values().filter(|route| route.wanted.transcoded.is_some()).count();
+        let mut ways = Ways { transcoded, ..Ways::default() };
+        for held in held.canvas.iter().flat_map(|canvas| canvas.views.values()) {
+            let way = match (&held.view.relayed, &held.view.sees.alone) {
+                (Some(_), _) => &mut ways.relayed,
+                (None, Some(_)) => &mut ways.transcoded,
+                (None, None) => &mut ways.composed,
+            };
+            *way += 1;
+        }
+        ways
+    }
+}
+
 impl Canvases {
     pub(crate) fn new(threads: Vec<CanvasThread>, has_font: bool, stills: StillFolder) -> Canvases {
-        Canvases { loads: vec![(0, 0); threads.len()], threads, has_font, stills }
+        let (loads, ways) = (vec![(0, 0); threads.len()], Ways::default());
+        Canvases { loads, threads, ways, has_font, stills }
     }
 
     /// Whether the canvas of a conference can be made here.
@@ -69,6 +97,12 @@ impl Canvases {
 
     /// Keeps the loads in step with a conference that changed; `first` is the first canvas thread's station.
     pub(super) fn account(&mut self, before: &Holdings, after: &Holdings, first: usize) {
+        let (gone, come, ways) = (Ways::of(before), Ways::of(after), self.ways);
+        self.ways = Ways {
+            relayed: ways.relayed + come.relayed - gone.relayed,
+            transcoded: ways.transcoded + come.transcoded - gone.transcoded,
+            composed: ways.composed + come.composed - gone.composed,
+        };
         for (held, joins) in [(before, false), (after, true)] {
             let Some(canvas) = &held.canvas else { continue };
             let (members, canvases) = &mut self.loads[canvas.station - first];
@@ -148,7 +182,7 @@ impl State {
         let look = look.ok_or(NodeError::CanvasGone(index))?;
         // On several workers the same is encoded once.
         let mut outputs: BTreeMap<_, Vec<String>> = BTreeMap::new();
-        for (leg, held) in &canvas.views {
+        for (leg, held) in canvas.views.iter().filter(|(_, held)| held.view.relayed.is_none()) {
             let same = (held.feed.format, held.feed.sees.clone());
             outputs.entry(same).or_default().push(leg.to_string());
         }

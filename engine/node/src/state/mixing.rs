@@ -100,6 +100,23 @@ impl State {
         self.follow(id, spec).await
     }
 
+    /// The pictures of a leg fit what is asked of the canvas, or no longer.
+    pub(crate) async fn set_fits(&mut self, id: &str, leg: Id, fits: bool) -> Result<(), NodeError> {
+        self.check_ours()?;
+        let Some(conference) = self.conferences.get(id) else { return Ok(()) };
+        let known = conference.spec.legs.contains_key(&leg);
+        if conference.spec.video.canvas().is_none() || !known || conference.spec.fits.contains(&leg) == fits {
+            return Ok(());
+        }
+        let mut spec = conference.spec.clone();
+        if fits {
+            spec.fits.insert(leg);
+        } else {
+            spec.fits.remove(&leg);
+        }
+        self.follow(id, spec).await
+    }
+
     /// Does what the node has found out by itself about a conference that runs.
     async fn follow(&mut self, id: &str, spec: Spec) -> Result<(), NodeError> {
         let conference = &self.conferences[id];
@@ -114,8 +131,9 @@ impl State {
                 return Err(error);
             }
         };
-        let next = planned.next.clone();
+        let (before, next) = (held.clone(), planned.next.clone());
         self.carry_out(id, Opened::new(), planned).await?;
+        self.account(&before, &next);
         let changed = self.change();
         let conference = self.conferences.get_mut(id).expect("only this call holds the state");
         (conference.spec, conference.held, conference.changed) = (spec, next, changed);
@@ -266,7 +284,7 @@ pub(crate) fn publish(
     let Some(conference) = conferences.get(event.conference.as_str()) else { return };
     let kind = match event.kind {
         // It changes what is forwarded, and is no news of its own.
-        MixingEventKind::Loudest { .. } => return,
+        MixingEventKind::Loudest { .. } | MixingEventKind::Fits { .. } => return,
         MixingEventKind::Lecture { leg } => {
             let leg = leg.map(|leg| leg.to_string()).unwrap_or_default();
             Kind::LectureChanged(wire::LectureChanged { leg })

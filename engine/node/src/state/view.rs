@@ -3,9 +3,10 @@
 use super::{Conference, State};
 use crate::error::NodeError;
 use crate::metrics::{io_drops, trunk_drops};
-use crate::model::{Id, MediaKind, RouteKey};
+use crate::model::{Id, MediaKind, RouteKey, Spec};
 use crate::plan::{HeldCanvas, HeldMix};
 use crate::rates::Rate;
+use crate::routing::{View, Wanted};
 use motet_proto::{media, node as wire};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -109,7 +110,10 @@ fn mixed(mix: &HeldMix) -> (Vec<wire::RouteAllocation>, Vec<wire::RouteRefusal>)
 fn composed(canvas: &HeldCanvas) -> (Vec<wire::RouteAllocation>, Vec<wire::RouteRefusal>) {
     let views = canvas.views.iter().map(|(leg, held)| wire::RouteAllocation {
         route: Some(made(CANVAS, leg, &held.view.medium, held.ssrc)),
-        codecs: vec![held.view.codec.wire.clone()],
+        codecs: match &held.view.relayed {
+            Some(relayed) => relayed.mapping.codecs.iter().map(|codec| codec.wire.clone()).collect(),
+            None => vec![held.view.codec.wire.clone()],
+        },
         kind: media::MediaKind::Video.into(),
     });
     (views.collect(), refusals(CANVAS, &canvas.unserved, &canvas.unseen).collect())
@@ -135,6 +139,38 @@ fn refusals(
         reason: reason.clone(),
     });
     unserved.chain(untaken)
+}
+
+/// How pictures of a route come to its receiver, and why; none: it is sound.
+fn way_of_route(
+    key: &RouteKey,
+    kind: media::MediaKind,
+    wanted: &Wanted,
+) -> Option<(wire::PictureWay, String)> {
+    match wanted.transcoded {
+        Some(_) => {
+            let why = format!("{}/{} has none of its codecs", key.to_leg, key.to_medium);
+            Some((wire::PictureWay::Transcoded, why))
+        }
+        None if kind == media::MediaKind::Audio => None,
+        None => Some((wire::PictureWay::Relayed, String::new())),
+    }
+}
+
+/// How pictures come to who sees a canvas, and why.
+fn way_of_view(spec: &Spec, leg: &Id, view: &View) -> (wire::PictureWay, String) {
+    let Some((source, _)) = &view.sees.alone else { return (wire::PictureWay::Composed, String::new()) };
+    if view.relayed.is_some() {
+        return (wire::PictureWay::Relayed, format!("sees {source} alone"));
+    }
+    let why = if !spec.fits.contains(source) {
+        "is more than asked for, or not measured yet"
+    } else if leg == source {
+        "is its own"
+    } else {
+        "may come in a codec that it lacks"
+    };
+    (wire::PictureWay::Transcoded, format!("sees {source} alone, whose picture {why}"))
 }
 
 /// A route from what is made here.
@@ -197,10 +233,12 @@ impl State {
         let mut routes = Vec::new();
         let from_mix = held.mix.iter().flat_map(|mix| &mix.outputs);
         let from_mix = from_mix
-            .map(|(leg, output)| (leg, output.route, made(MIX, leg, &output.part.medium, output.ssrc)));
+            .map(|(leg, output)| (leg, output.route, made(MIX, leg, &output.part.medium, output.ssrc), None));
         let from_canvas = held.canvas.iter().flat_map(|canvas| &canvas.views);
-        let from_canvas =
-            from_canvas.map(|(leg, held)| (leg, held.route, made(CANVAS, leg, &held.view.medium, held.ssrc)));
+        let from_canvas = from_canvas.map(|(leg, held)| {
+            let way = way_of_view(&conference.spec, leg, &held.view);
+            (leg, held.route, made(CANVAS, leg, &held.view.medium, held.ssrc), Some(way))
+        });
         let made: Vec<_> = from_mix.chain(from_canvas).collect();
         for worker in conference.workers() {
             let on_worker = |leg: &Id| held.legs[leg].worker == worker;
@@ -208,13 +246,15 @@ impl State {
             let routes_here: Vec<_> = held.routes.iter().filter(|(key, _)| on_worker(&key.to_leg)).collect();
             let ids = streams_here.iter().map(|(_, stream)| **stream).collect();
             let made_here: Vec<_> = made.iter().filter(|(leg, ..)| on_worker(leg)).collect();
-            let ids_made = made_here.iter().map(|(_, route, _)| *route);
+            let ids_made = made_here.iter().map(|(_, route, ..)| *route);
             let route_ids = routes_here.iter().map(|(_, route)| route.id).chain(ids_made).collect();
             let stats =
                 self.workers[worker].stats(ids, route_ids).await.ok_or(NodeError::WorkerGone(worker))?;
             streams.extend(streams_here.into_iter().map(|(key, _)| key).zip(stats.streams));
-            let shown = routes_here.into_iter().map(|(key, held)| key.to_wire(held.ssrc));
-            let shown_made = made_here.into_iter().map(|(_, _, route)| route.clone());
+            let shown = routes_here.into_iter().map(|(key, held)| {
+                (key.to_wire(held.ssrc), way_of_route(key, conference.kind(key), &held.wanted))
+            });
+            let shown_made = made_here.into_iter().map(|(_, _, route, way)| (route.clone(), way.clone()));
             routes.extend(shown.chain(shown_made).zip(stats.routes));
         }
         let streams = streams.into_iter().filter_map(|((leg, medium), stats)| {
@@ -231,8 +271,9 @@ impl State {
                 source: stats.source.map(|source| source.to_string()).unwrap_or_default(),
             })
         });
-        let routes = routes.into_iter().filter_map(|(route, stats)| {
+        let routes = routes.into_iter().filter_map(|((route, way), stats)| {
             let stats = stats?;
+            let (way, why) = way.unwrap_or_default();
             Some(wire::RouteStats {
                 route: Some(route),
                 packets: stats.packets,
@@ -241,6 +282,8 @@ impl State {
                 lost: stats.lost,
                 jitter_us: stats.jitter.as_micros() as u64,
                 round_trip_us: stats.round_trip.map_or(-1, |trip| trip.as_micros() as i64),
+                way: way.into(),
+                why,
             })
         });
         let (mix, canvas) = (self.mix_stats(conference).await?, self.canvas_stats(conference).await?);

@@ -1,6 +1,7 @@
 //! Canvases over loopback: cameras of known colours go in as RTP, and what comes out is decoded and looked at.
 
 mod changes;
+mod direct;
 mod stills;
 mod studio;
 mod transcoding;

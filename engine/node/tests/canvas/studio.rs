@@ -263,8 +263,29 @@ impl Studio {
 
     /// What is encoded; none: nothing is.
     pub async fn made(&mut self) -> Option<CanvasStats> {
+        self.counted().await.canvas
+    }
+
+    async fn counted(&mut self) -> ConferenceStatsResponse {
         let request = ConferenceStatsRequest { id: "studio".into() };
-        self.client.conference_stats(request).await.expect("told").into_inner().canvas
+        self.client.conference_stats(request).await.expect("told").into_inner()
+    }
+
+    /// Goes on until pictures come to somebody in this way; gives the reason.
+    pub async fn until_way(&mut self, who: &str, way: PictureWay) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let routes = self.counted().await.routes;
+            let to = |stats: &&RouteStats| stats.route.as_ref().is_some_and(|route| route.to_leg == who);
+            let found = routes.iter().find(to).expect("a picture");
+            if found.way() == way {
+                return found.why.clone();
+            }
+            assert!(Instant::now() < deadline, "{who} never gets it {way:?}: {found:?}\n{}", self.describe());
+            for _ in 0..20 {
+                self.go_on().await;
+            }
+        }
     }
 
     pub async fn end(self) {

@@ -31,6 +31,8 @@ impl Stream {
             successor,
             aside,
             shared,
+            // A moment's.
+            watch: _,
             batch_first: _,
             batch_last: _,
         } = self;
@@ -125,6 +127,7 @@ impl Stream {
             successor: from.successor,
             aside: Aside { next, timestamp, steps: from.aside_steps },
             shared,
+            watch: None,
             batch_first: NONE,
             batch_last: NONE,
         })

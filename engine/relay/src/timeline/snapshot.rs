@@ -17,6 +17,7 @@ impl Timeline {
             last_sent,
             begun,
             shifted,
+            awaits_until: _,
             payload_map,
         } = self;
         let mapped = payload_map.iter().zip(0..).filter(|(to, _)| **to != UNMAPPED);
@@ -53,6 +54,7 @@ impl Timeline {
             last_sent: from.last_sent,
             begun: from.begun,
             shifted: from.shifted.unwrap_or(false),
+            awaits_until: None,
             payload_map: payload_table(&from.payload_map),
         })
     }

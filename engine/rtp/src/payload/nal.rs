@@ -194,6 +194,24 @@ impl NalCodec {
     }
 }
 
+/// See [`super::PayloadFormat::begins_key_frame`].
+pub(super) fn begins_key_frame(codec: NalCodec, payload: &[u8]) -> bool {
+    let begins = |header: &[u8], data: &[u8]| {
+        let kind = codec.kind(header[0]);
+        let is_first = || codec.begins_picture(kind, data) == Some(true);
+        codec.is_parameter_set(kind) || (codec.is_key(kind) && is_first())
+    };
+    let of_unit = |unit: &[u8]| begins(unit, &unit[codec.header_bytes()..]);
+    match codec.read(payload) {
+        Ok(NalPayload::Single(unit)) => of_unit(unit),
+        Ok(NalPayload::Aggregate(units)) => {
+            aggregated(codec, units).is_ok_and(|mut units| units.any(of_unit))
+        }
+        Ok(NalPayload::Fragment(part)) => part.start && begins(part.header(), part.data),
+        Err(_) => false,
+    }
+}
+
 /// The NAL units of a packet of several. Nothing comes of one whose lengths do not fit.
 pub(super) fn aggregated(
     codec: NalCodec,

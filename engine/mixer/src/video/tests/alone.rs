@@ -91,3 +91,25 @@ fn who_is_gone_is_waited_for() {
     world.run(3);
     assert_eq!(world.receivers[&0].failures, 0);
 }
+
+#[test]
+fn what_a_source_sends_is_measured_and_next_to_nothing_is_decoded_for_it() {
+    let mut world = World::with(&[RED]);
+    let id = SourceId(0);
+    world.run(45);
+    assert_eq!((world.mixer.shape(id), world.mixer.stats().decoded), (None, 0), "nobody asks");
+    world.command(VideoCommand::Measure { id, measured: true });
+    world.asked = vec![id];
+    world.run(75);
+    let shape = world.mixer.shape(id).expect("it is measured");
+    assert_eq!(shape.size, CAMERA);
+    assert!((28.0..=32.0).contains(&shape.frames_per_s), "{shape:?}");
+    assert!(shape.bitrate_bps > 1_000.0, "{shape:?}");
+    assert_eq!(world.mixer.stats().decoded, 1, "the key frame");
+    // Who is seen from then on begins with another one.
+    world.watch(alone(0, 0));
+    world.run(10);
+    world.check(0, &[(0, 0, RED)]);
+    world.command(VideoCommand::Measure { id, measured: false });
+    assert_eq!(world.mixer.shape(id), None);
+}

@@ -103,8 +103,12 @@ pub struct HeldFeed {
 pub struct HeldView {
     /// With which medium, and what.
     pub view: View,
-    /// What it gets.
+    /// What it gets, or would get if it were not relayed.
     pub feed: FeedKey,
+    /// The stream that it gets.
+    pub stream: StreamId,
+    /// Payload types of that, and towards it.
+    pub payload_map: Vec<(u8, u8)>,
     /// The route to the leg.
     pub route: RouteId,
     /// SSRC towards the participant.
@@ -128,6 +132,8 @@ pub struct CanvasForm {
     pub content: Option<SeenForm>,
     /// What is transcoded, by leg and medium.
     pub streams: BTreeMap<(Id, Id), SeenForm>,
+    /// Who is seen alone, and whether it fits the canvas's limits as far as the node knows: to be told when it does not.
+    pub watched: BTreeMap<Id, bool>,
     /// What is made.
     pub outputs: BTreeMap<FeedKey, FeedForm>,
 }
@@ -201,6 +207,7 @@ impl CanvasForm {
             sources,
             content: None,
             streams: BTreeMap::new(),
+            watched: BTreeMap::new(),
             outputs,
         }
     }
@@ -235,6 +242,9 @@ impl CanvasForm {
             let codecs = pictures(source);
             let (name, look) = (String::new(), SourceLook::default());
             form.streams.insert(key.clone(), SeenForm { port, ssrc: source.ssrc, codecs, name, look });
+        }
+        for (leg, _) in canvas.views.values().filter_map(|held| held.view.sees.alone.as_ref()) {
+            form.watched.insert(leg.clone(), spec.fits.contains(leg));
         }
         for (key, feed) in &canvas.feeds {
             let port = canvas.trunks[&key.worker].far;

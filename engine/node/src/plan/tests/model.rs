@@ -8,6 +8,14 @@ use motet_proto::media::{
 };
 use std::sync::Arc;
 
+/// What a route carries that is taken from its stream.
+const NOTHING: u32 = u32::MAX;
+/// Participants.
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// A leg and its medium.
+type Source = (Id, Id);
+
 /// What the relays would hold after the commands. Numbers are unique over all workers here.
 #[derive(Default, Debug, PartialEq)]
 struct Model {
@@ -118,6 +126,11 @@ impl Model {
                 here(&LegId(self.streams[&stream.0]));
                 self.routes.get_mut(&route.0).expect("a known route").0 = stream.0;
             }
+            Command::AwaitKeyFrame { route, formats } => {
+                let stream = self.routes[&route.0].0;
+                assert!(self.streams.contains_key(&stream) && !formats.is_empty());
+            }
+            Command::DetachRoute(route) => self.routes.get_mut(&route.0).expect("a known route").0 = NOTHING,
             Command::SetRouteActive(route, active) => {
                 self.routes.get_mut(&route.0).expect("a known route").2 = *active;
             }
@@ -194,13 +207,13 @@ impl Model {
             self.mixed.insert(feed.stream.0, feed.crossing);
         }
         for (leg, view) in &canvas.views {
-            let stream = canvas.feeds[&view.feed].stream;
-            self.routes.insert(view.route.0, (stream.0, held.legs[leg].id.0, true));
+            self.routes.insert(view.route.0, (view.stream.0, held.legs[leg].id.0, true));
         }
         self.canvas = Some(Arc::clone(&canvas.form));
     }
 
-    /// Legs that the canvas thread sees, by what really reaches it, and legs that get exactly one stream of it.
+    /// Legs that the canvas thread sees, by what really reaches it, and legs that get exactly one stream of it or of
+    /// somebody who is relayed instead.
     fn composed(&self, held: &Holdings) -> (BTreeSet<Id>, BTreeSet<Id>) {
         let Some(canvas) = &held.canvas else { return Default::default() };
         let form = self.canvas.as_ref().expect("the canvas thread was told");
@@ -217,7 +230,13 @@ impl Model {
                 routes.map(|route| route.0).filter(|stream| trunks.contains(&self.streams[stream])).collect();
             let made = |stream: &u32| form.outputs.values().any(|feed| feed.ssrc == self.mixed[stream]);
             assert!(streams.len() <= 1 && streams.iter().all(made), "{id} gets {streams:?}");
-            !streams.is_empty()
+            let relayed = canvas.views.get(*id).and_then(|held| Some((held, held.view.relayed.as_ref()?)));
+            let relayed = relayed.map(|(view, relayed)| {
+                let publisher = held.streams[&relayed.source].0;
+                assert_eq!(Model::origin(held, self.routes[&view.route.0].0), publisher);
+            });
+            assert!(relayed.is_none() || streams.is_empty(), "{id} gets one of them");
+            relayed.is_some() || !streams.is_empty()
         });
         (seen.map(|(leg, _)| leg.clone()).collect(), served.map(|(leg, _)| leg.clone()).collect())
     }
@@ -236,7 +255,9 @@ impl Model {
             assert!(form.outputs.contains_key(feed), "it is made");
             feed.sees.alone.clone()
         });
+        // Who is seen alone on a canvas comes to it as all do.
         alone
+            .filter(|_| canvas.views.is_empty())
             .inspect(|key| {
                 let Some(source) = canvas.streams.get(key) else { return };
                 let trunk = canvas.trunks[&held.legs[&key.0].worker];
@@ -282,29 +303,32 @@ impl Model {
     /// Streams of publishers that reach a leg, over trunks too.
     fn reaches(&self, held: &Holdings, to: &str) -> BTreeSet<u32> {
         let leg = held.legs[to].id.0;
-        let streams = self.routes.values().filter(|route| route.1 == leg).map(|route| route.0);
-        let origin = |stream: u32| {
-            let mut crossings = held.trunks.values().flat_map(|trunk| trunk.crossings.values());
-            crossings
-                .find(|crossing| crossing.arrives.0 == stream)
-                .map_or(stream, |crossing| crossing.leaves.0)
-        };
+        let instead: Vec<u32> =
+            held.canvas.iter().flat_map(|canvas| canvas.views.values()).map(|view| view.route.0).collect();
+        let routes = self.routes.iter().filter(|(route, _)| !instead.contains(route));
+        let streams = routes.filter(|(_, route)| route.1 == leg).map(|(_, route)| route.0);
         let mixed = |stream: &u32| {
             let mut outputs = held.mix.iter().flat_map(|mix| mix.outputs.values());
             let mut feeds = held.canvas.iter().flat_map(|canvas| canvas.feeds.values());
             outputs.any(|output| output.stream.0 == *stream) || feeds.any(|feed| feed.stream.0 == *stream)
         };
-        streams.filter(|stream| !mixed(stream)).map(origin).collect()
+        streams.filter(|stream| !mixed(stream)).map(|stream| Model::origin(held, stream)).collect()
+    }
+
+    /// The publisher's stream that is brought by a trunk.
+    fn origin(held: &Holdings, stream: u32) -> u32 {
+        let mut crossings = held.trunks.values().flat_map(|trunk| trunk.crossings.values());
+        crossings.find(|crossing| crossing.arrives.0 == stream).map_or(stream, |crossing| crossing.leaves.0)
     }
 }
 
 fn any_spec() -> impl Strategy<Value = wire::ConferenceSpec> {
     let leg = (0..5_usize, any::<bool>(), any::<bool>(), 97..100_u32, 0..3_u32, (0..4_u32, any::<bool>()));
-    let modes = (any::<bool>(), 0..3_u32, any::<bool>());
-    (modes, proptest::collection::vec(leg, 0..5)).prop_map(|((mixed, pictures, hide_self), legs)| {
+    let modes = (any::<bool>(), 0..3_u32, any::<bool>(), proptest::option::of(0..5_usize));
+    (modes, proptest::collection::vec(leg, 0..5)).prop_map(|((mixed, pictures, hide_self, only), legs)| {
         let mut by_id = BTreeMap::new();
         for (id, muted, more_ports, payload_type, generation, (codec, vp8)) in legs {
-            let mut leg = caller(["a", "b", "c", "d", "e"][id]);
+            let mut leg = caller(NAMES[id]);
             leg.muted = muted;
             leg.media[0].codecs[0].payload_type = payload_type;
             match codec {
@@ -326,7 +350,12 @@ fn any_spec() -> impl Strategy<Value = wire::ConferenceSpec> {
         if mixed {
             spec.audio = Some(AudioSettings { mode: AudioMode::Mix.into(), ..AudioSettings::default() });
         }
-        let canvas = Some(CanvasSettings { hide_self, ..CanvasSettings::default() });
+        let (layout, pinned) = match only {
+            Some(id) => ("equal:1".to_owned(), NAMES[id].to_owned()),
+            None => ("equal:9".to_owned(), String::new()),
+        };
+        let canvas =
+            Some(CanvasSettings { hide_self, layout, pinned, direct: true, ..CanvasSettings::default() });
         let transcode = Some(TranscodeSettings::default());
         spec.video = match pictures {
             0 => None,
@@ -337,12 +366,30 @@ fn any_spec() -> impl Strategy<Value = wire::ConferenceSpec> {
     })
 }
 
+/// Who is relayed to a leg instead of a canvas, of those whose pictures fit it.
+fn naive_relayed(spec: &wire::ConferenceSpec, to: &str, fits: &BTreeSet<Id>) -> Option<Id> {
+    let canvas = spec.video.as_ref().and_then(|video| video.canvas.as_ref()).filter(|_| is_composed(spec))?;
+    let leg = |id: &str| spec.legs.iter().find(|leg| leg.id == id);
+    let people: Vec<&wire::Leg> =
+        spec.legs.iter().filter(|leg| !(leg.muted || canvas.hide_self && leg.id == to)).collect();
+    let is_here = |id: &str| people.iter().any(|leg| leg.id == id);
+    let only = match &people[..] {
+        _ if canvas.layout != "equal:1" => return None,
+        _ if is_here(&canvas.pinned) => leg(&canvas.pinned)?,
+        [only] => *only,
+        _ => return None,
+    };
+    let codec = |leg: &wire::Leg| leg.media[1].codecs[0].name.clone();
+    let relayed = only.id != to && codec(only) == codec(leg(to)?) && fits.contains(only.id.as_str());
+    relayed.then(|| Id::from(&only.id))
+}
+
 fn is_composed(spec: &wire::ConferenceSpec) -> bool {
     spec.video.as_ref().is_some_and(|video| video.mode() == VideoMode::Canvas)
 }
 
 /// Streams of others that a leg is to get from the relay alone, and those that are to be transcoded: leg and medium.
-fn naive(spec: &wire::ConferenceSpec, to: &str) -> (Vec<(Id, Id)>, BTreeSet<(Id, Id)>) {
+fn naive(spec: &wire::ConferenceSpec, to: &str) -> (Vec<Source>, BTreeSet<Source>) {
     let (mut streams, mut transcoded) = (Vec::new(), BTreeSet::new());
     let receiver = spec.legs.iter().find(|leg| leg.id == to).expect("a leg");
     for from in spec.legs.iter().filter(|from| from.id != to) {
@@ -369,13 +416,15 @@ proptest! {
     /// to what is held, everyone gets every stream of the others, and nothing is both held and released.
     #[test]
     fn commands_lead_to_what_is_held(
-        specs in proptest::collection::vec(any_spec(), 1..8),
+        specs in proptest::collection::vec((any_spec(), any::<[bool; 5]>()), 1..8),
         legs_max in proptest::option::of(1..4_u32),
     ) {
         let mut world = World::new();
         world.resources.legs_max = legs_max;
         let mut model = Model::default();
-        for spec in &specs {
+        for (spec, fits) in &specs {
+            let fitting = NAMES.iter().zip(fits).filter(|(_, fits)| **fits);
+            world.fits = fitting.map(|(name, _)| Id::from(*name)).collect();
             let plan = world.go(spec);
             model.take(&plan);
             prop_assert_eq!(&model, &Model::of(&world.held));
@@ -386,6 +435,10 @@ proptest! {
                 prop_assert_eq!(model.transcoded(&world.held, leg), transcoded);
             }
             let composed = is_composed(spec);
+            for (leg, held) in world.held.canvas.iter().flat_map(|canvas| &canvas.views) {
+                let relayed = held.view.relayed.as_ref().map(|relayed| relayed.source.0.clone());
+                prop_assert_eq!(relayed, naive_relayed(spec, leg, &world.fits));
+            }
             let mixed = spec.audio.is_some();
             let audio = |made: bool, test: fn(&wire::Medium) -> bool| -> BTreeSet<Id> {
                 let able = spec.legs.iter().filter(|leg| made && leg.media[0].codecs[0].name == "opus");
@@ -414,51 +467,4 @@ proptest! {
         model.take(&end);
         prop_assert_eq!(model, Model::default());
     }
-}
-
-#[test]
-fn a_conference_on_two_workers_has_a_trunk_for_each_publisher_and_side() {
-    let mut world = World::new();
-    world.resources.legs_max = Some(2);
-    let plan = world.go(&conference(vec![caller("a"), caller("b"), caller("c"), caller("d")]));
-    let workers: Vec<usize> = world.held.legs.values().map(|leg| leg.worker).collect();
-    assert_eq!(workers, [0, 0, 1, 1]);
-    let trunks: Vec<_> =
-        world.held.trunks.iter().map(|(key, t)| (key.leg.as_str(), t.from, key.to)).collect();
-    assert_eq!(trunks, [("a", 0, 1), ("b", 0, 1), ("c", 1, 0), ("d", 1, 0)]);
-    assert!(
-        world.held.trunks.values().all(|trunk| trunk.crossings.len() == 2),
-        "sound and picture, once each"
-    );
-    // What crosses begins when the other side expects it.
-    let last = plan.steps.values().flat_map(|step| &step.last);
-    assert!(
-        last.clone().count() == 8 && last.clone().all(|command| matches!(command, Command::AddRoute(..)))
-    );
-    let again = world.go(&conference(vec![caller("a"), caller("b"), caller("c"), caller("d")]));
-    assert!(again.steps.is_empty(), "{again:?}");
-}
-
-#[test]
-fn a_trunk_goes_with_its_last_receiver() {
-    let mut world = World::new();
-    world.resources.legs_max = Some(2);
-    world.go(&conference(vec![caller("a"), caller("b"), caller("c")]));
-    assert_eq!(world.held.trunks.len(), 3);
-    let plan = world.go(&conference(vec![caller("a"), caller("b")]));
-    assert!(world.held.trunks.is_empty());
-    assert_eq!((plan.released.trunk_ports.len(), plan.steps[&1].close.len()), (6, 3));
-}
-
-#[test]
-fn a_muted_publisher_does_not_cross() {
-    let mut world = World::new();
-    world.resources.legs_max = Some(1);
-    let mut spec = conference(vec![caller("a"), caller("b")]);
-    world.go(&spec);
-    spec.legs[0].muted = true;
-    let plan = world.go(&spec);
-    let stops =
-        |step: &Step| step.commands.iter().filter(|c| matches!(c, Command::SetRouteActive(_, false))).count();
-    assert_eq!((stops(&plan.steps[&0]), stops(&plan.steps[&1])), (2, 2), "on the trunk, and to the receiver");
 }
