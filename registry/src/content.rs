@@ -27,6 +27,12 @@ pub enum ContentError {
     /// A field is empty or too long.
     #[error("{0} is empty or longer than {NAME_BYTES_MAX} bytes")]
     Field(&'static str),
+    /// Made to outlive who made it.
+    #[error("it is not ephemeral")]
+    Lasting,
+    /// An older entry of the same name is there and names another start of the node.
+    #[error("an older entry has the node_id {0} and names another boot_id: does somebody else use the name?")]
+    Foreign(String),
 }
 
 /// A media node, as it describes itself in the tree.

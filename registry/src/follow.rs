@@ -1,11 +1,12 @@
 //! What others see of the resources.
 
 use crate::content::{ContentError, Resource};
+use crate::entries::{Entry, paths, speaks};
 use crate::tree::{AGAIN, Part, ZooKeeperOptions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use zookeeper_client::{AddWatchMode, Client, Error, EventType, SessionState};
+use zookeeper_client::{AddWatchMode, Client, Error, EventType, SessionState, Stat};
 
 /// Everything is read again so often, whatever was or was not notified.
 const READ_AGAIN: Duration = Duration::from_secs(5);
@@ -51,10 +52,51 @@ pub async fn follow(options: &ZooKeeperOptions, heard: mpsc::Sender<Heard>) {
 /// What was told already.
 #[derive(Default)]
 struct Seen {
-    /// Last change of each path, by ZooKeeper's count of all changes.
-    paths: BTreeMap<String, i64>,
+    /// By path.
+    paths: BTreeMap<String, Known>,
     /// Last change of each resource: what an older session of it left behind is no news.
     nodes: BTreeMap<String, i64>,
+}
+
+impl Seen {
+    /// What is to be told of what a path holds now, if anything.
+    fn news(&mut self, path: &str, content: &[u8], stat: &Stat) -> Option<Heard> {
+        let refused = |why| Some(Heard::Refused { path: path.to_owned(), why });
+        let written = stat.mzxid;
+        let entry = match Entry::read(content, stat) {
+            Ok(entry) => entry,
+            Err(why) => {
+                self.paths.insert(path.to_owned(), Known { written, entry: None, foreign: false });
+                return refused(why);
+            }
+        };
+        let before = self.paths.get(path).is_some_and(|known| known.foreign);
+        let resource = entry.resource.clone();
+        let others = self.paths.iter().filter(|(other, _)| *other != path);
+        let others = others.filter_map(|(_, known)| known.entry.as_ref());
+        let foreign = !speaks(&entry, others.chain([&entry]));
+        self.paths.insert(path.to_owned(), Known { written, entry: Some(entry), foreign });
+        if foreign {
+            let why = ContentError::Foreign(resource.node_id);
+            return if before { None } else { refused(why) };
+        }
+        let last = self.nodes.entry(resource.node_id.clone()).or_default();
+        if *last >= written {
+            return None;
+        }
+        *last = written;
+        Some(Heard::Resource(Box::new(resource)))
+    }
+}
+
+/// What was read at a path.
+struct Known {
+    /// When it was written last, by ZooKeeper's count of all changes.
+    written: i64,
+    /// None: it made no sense.
+    entry: Option<Entry>,
+    /// That somebody else uses its name was said.
+    foreign: bool,
 }
 
 /// Follows within one session. Gives `Ok` when nobody listens any more.
@@ -83,6 +125,10 @@ async fn session(
                 EventType::NodeCreated | EventType::NodeDataChanged if event.path != folder => {
                     read(&client, &event.path, heard, seen).await?
                 }
+                EventType::NodeDeleted => {
+                    seen.paths.remove(&event.path);
+                    !heard.is_closed()
+                }
                 _ => !heard.is_closed(),
             },
         };
@@ -100,8 +146,7 @@ async fn read_all(
     seen: &mut Seen,
 ) -> Result<bool, Error> {
     let mut there = BTreeSet::new();
-    for name in client.list_children(folder).await? {
-        let path = format!("{folder}/{name}");
+    for path in paths(client, folder).await? {
         if !read(client, &path, heard, seen).await? {
             return Ok(false);
         }
@@ -123,19 +168,11 @@ async fn read(
         Err(Error::NoNode) => return Ok(true),
         read => read?,
     };
-    if seen.paths.insert(path.to_owned(), stat.mzxid) == Some(stat.mzxid) {
+    if seen.paths.get(path).is_some_and(|known| known.written == stat.mzxid) {
         return Ok(true);
     }
-    let news = match Resource::parse(&content) {
-        Ok(resource) => {
-            let last = seen.nodes.entry(resource.node_id.clone()).or_default();
-            if *last >= stat.mzxid {
-                return Ok(true);
-            }
-            *last = stat.mzxid;
-            Heard::Resource(Box::new(resource))
-        }
-        Err(why) => Heard::Refused { path: path.to_owned(), why },
-    };
-    Ok(heard.send(news).await.is_ok())
+    Ok(match seen.news(path, &content, &stat) {
+        Some(news) => heard.send(news).await.is_ok(),
+        None => true,
+    })
 }

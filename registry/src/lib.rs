@@ -22,6 +22,7 @@
 
 mod args;
 mod content;
+mod entries;
 mod follow;
 mod register;
 mod reserve;

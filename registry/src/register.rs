@@ -1,12 +1,15 @@
 //! A resource's part: one node of its own in the tree.
 
 use crate::content::Resource;
+use crate::entries::contents;
 use crate::tree::{AGAIN, Part, ZooKeeperOptions, over};
 use std::time::Duration;
 use zookeeper_client::{Client, Error};
 
 /// How long an entry that says that its resource leaves can be read.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// How long ZooKeeper has to take note of the end of the session.
+const CLOSED: Duration = Duration::from_millis(300);
 
 /// Keeps a resource registered and refreshed every `interval`, until `ended`; then says that it leaves, and goes.
 /// `describe` gives what is true at the moment; nothing is written while it gives none. Whatever ZooKeeper does,
@@ -37,7 +40,12 @@ pub async fn keep_registered<D, F>(
         let _ = client.set_data(&path, &leaving.to_json(), None).await;
         // They hear that it changed, and must still find it.
         tokio::time::sleep(FAREWELL).await;
+        // Where resources have identities nobody may delete; the entry goes with the session, which ends here.
         let _ = client.delete(&path, None).await;
+        let mut state = client.state_watcher();
+        drop(client);
+        let closed = async { while !state.changed().await.is_terminated() {} };
+        let _ = tokio::time::timeout(CLOSED, closed).await;
     }
 }
 
@@ -74,11 +82,11 @@ impl Own<'_> {
             self.session = Some((self.options.open().await?, None));
         }
         let (client, path) = self.session.as_mut().expect("it was opened");
+        let content = resource.to_json();
         if path.is_none() {
             // An earlier attempt may have been answered by a broken connection and done all the same.
-            *path = find(self.options, client, resource).await?;
+            *path = recover(self.options, client, resource, &content).await?;
         }
-        let content = resource.to_json();
         if let Some(known) = path {
             match client.set_data(known, &content, None).await {
                 Err(Error::NoNode) => *path = None,
@@ -90,23 +98,32 @@ impl Own<'_> {
     }
 }
 
-/// The node that this session made for the resource.
-async fn find(
+/// Finds what this session made for the resource, and writes this start into what earlier ones left behind, which
+/// counts until it goes with its session.
+async fn recover(
     options: &ZooKeeperOptions,
     client: &Client,
     resource: &Resource,
+    content: &[u8],
 ) -> Result<Option<String>, Error> {
-    let folder = options.part(Part::Source);
-    for name in client.list_children(&folder).await? {
-        let path = format!("{folder}/{name}");
-        let (content, stat) = match client.get_data(&path).await {
-            Err(Error::NoNode) => continue,
-            read => read?,
-        };
-        let mine = stat.ephemeral_owner == client.session_id().0;
-        if mine && Resource::parse(&content).is_ok_and(|found| found.boot_id == resource.boot_id) {
-            return Ok(Some(path));
+    let mut own = None;
+    for (path, found, stat) in contents(client, &options.part(Part::Source)).await? {
+        let Ok(found) = Resource::parse(&found) else { continue };
+        if found.node_id != resource.node_id {
+            continue;
+        }
+        if stat.ephemeral_owner == client.session_id().0 && found.boot_id == resource.boot_id {
+            own = Some(path);
+        } else if found.boot_id != resource.boot_id {
+            match client.set_data(&path, content, None).await {
+                Ok(_) | Err(Error::NoNode) => {}
+                Err(Error::NoAuth) => tracing::warn!(
+                    node_id = %resource.node_id, %path,
+                    "another identity has an entry of this name in ZooKeeper; nobody believes this node until that is gone"
+                ),
+                Err(error) => return Err(error),
+            }
         }
     }
-    Ok(None)
+    Ok(own)
 }

@@ -1,7 +1,8 @@
 //! Taking a resource without taking it twice: in turn, less what is promised to others.
 
 use crate::content::{FORM, Promise, Resource};
-use crate::tree::{Part, ZooKeeperOptions, over};
+use crate::entries::{Entry, contents, spoken};
+use crate::tree::{Part, ZooKeeperOptions, number, over};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use zookeeper_client::{Client, Error};
@@ -150,13 +151,15 @@ impl Applicant {
         choose: impl FnOnce(&[Candidate]) -> Option<usize>,
     ) -> Result<Reservation, ReserveError> {
         let promises = self.promises(client, now_unix_ms).await?;
-        let mut candidates = Vec::new();
-        for content in self.contents(client, Part::Source).await? {
-            let Ok(resource) = Resource::parse(&content.1) else { continue };
+        let sources = contents(client, &self.options.part(Part::Source)).await?;
+        let entries: Vec<Entry> =
+            sources.iter().filter_map(|(_, content, stat)| Entry::read(content, stat).ok()).collect();
+        let candidate = |resource: Resource| {
             let of_it = promises.iter().filter(|promise| promise.node_id == resource.node_id);
-            let promised = of_it.map(|promise| promise.units).sum();
-            candidates.push(Candidate { resource, promised });
-        }
+            let promised = of_it.map(|promise| promise.units).fold(0, u64::saturating_add);
+            Candidate { resource, promised }
+        };
+        let candidates: Vec<Candidate> = spoken(&entries).into_iter().map(candidate).collect();
         let Some(chosen) = choose(&candidates).and_then(|index| candidates.get(index)) else {
             return Err(ReserveError::NothingFits(candidates.len()));
         };
@@ -176,7 +179,7 @@ impl Applicant {
     /// What is promised and not void. What is void is taken away.
     async fn promises(&self, client: &Client, now_unix_ms: i64) -> Result<Vec<Promise>, Error> {
         let mut promises = Vec::new();
-        for (path, content) in self.contents(client, Part::ReserveQueue).await? {
+        for (path, content, _) in contents(client, &self.options.part(Part::ReserveQueue)).await? {
             match Promise::parse(&content) {
                 Ok(promise) if promise.until_unix_ms < now_unix_ms => {
                     let _ = client.delete(&path, None).await;
@@ -187,40 +190,5 @@ impl Applicant {
             }
         }
         Ok(promises)
-    }
-
-    /// Paths and contents of a part, in the order of their numbers.
-    async fn contents(&self, client: &Client, part: Part) -> Result<Vec<(String, Vec<u8>)>, Error> {
-        let folder = self.options.part(part);
-        let mut names = client.list_children(&folder).await?;
-        names.sort_by_key(|name| number(name));
-        let mut contents = Vec::new();
-        for name in names {
-            let path = format!("{folder}/{name}");
-            match client.get_data(&path).await {
-                Ok((content, _)) => contents.push((path, content)),
-                Err(Error::NoNode) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(contents)
-    }
-}
-
-/// The number that ZooKeeper gave; what has none comes last.
-fn number(name: &str) -> u64 {
-    let digits = name.len() - name.trim_end_matches(|end: char| end.is_ascii_digit()).len();
-    name[name.len() - digits..].parse().unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::number;
-
-    #[test]
-    fn names_are_ordered_by_their_numbers() {
-        assert_eq!(number("apply-0000000012"), 12);
-        assert_eq!(number("Mpu0000000003"), 3);
-        assert_eq!(number("stray"), u64::MAX);
     }
 }

@@ -15,7 +15,8 @@ pub struct ZooKeeperOptions {
     pub servers: String,
     /// *SrcType* of the resources, such as `Mpu`.
     pub kind: String,
-    /// `USER:PASSWORD` (scheme *digest*). With it only who knows it changes what this process makes; without, anybody.
+    /// `USER:PASSWORD` (scheme *digest*), best one of each process's own. With it only who knows it changes what this
+    /// process makes, and only the end of the session removes a resource; without, anybody may do both.
     pub auth: Option<String>,
     /// A session that is not heard for so long is over, and what it made goes. The server may round it.
     pub session: Duration,
@@ -78,11 +79,44 @@ impl ZooKeeperOptions {
         }
         let connect = connector.connect(&self.servers);
         let client = tokio::time::timeout(CONNECT_PATIENCE, connect).await.map_err(|_| Error::Timeout)??;
-        let folder = CreateMode::Persistent.with_acls(Acls::anyone_all());
-        for part in [Part::Source, Part::ApplyQueue, Part::ReserveQueue] {
-            client.mkdir(&self.part(part), &folder).await?;
-        }
+        self.lay(&client).await?;
         Ok(client)
+    }
+
+    /// Makes the folders that are not there yet.
+    async fn lay(&self, client: &Client) -> Result<(), Error> {
+        let kind = format!("/{}", self.kind);
+        self.folder(client, &kind, Permission::READ | Permission::CREATE).await?;
+        for part in [Part::Source, Part::ApplyQueue, Part::ReserveQueue] {
+            self.folder(client, &self.part(part), part.permitted()).await?;
+        }
+        Ok(())
+    }
+
+    /// A folder that is there is used as it is, so that a platform may lay the tree with an ACL of its own; but what
+    /// a process without an identity left open is closed by the first with one.
+    async fn folder(&self, client: &Client, path: &str, permitted: Permission) -> Result<(), Error> {
+        // Nobody, the one who makes it included, owns it: who comes later is not locked out.
+        let closed = [Acl::new(permitted, AuthId::anyone())];
+        if client.check_stat(path).await?.is_none() {
+            let acls = if self.auth.is_some() { Acls::new(&closed) } else { Acls::anyone_all() };
+            match client.create(path, b"", &CreateMode::Persistent.with_acls(acls)).await {
+                Ok(_) => return Ok(()),
+                Err(Error::NodeExists) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.auth.is_some() {
+            let (acl, _) = client.get_acl(path).await?;
+            if acl == [Acl::new(Permission::ALL, AuthId::anyone())] {
+                match client.set_acl(path, &closed, None).await {
+                    // Another process was first.
+                    Ok(_) | Err(Error::NoAuth) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Makes a node that goes with the session, named `prefix` and a number. Gives its path.
@@ -118,6 +152,20 @@ impl Part {
             Part::ReserveQueue => "ReserveQueue",
         }
     }
+
+    /// What anybody may do where processes have identities. In ZooKeeper who may delete an entry is a matter of its
+    /// folder: entries of Source go with their sessions alone; a place or a promise is given back, and a promise
+    /// whose time is over is taken away by whoever comes next.
+    fn permitted(self) -> Permission {
+        let all = Permission::READ | Permission::CREATE;
+        if self == Part::Source { all } else { all | Permission::DELETE }
+    }
+}
+
+/// The number that ZooKeeper gave; what has none comes last.
+pub(crate) fn number(name: &str) -> u64 {
+    let digits = name.len() - name.trim_end_matches(|end: char| end.is_ascii_digit()).len();
+    name[name.len() - digits..].parse().unwrap_or(u64::MAX)
 }
 
 /// Whether the session is over, so that a new one is needed.
@@ -128,6 +176,13 @@ pub(crate) fn over(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_ordered_by_their_numbers() {
+        assert_eq!(number("apply-0000000012"), 12);
+        assert_eq!(number("Mpu0000000003"), 3);
+        assert_eq!(number("stray"), u64::MAX);
+    }
 
     #[test]
     fn options_are_checked_before_a_server_is_asked() {
