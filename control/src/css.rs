@@ -94,6 +94,12 @@ pub struct CssOptions {
     #[arg(long, value_name = "MS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(50..=5_000))]
     pub probe_ms: u64,
 
+    /// How long a node must have announced itself without being within anybody's reach before a conference of it
+    /// moves for somebody who wants to join, in milliseconds, 1000 to 3600000
+    #[arg(long, value_name = "MS", default_value_t = 15_000,
+        value_parser = clap::value_parser!(u64).range(1_000..=3_600_000))]
+    pub leave_isolated_ms: u64,
+
     /// A conference that could not be restored for so long ends, such as 24h; at least a minute
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = pending)]
     pub pending_max: Duration,
@@ -346,6 +352,7 @@ fn core_options(options: CssOptions, address: SocketAddr, store: &dyn Store) -> 
             grace_ms: options.grace_ms,
             grace_certain_ms: options.grace_ms / 5,
             probe_timeout_ms: options.probe_ms,
+            leave_isolated_ms: options.leave_isolated_ms,
             ..Detection::default()
         },
         css_address: options.css_address.unwrap_or_else(|| format!("http://{address}")),

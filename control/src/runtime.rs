@@ -305,15 +305,15 @@ impl Runtime {
     /// Has a node asked something, beside all else.
     fn order(&self, order: Effect) {
         match order {
-            Effect::NodePut { token, conference, address, put } => {
+            Effect::NodePut { token, conference, to, put } => {
                 self.ask_node(move |nodes| async move {
-                    let result = nodes.put(&address, *put).await;
+                    let result = nodes.put(&to, *put).await;
                     Some(Event::NodePutDone { token, conference, result })
                 });
             }
-            Effect::NodeDelete { address, delete } => self.ask_node(move |nodes| async move {
-                if let Err(error) = nodes.delete(&address, delete).await {
-                    tracing::warn!(%address, %error, "a node did not forget a conference; its next list will show it");
+            Effect::NodeDelete { to, delete } => self.ask_node(move |nodes| async move {
+                if let Err(error) = nodes.delete(&to, delete).await {
+                    tracing::warn!(address = %to.address, %error, "a node did not forget a conference; its next list will show it");
                 }
                 None
             }),

@@ -7,7 +7,7 @@ use crate::node::Life;
 use crate::points::{effect_label, event_label};
 use crate::world::{Happening, REFUSED, UNIX_MS, World};
 use motet_control::conference::{
-    DomainOrder, Effect, Event, NodeAnnouncement, Now, Request, RequestId, Response, State, step,
+    DomainOrder, Effect, Event, NodeAddress, NodeAnnouncement, Now, Request, RequestId, Response, State, step,
 };
 use motet_control::nodes::NodeFailure;
 use motet_control::refusal::Refusal;
@@ -166,13 +166,13 @@ impl World {
             | Effect::LeaseRenew
             | Effect::Domains(_) => self.carry_to_store(index, effect),
             Effect::Forward { id, address, request } => self.pass_to_peer(index, id, &address, request),
-            Effect::NodePut { token, conference, address, put } => {
+            Effect::NodePut { token, conference, to, put } => {
                 let put = self.mutated_put(put);
                 let waiting = Waiting::Put { token, conference };
-                self.ask_node(index, &address, Ask::NodePut(put), waiting);
+                self.tell_node(index, to, Ask::NodePut(put), waiting);
             }
-            Effect::NodeDelete { address, delete } => {
-                self.ask_node(index, &address, Ask::NodeDelete(delete), Waiting::Delete);
+            Effect::NodeDelete { to, delete } => {
+                self.tell_node(index, to, Ask::NodeDelete(delete), Waiting::Delete);
             }
             Effect::NodeList { token, address, node, since } => {
                 self.ask_node(index, &address, Ask::NodeList(since), Waiting::List { token, node });
@@ -239,6 +239,18 @@ impl World {
         self.send(Who::Css(index), who, Message::Answer(call, reply));
     }
 
+    /// Directly, or through another node.
+    fn tell_node(&mut self, index: usize, to: NodeAddress, ask: Ask, waiting: Waiting) {
+        let NodeAddress { address, via } = to;
+        match via {
+            None => self.ask_node(index, &address, ask, waiting),
+            Some(via) => {
+                let ask = Box::new(ask);
+                self.ask_node(index, &via, Ask::Through { address, ask }, waiting);
+            }
+        }
+    }
+
     fn ask_node(&mut self, index: usize, address: &str, ask: Ask, waiting: Waiting) {
         self.ask_node_for(index, address, ask, waiting, NODE_TIMEOUT_MS);
     }
@@ -247,7 +259,8 @@ impl World {
         let Some(node) = node_index(address) else {
             return self.violated("core", format!("'{address}' is not the address of a node"));
         };
-        let again = matches!(ask, Ask::NodePut(_) | Ask::NodeDelete(_)) && self.network.twice();
+        let told = matches!(ask, Ask::NodePut(_) | Ask::NodeDelete(_) | Ask::Through { .. });
+        let again = told && self.network.twice();
         let copy = again.then(|| ask.clone());
         let call = self.call(Who::Css(index), Who::Node(node), ask, waiting, timeout_ms);
         if let Some(ask) = copy {

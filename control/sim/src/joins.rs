@@ -287,10 +287,10 @@ impl Trial {
                 self.passed_on.insert(passed, (css, id));
                 self.take(other, Event::Forwarded(RequestId(passed), *request));
             }
-            Effect::NodePut { token, conference, address, put } => {
+            Effect::NodePut { token, conference, to, put } => {
                 let lost = self.random.permille(self.lost_permille);
                 let cut = || NodeFailure::Unreachable("lost".to_owned());
-                let Some(index) = node_index(&address) else { return true };
+                let Some(index) = node_index(&to.address) else { return true };
                 // Either the command or its answer is lost.
                 let heard = !lost || self.random.permille(500);
                 let result = if heard { self.nodes[index].put(&put) } else { Err(cut()) };
@@ -300,8 +300,8 @@ impl Trial {
                 let result = if lost { Err(cut()) } else { result };
                 self.take(css, Event::NodePutDone { token, conference, result });
             }
-            Effect::NodeDelete { address, delete } => {
-                if let Some(index) = node_index(&address) {
+            Effect::NodeDelete { to, delete } => {
+                if let Some(index) = node_index(&to.address) {
                     self.nodes[index].delete(&delete);
                 }
             }

@@ -66,13 +66,24 @@ pub(crate) enum Ask {
     Renew(Peer, u64),
     Forward(Box<Request>),
     Read(String),
-    Write { record: Box<Record>, base: Option<Base> },
+    Write {
+        record: Box<Record>,
+        base: Option<Base>,
+    },
     Remove(String),
     NodePut(Box<wire::PutConferenceRequest>),
     NodeDelete(wire::DeleteConferenceRequest),
     NodeList(String),
     Describe,
-    Probe { address: String, timeout_ms: u64 },
+    Probe {
+        address: String,
+        timeout_ms: u64,
+    },
+    /// A node is to ask this of another one.
+    Through {
+        address: String,
+        ask: Box<Ask>,
+    },
     Domains,
     Drain(Option<wire::DrainRequest>),
     Announce(Box<NodeAnnouncement>),
@@ -132,6 +143,11 @@ pub(crate) enum Waiting {
         node: String,
         by: String,
     },
+    /// A node tells another one something, on behalf of this call.
+    Passing {
+        call: CallId,
+        from: Who,
+    },
     /// A node looks for another one, on behalf of this call.
     Looking {
         call: CallId,
@@ -183,6 +199,7 @@ impl Ask {
             Ask::NodeList(_) => "list".into(),
             Ask::Describe => "describe".into(),
             Ask::Probe { address, .. } => format!("probe {address}"),
+            Ask::Through { address, ask } => format!("tell {address} to {}", ask.words()),
             Ask::Domains => "read domains".into(),
             Ask::Drain(Some(_)) => "drain".into(),
             Ask::Drain(None) => "undrain".into(),
@@ -263,11 +280,11 @@ pub(crate) fn effect_words(effect: &Effect) -> String {
             Err(refusal) => format!("answer {}: {:?}: {refusal}", id.0, refusal.code),
         },
         Effect::StorePut { record, base, .. } => format!("write {} over {base:?}", record_words(record)),
-        Effect::NodePut { conference, address, put, .. } => {
-            format!("put {conference} e{} r{} on {address}", put.epoch, put.revision)
+        Effect::NodePut { conference, to, put, .. } => {
+            format!("put {conference} e{} r{} on {}", put.epoch, put.revision, to.address)
         }
-        Effect::NodeDelete { address, delete } => {
-            format!("delete {} e{} on {address}", delete.id, delete.epoch)
+        Effect::NodeDelete { to, delete } => {
+            format!("delete {} e{} on {}", delete.id, delete.epoch, to.address)
         }
         Effect::NodeList { address, .. } => format!("list of {address}"),
         Effect::Forward { id, address, request } => {

@@ -8,6 +8,8 @@ use motet_control::conference::NodeAnnouncement;
 use motet_proto::node as wire;
 
 const ANNOUNCE_TIMEOUT_MS: u64 = 2_000;
+/// As in `engine/node/src/probe.rs`.
+const PASSING_TIMEOUT_MS: u64 = 1_500;
 
 impl World {
     pub(crate) fn start_node(&mut self, index: usize) {
@@ -65,6 +67,13 @@ impl World {
                 let Some(other) = node_index(&address) else { return };
                 let waiting = Waiting::Looking { call, from };
                 self.call(Who::Node(index), Who::Node(other), Ask::Describe, waiting, timeout_ms);
+                return;
+            }
+            Ask::Through { address, ask } => {
+                let Some(other) = node_index(&address) else { return };
+                self.count("told through another node");
+                let waiting = Waiting::Passing { call, from };
+                self.call(Who::Node(index), Who::Node(other), *ask, waiting, PASSING_TIMEOUT_MS);
                 return;
             }
             Ask::Drain(drain) => Reply::Drained(Ok(node.drain(drain))),

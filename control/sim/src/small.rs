@@ -11,7 +11,8 @@ use crate::message::{effect_words, node_index, record_words};
 use crate::node::Node;
 use essence::essence;
 use motet_control::conference::{
-    Effect, Event, NodeAnnouncement, Now, Options, Phase, Record, Request, RequestId, Response, State, step,
+    Effect, Event, NodeAddress, NodeAnnouncement, Now, Options, Phase, Record, Request, RequestId, Response,
+    State, step,
 };
 use motet_control::nodes::NodeFailure;
 use motet_control::store::{Base, News, Peer, StoreError, Tables};
@@ -350,8 +351,8 @@ impl Small {
                 let news = News { records, ..News::default() };
                 Event::StoreChanged { token, result: if done { Ok(news) } else { Err(away()) } }
             }
-            Effect::NodePut { token, conference, address, put } => {
-                let node = node_index(&address).expect("a node of this world");
+            Effect::NodePut { token, conference, to, put } => {
+                let node = node_index(&to.address).expect("a node of this world");
                 let mut result = Err(silent());
                 if done {
                     result = Arc::make_mut(&mut self.nodes)[node].put(&put);
@@ -365,8 +366,8 @@ impl Small {
                 }
                 Event::NodePutDone { token, conference, result }
             }
-            Effect::NodeDelete { address, delete } => {
-                if done && let Some(node) = node_index(&address) {
+            Effect::NodeDelete { to, delete } => {
+                if done && let Some(node) = node_index(&to.address) {
                     Arc::make_mut(&mut self.nodes)[node].delete(&delete);
                 }
                 return;
@@ -427,8 +428,8 @@ impl Process {
                 Effect::StoreGet { conference } | Effect::StoreRemove { conference } => {
                     format!("store {conference}")
                 }
-                Effect::NodePut { address, .. }
-                | Effect::NodeDelete { address, .. }
+                Effect::NodePut { to: NodeAddress { address, .. }, .. }
+                | Effect::NodeDelete { to: NodeAddress { address, .. }, .. }
                 | Effect::NodeList { address, .. } => format!("node {address}"),
                 _ => "read".to_owned(),
             };

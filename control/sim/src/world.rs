@@ -13,6 +13,7 @@ use crate::random::Random;
 use crate::store::Store;
 use crate::trace::Trace;
 use motet_control::conference::{Response, State};
+use motet_control::nodes::NodeFailure;
 use motet_control::store::Cursor;
 use motet_proto::node as wire;
 use std::cmp::Reverse;
@@ -372,6 +373,11 @@ impl World {
                         _ => wire::ProbeResponse::default(),
                     };
                     self.send(Who::Node(index), *from, Message::Answer(*call, Reply::Probed(said)));
+                }
+                if let Waiting::Passing { call, from } = &waiting {
+                    let silent = |why: &str| NodeFailure::Unreachable(why.to_owned());
+                    let said = reply.clone().unwrap_or_else(|why| Reply::NodePut(Err(silent(why))));
+                    self.send(Who::Node(index), *from, Message::Answer(*call, said));
                 }
                 if let Waiting::Announce { css } = waiting {
                     let next = match &reply {

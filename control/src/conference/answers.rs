@@ -1,14 +1,13 @@
 //! What the store and nodes said to an operation, and what follows.
 
 use super::audio::AudioChange;
-use super::effect::Effect;
+use super::effect::{Effect, NodeAddress};
 use super::limits::no_place;
 use super::model::{Abandoned, Node, Operation, Phase, Record, RequestId, Token, Work};
 use super::requests::Response;
 use super::specification::specification;
 use super::step::{About, RETRY_MS, Step};
 use crate::nodes::NodeFailure;
-use crate::placement;
 use crate::refusal::Refusal;
 use crate::store::StoreError;
 use motet_proto::conference as wire;
@@ -235,24 +234,20 @@ impl Step<'_> {
         self.want_ports(moid, record.epoch, &mut spec.legs);
         let put =
             node::PutConferenceRequest { spec: Some(spec), epoch: record.epoch, revision: record.revision };
-        match self.state.nodes.get(&record.node_id) {
-            Some(node) if matches!(node.state, NodeState::Lost | NodeState::Isolated) => {
-                let why = format!("control does not reach node {}; what runs there goes on", record.node_id);
-                self.node_put_done(token, moid, Err(NodeFailure::Unreachable(why)));
-            }
-            Some(node) => {
-                let address = node.address.clone();
+        match self.way_to(&record.node_id) {
+            Some(to) => {
                 let conference = moid.to_owned();
-                self.effects.push(Effect::NodePut { token, conference, address, put: Box::new(put) });
+                self.effects.push(Effect::NodePut { token, conference, to, put: Box::new(put) });
             }
             None => {
-                let why = format!("node {} is not known here", record.node_id);
+                let why = self.unreached(&record.node_id);
                 self.node_put_done(token, moid, Err(NodeFailure::Unreachable(why)));
             }
         }
     }
 
     pub(super) fn delete_on(&mut self, node: &str, moid: &str, epoch: u64) {
+        let way = self.way_to(node);
         if let Some(node) = self.state.nodes.get(node) {
             // Receivers are told goodbye only when it is over.
             let known = self.state.conferences.get(moid).map(|conference| &conference.record);
@@ -260,7 +255,9 @@ impl Step<'_> {
                 record.phase != Phase::Ended && record.node_id != node.description.node_id
             });
             let delete = node::DeleteConferenceRequest { id: moid.to_owned(), epoch, elsewhere };
-            self.effects.push(Effect::NodeDelete { address: node.address.clone(), delete });
+            // Who is not reached may be again by the time it is sent.
+            let to = way.unwrap_or_else(|| NodeAddress { address: node.address.clone(), via: None });
+            self.effects.push(Effect::NodeDelete { to, delete });
         }
     }
 
@@ -470,8 +467,8 @@ impl Step<'_> {
     /// Tells the node again what it shall run, if it can be told.
     pub(super) fn repair(&mut self, moid: &str) {
         let Some(conference) = self.state.conferences.get(moid) else { return };
-        let ready = self.state.nodes.get(&conference.record.node_id).is_some_and(placement::reachable);
-        if !ready || conference.record.phase != Phase::Running || !self.ours(moid) {
+        let told = self.hears(&conference.record.node_id);
+        if !told || conference.record.phase != Phase::Running || !self.ours(moid) {
             return;
         }
         let (next, token, since_ms) = (conference.record.clone(), self.token(), self.now.steady_ms);

@@ -15,6 +15,7 @@
 
 use super::effect::Effect;
 use super::model::{Node, Token};
+use super::reach::Isolation;
 use super::step::{About, Step};
 use crate::nodes::NodeFailure;
 use crate::placement::reachable;
@@ -34,6 +35,9 @@ pub struct Detection {
     pub probe_timeout_ms: u64,
     /// Until an isolated node is asked about again.
     pub probe_again_ms: u64,
+    /// How long a node must have been isolated, and out of every other node's reach too, before a conference
+    /// of it moves for somebody who wants to join.
+    pub leave_isolated_ms: u64,
     /// Nodes that are asked about another one.
     pub probers_max: usize,
     /// Nodes that are lost within so long are lost at once.
@@ -47,6 +51,7 @@ impl Default for Detection {
             grace_certain_ms: 100,
             probe_timeout_ms: 300,
             probe_again_ms: 1_000,
+            leave_isolated_ms: 15_000,
             probers_max: 3,
             mass_window_ms: 10_000,
         }
@@ -272,16 +277,16 @@ impl Step<'_> {
     fn judge(&mut self, id: &str) {
         let detection = self.state.options.detection;
         let now = self.now.steady_ms;
+        // It may have announced itself just before a round that was over at once.
+        let recent_ms = 2 * self.state.options.announce_ms;
         let Some(node) = self.state.nodes.get_mut(id) else { return };
-        let state = node.state;
+        let (state, announced_ms) = (node.state, node.announced_ms);
         let Some(doubt) = node.doubt.as_mut().filter(|doubt| doubt.waiting.is_empty()) else { return };
-        let witness = match &doubt.reached_by {
-            Some(by) => Some(format!("node {by} reaches it")),
-            None => doubt.announced.then(|| "it announces itself".to_owned()),
-        };
-        if let Some(witness) = witness {
+        let recent = announced_ms > doubt.since_ms && now <= announced_ms + recent_ms;
+        if doubt.reached_by.is_some() || doubt.announced || recent {
             doubt.next_ms = now + detection.probe_again_ms;
-            return self.isolate(id, &witness);
+            let via = doubt.reached_by.clone();
+            return self.isolate(id, via);
         }
         if doubt.asked > 0 && doubt.denied == 0 {
             // Nobody could say anything: they may be cut off themselves.
@@ -316,14 +321,23 @@ impl Step<'_> {
         self.lose_node(id, &why, hold);
     }
 
-    /// The node lives, and control does not reach it.
-    fn isolate(&mut self, id: &str, witness: &str) {
+    /// The node lives, and control does not reach it; another node may.
+    fn isolate(&mut self, id: &str, via: Option<String>) {
+        let now = self.now.steady_ms;
         let node = node_of(self, id);
         node.hold = None;
         if node.state == NodeState::Isolated {
+            if let Some(isolation) = &mut node.isolation {
+                isolation.reached_by(via);
+            }
             return;
         }
+        let witness = match &via {
+            Some(by) => format!("node {by} reaches it"),
+            None => "it announces itself".to_owned(),
+        };
         node.state = NodeState::Isolated;
+        node.isolation = Some(Isolation::new(now, via));
         let why = node.doubt.as_ref().map(|doubt| doubt.why.clone()).unwrap_or_default();
         let message = format!("node {id} lives ({witness}), but it {why}; what runs there stays there");
         self.emit(Kind::NodeIsolated, About { node: id, ..About::default() }, message);

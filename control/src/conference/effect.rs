@@ -10,6 +10,15 @@ use crate::store::Base;
 use motet_proto::conference::ConferenceEvent;
 use motet_proto::node as wire;
 
+/// How a node is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeAddress {
+    /// Address of its `MediaNode` service.
+    pub address: String,
+    /// Address of another node that passes it on (`MediaNode.Forward`), where control itself does not reach it.
+    pub via: Option<String>,
+}
+
 /// What control wants done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -62,15 +71,15 @@ pub enum Effect {
         token: Token,
         /// Which conference.
         conference: String,
-        /// Address of the node.
-        address: String,
+        /// The node.
+        to: NodeAddress,
         /// What to send.
         put: Box<wire::PutConferenceRequest>,
     },
     /// Make a node forget a conference. If it does not hear, its next list shows the copy again.
     NodeDelete {
-        /// Address of the node.
-        address: String,
+        /// The node.
+        to: NodeAddress,
         /// What to send.
         delete: wire::DeleteConferenceRequest,
     },

@@ -14,6 +14,7 @@ use super::maintain::Peers;
 use super::media::Medium;
 use super::notes::Notes;
 use super::options::Options;
+use super::reach::Isolation;
 use super::recordings::Recording;
 use super::repeat::{Answers, Applied};
 use super::requests::Request;
@@ -343,6 +344,8 @@ pub struct Node {
     pub(super) listed: String,
     /// What speaks against its life, and who is asked about it.
     pub(super) doubt: Option<Doubt>,
+    /// When it is isolated: since when, and who reaches it.
+    pub(super) isolation: Option<Isolation>,
     /// Lost, and why its conferences stay where they are all the same.
     pub(super) hold: Option<Hold>,
     /// When it was lost; 0: it was not.

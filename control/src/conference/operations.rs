@@ -149,7 +149,8 @@ impl Step<'_> {
         for (field, feature) in features_of(&media) {
             self.permits(&next.user_domain, feature, &field)?;
         }
-        if next.phase == Phase::PendingRestore {
+        self.leave_isolated(moid, &participant)?;
+        if self.state.conferences[moid].record.phase == Phase::PendingRestore {
             // Everything else is checked again then.
             let later = Request::Add { id: participant, add };
             return self.join_later(request, moid, later).map(|()| None);

@@ -59,6 +59,8 @@ pub(super) struct Restore {
     epoch_max: u64,
     /// When it last went back to the node that it came from.
     back_ms: Option<u64>,
+    /// It goes although its node lives.
+    pub(super) leaves: bool,
     /// Nodes that did not take it: why, and until when they are left out.
     failed: BTreeMap<String, (String, u64)>,
     /// Joins that wait for it, and until when.
@@ -152,7 +154,7 @@ impl Step<'_> {
         for (_, _, id) in waiting {
             let conference = &self.state.conferences[&*id];
             // Who holds the node makes control look again.
-            if !self.ours(&id) || self.stays(&conference.record) {
+            if !self.ours(&id) || self.stays(conference) {
                 continue;
             }
             let restore = &conference.restore;
@@ -202,14 +204,15 @@ impl Step<'_> {
     }
 
     /// Whether what is known of its node forbids to move it.
-    fn stays(&self, record: &Record) -> bool {
-        match self.state.nodes.get(&record.node_id) {
+    fn stays(&self, conference: &Conference) -> bool {
+        match self.state.nodes.get(&conference.record.node_id) {
             // After a start of control it may not have had the time to announce itself.
             None => self.now.steady_ms < self.patience_until_ms(),
             Some(node) => match node.state {
                 NodeState::Lost => node.hold.is_some(),
                 // It was asked what it runs, and it does not run this.
                 NodeState::Ready | NodeState::Draining => false,
+                NodeState::Isolated => !conference.restore.leaves,
                 // What it says decides.
                 _ => true,
             },

@@ -57,6 +57,8 @@ struct World {
     dead: BTreeSet<String>,
     /// Nodes that control does not reach, and other nodes do.
     cut: BTreeSet<String>,
+    /// Of these, nodes that other nodes do not reach either.
+    alone: BTreeSet<String>,
     /// The indexes are checked after each event.
     checked: bool,
     /// Conferences that control looked at: the most in one step, and all together.
@@ -86,6 +88,7 @@ impl World {
             heard: Default::default(),
             dead: BTreeSet::new(),
             cut: BTreeSet::new(),
+            alone: BTreeSet::new(),
             checked: true,
             looked_max: 0,
             looked: 0,
@@ -152,14 +155,14 @@ impl World {
                 }
                 self.event(Event::StoreRemoved { conference, result });
             }
-            Effect::NodePut { token, conference, address, put } => {
-                let well = well && self.reached(&address);
-                let result = if well { self.put(&address, &put) } else { Err(cut()) };
+            Effect::NodePut { token, conference, to, put } => {
+                let well = well && self.hears(&to);
+                let result = if well { self.put(&to.address, &put) } else { Err(cut()) };
                 self.event(Event::NodePutDone { token, conference, result });
             }
-            Effect::NodeDelete { address, delete } => {
-                let reached = self.reached(&address);
-                let runs = self.nodes.get_mut(&address).expect("a known node");
+            Effect::NodeDelete { to, delete } => {
+                let reached = self.hears(&to);
+                let runs = self.nodes.get_mut(&to.address).expect("a known node");
                 if reached && runs.get(&delete.id).is_some_and(|(epoch, ..)| *epoch <= delete.epoch) {
                     runs.remove(&delete.id);
                 }
@@ -180,7 +183,7 @@ impl World {
                 });
             }
             Effect::NodeProbe { token, node, by, .. } => {
-                let reachable = !self.dead.contains(&node);
+                let reachable = !self.dead.contains(&node) && !self.alone.contains(&node);
                 let boot_id = self.boots.get(&node).cloned().filter(|_| reachable).unwrap_or_default();
                 let said = node::ProbeResponse { reachable, boot_id, why: String::new() };
                 let result = if well && self.reached(&by) { Ok(said) } else { Err(cut()) };
@@ -207,6 +210,17 @@ impl World {
                 }
                 let result = if well { Ok(()) } else { Err(away()) };
                 self.event(Event::Notes(NoteAnswer::Put(request, note, result)));
+            }
+        }
+    }
+
+    /// Whether a node hears what is sent to it, or through another one.
+    fn hears(&self, to: &NodeAddress) -> bool {
+        match &to.via {
+            None => self.reached(&to.address),
+            Some(via) => {
+                let (dead, alone) = (self.dead.contains(&to.address), self.alone.contains(&to.address));
+                self.reached(via) && !dead && !alone
             }
         }
     }
@@ -393,8 +407,8 @@ fn a_join_that_the_node_did_not_confirm_is_taken_back() {
     let request = world.join("700", "bob");
     world.answer(true);
     // The node does it, and the answer is lost.
-    let Some(Effect::NodePut { address, put, .. }) = world.pending.first().cloned() else { panic!("a put") };
-    world.put(&address, &put).expect("the node is well");
+    let Some(Effect::NodePut { to, put, .. }) = world.pending.first().cloned() else { panic!("a put") };
+    world.put(&to.address, &put).expect("the node is well");
     world.answer(false);
     assert_eq!(world.refusal(request).code, Code::Unavailable);
     assert!(!world.state.conferences["c1"].record.participants.contains_key("bob"));

@@ -1,7 +1,7 @@
 //! Nodes over gRPC.
 
 use super::{NodeEvents, NodeFailure, Nodes};
-use crate::conference::{NodeOrder, OrderAnswer};
+use crate::conference::{NodeAddress, NodeOrder, OrderAnswer};
 use motet_proto::conference::{PlayPromptResponse, SnapshotResponse, StopPromptResponse};
 use motet_proto::node as wire;
 use std::collections::HashMap;
@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio_stream::StreamExt;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
+use wire::forward_request::Order as Forwarded;
+use wire::forward_response::Answer as ForwardAnswer;
 use wire::media_node_client::MediaNodeClient;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,6 +42,23 @@ impl GrpcNodes {
         clients.insert(address.to_owned(), client.clone());
         Ok(client)
     }
+
+    /// Has one node tell another.
+    async fn forward(
+        &self,
+        via: &str,
+        address: &str,
+        order: Forwarded,
+    ) -> Result<Option<ForwardAnswer>, NodeFailure> {
+        let forward = wire::ForwardRequest { address: address.to_owned(), timeout_ms: 0, order: Some(order) };
+        let answered = self.client(via)?.forward(timed(forward)).await;
+        let answered = answered.map_err(|status| match NodeFailure::from(status) {
+            // Of the node in between, which says nothing about the other one.
+            NodeFailure::NotThere(why) => NodeFailure::Unreachable(why),
+            failure => failure,
+        })?;
+        Ok(answered.into_inner().answer)
+    }
 }
 
 fn timed<T>(message: T) -> Request<T> {
@@ -52,14 +71,31 @@ fn timed<T>(message: T) -> Request<T> {
 impl Nodes for GrpcNodes {
     async fn put(
         &self,
-        address: &str,
+        to: &NodeAddress,
         put: wire::PutConferenceRequest,
     ) -> Result<wire::ConferenceAllocation, NodeFailure> {
-        Ok(self.client(address)?.put_conference(timed(put)).await?.into_inner())
+        let Some(via) = &to.via else {
+            return Ok(self.client(&to.address)?.put_conference(timed(put)).await?.into_inner());
+        };
+        match self.forward(via, &to.address, Forwarded::Put(put)).await? {
+            Some(ForwardAnswer::Put(allocation)) => Ok(allocation),
+            _ => Err(NodeFailure::Unreachable(format!("{via} gave another answer"))),
+        }
     }
 
-    async fn delete(&self, address: &str, delete: wire::DeleteConferenceRequest) -> Result<(), NodeFailure> {
-        self.client(address)?.delete_conference(timed(delete)).await?;
+    async fn delete(
+        &self,
+        to: &NodeAddress,
+        delete: wire::DeleteConferenceRequest,
+    ) -> Result<(), NodeFailure> {
+        match &to.via {
+            None => {
+                self.client(&to.address)?.delete_conference(timed(delete)).await?;
+            }
+            Some(via) => {
+                self.forward(via, &to.address, Forwarded::Delete(delete)).await?;
+            }
+        }
         Ok(())
     }
 

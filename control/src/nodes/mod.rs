@@ -4,7 +4,7 @@ mod grpc;
 
 pub use grpc::GrpcNodes;
 
-use crate::conference::{NodeOrder, OrderAnswer};
+use crate::conference::{NodeAddress, NodeOrder, OrderAnswer};
 use crate::refusal::Refusal;
 use motet_proto::node as wire;
 use std::pin::Pin;
@@ -83,11 +83,15 @@ pub trait Nodes: Send + Sync {
     /// Makes a node run a conference.
     async fn put(
         &self,
-        address: &str,
+        to: &NodeAddress,
         put: wire::PutConferenceRequest,
     ) -> Result<wire::ConferenceAllocation, NodeFailure>;
     /// Makes a node forget a conference.
-    async fn delete(&self, address: &str, delete: wire::DeleteConferenceRequest) -> Result<(), NodeFailure>;
+    async fn delete(
+        &self,
+        to: &NodeAddress,
+        delete: wire::DeleteConferenceRequest,
+    ) -> Result<(), NodeFailure>;
     /// Asks what a node runs: in full what has changed since the answer with this cursor, else in brief.
     async fn list(&self, address: &str, since: &str) -> Result<wire::ListConferencesResponse, NodeFailure>;
     /// Asks who a node is.

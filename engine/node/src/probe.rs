@@ -1,8 +1,11 @@
-//! Asks another node whether it lives, for control, which has lost sight of it.
+//! Asks another node whether it lives, for control, which has lost sight of it, and passes on what control has to
+//! say to it.
 
 use crate::error::NodeError;
+use motet_proto::node::forward_request::Order;
+use motet_proto::node::forward_response::Answer;
 use motet_proto::node::media_node_client::MediaNodeClient;
-use motet_proto::node::{DescribeRequest, ProbeRequest, ProbeResponse};
+use motet_proto::node::{DescribeRequest, ForwardRequest, ForwardResponse, ProbeRequest, ProbeResponse};
 use std::error::Error;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -11,20 +14,24 @@ use tonic::{Code, Status};
 
 /// Used unless the caller says how long the other node has.
 const TIMEOUT_DEFAULT: Duration = Duration::from_millis(500);
+/// The same for what is passed on: control itself waits for two seconds.
+const FORWARD_DEFAULT: Duration = Duration::from_millis(1_500);
 /// Control decides within seconds: whoever answers later is as good as gone.
 const TIMEOUT_MAX: Duration = Duration::from_secs(5);
 /// A node that asks more than these at once has become somebody's tool.
 const PROBES_MAX: usize = 16;
+const FORWARDS_MAX: usize = 64;
 
 /// Calls to other nodes, a bounded number at once.
 #[derive(Debug)]
 pub(crate) struct Probes {
     free: Semaphore,
+    forwards: Semaphore,
 }
 
 impl Probes {
     pub(crate) fn new() -> Probes {
-        Probes { free: Semaphore::new(PROBES_MAX) }
+        Probes { free: Semaphore::new(PROBES_MAX), forwards: Semaphore::new(FORWARDS_MAX) }
     }
 
     /// Whether the node at an address answers in time.
@@ -32,7 +39,7 @@ impl Probes {
     /// Errors: the request makes no sense, or too many are under way. That nobody answers is none.
     pub(crate) async fn probe(&self, request: &ProbeRequest) -> Result<ProbeResponse, NodeError> {
         let endpoint = endpoint(&request.address)?;
-        let timeout = timeout(request.timeout_ms)?;
+        let timeout = timeout(request.timeout_ms, TIMEOUT_DEFAULT)?;
         let _one = self.free.try_acquire().map_err(|_| NodeError::Exhausted {
             field: "address".into(),
             why: format!("{PROBES_MAX} nodes are being probed; try again when one has answered"),
@@ -43,6 +50,33 @@ impl Probes {
             Err(_) => unreachable_because(format!("no answer within {} ms", timeout.as_millis())),
         })
     }
+
+    /// Passes an order on to the node at an address.
+    ///
+    /// Errors: those of [`Probes::probe`]; the other node's own, word for word; no answer in time.
+    pub(crate) async fn forward(&self, request: ForwardRequest) -> Result<ForwardResponse, Status> {
+        let endpoint = endpoint(&request.address)?;
+        let timeout = timeout(request.timeout_ms, FORWARD_DEFAULT)?;
+        let order = request.order.ok_or_else(|| NodeError::invalid("order", "is missing"))?;
+        let _one = self.forwards.try_acquire().map_err(|_| NodeError::Exhausted {
+            field: "address".into(),
+            why: format!("{FORWARDS_MAX} orders are being passed on; try again when one is through"),
+        })?;
+        let answered = tokio::time::timeout(timeout, pass_on(endpoint, order)).await;
+        let late = || format!("{} has not answered within {} ms", request.address, timeout.as_millis());
+        let answer = answered.unwrap_or_else(|_| Err(Status::deadline_exceeded(late())))?;
+        Ok(ForwardResponse { answer: Some(answer) })
+    }
+}
+
+async fn pass_on(endpoint: Endpoint, order: Order) -> Result<Answer, Status> {
+    let connected = endpoint.connect().await;
+    let channel = connected.map_err(|error| Status::unavailable(cause(&error)))?;
+    let mut node = MediaNodeClient::new(channel);
+    Ok(match order {
+        Order::Put(put) => Answer::Put(node.put_conference(put).await?.into_inner()),
+        Order::Delete(delete) => Answer::Delete(node.delete_conference(delete).await?.into_inner()),
+    })
 }
 
 fn unreachable_because(why: String) -> ProbeResponse {
@@ -93,9 +127,9 @@ fn endpoint(address: &str) -> Result<Endpoint, NodeError> {
     }
 }
 
-fn timeout(timeout_ms: u32) -> Result<Duration, NodeError> {
+fn timeout(timeout_ms: u32, usual: Duration) -> Result<Duration, NodeError> {
     match Duration::from_millis(timeout_ms.into()) {
-        Duration::ZERO => Ok(TIMEOUT_DEFAULT),
+        Duration::ZERO => Ok(usual),
         timeout if timeout <= TIMEOUT_MAX => Ok(timeout),
         _ => Err(NodeError::invalid(
             "timeout_ms",
@@ -128,8 +162,8 @@ mod tests {
         ] {
             assert_eq!(endpoint(bad).expect_err(bad).field(), Some("address"), "{bad}");
         }
-        assert_eq!(timeout(0), Ok(TIMEOUT_DEFAULT));
-        assert_eq!(timeout(5_000), Ok(TIMEOUT_MAX));
-        assert_eq!(timeout(5_001).expect_err("too long").field(), Some("timeout_ms"));
+        assert_eq!(timeout(0, TIMEOUT_DEFAULT), Ok(TIMEOUT_DEFAULT));
+        assert_eq!(timeout(5_000, TIMEOUT_DEFAULT), Ok(TIMEOUT_MAX));
+        assert_eq!(timeout(5_001, TIMEOUT_DEFAULT).expect_err("too long").field(), Some("timeout_ms"));
     }
 }

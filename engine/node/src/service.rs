@@ -189,6 +189,13 @@ impl MediaNode for Service {
         Ok(Response::new(self.probes.probe(&request.into_inner()).await?))
     }
 
+    async fn forward(
+        &self,
+        request: Request<wire::ForwardRequest>,
+    ) -> Result<Response<wire::ForwardResponse>, Status> {
+        Ok(Response::new(self.probes.forward(request.into_inner()).await?))
+    }
+
     type WatchStream = Pin<Box<dyn Stream<Item = Result<wire::Event, Status>> + Send>>;
 
     async fn watch(

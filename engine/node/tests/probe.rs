@@ -1,8 +1,13 @@
 //! A node says whether another one lives.
 
 use motet_node::{NodeOptions, RunningNode, start};
+use motet_proto::node::forward_request::Order;
+use motet_proto::node::forward_response::Answer;
 use motet_proto::node::media_node_client::MediaNodeClient;
-use motet_proto::node::{DescribeRequest, ProbeRequest, ProbeResponse};
+use motet_proto::node::{
+    ConferenceSpec, DeleteConferenceRequest, DescribeRequest, ForwardRequest, ListConferencesRequest,
+    ProbeRequest, ProbeResponse, PutConferenceRequest,
+};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -80,6 +85,50 @@ async fn a_callers_mistake_names_the_field() {
         assert!(status.message().starts_with(field), "{status}");
     }
     asked.node.shutdown().await;
+}
+
+fn put(id: &str, epoch: u64) -> PutConferenceRequest {
+    let spec = Some(ConferenceSpec { id: id.into(), ..ConferenceSpec::default() });
+    PutConferenceRequest { spec, epoch, revision: 1 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passes_on_what_another_node_is_to_run_and_what_that_says() {
+    let (between, other) = (Node::start(26_040).await, Node::start(26_050).await);
+    let forward = async |address: String, order| {
+        let request = ForwardRequest { address, timeout_ms: 1_000, order };
+        between.client.clone().forward(request).await.map(|answer| answer.into_inner().answer)
+    };
+    let runs = async || {
+        let list = other.client.clone().list_conferences(ListConferencesRequest::default()).await;
+        list.expect("it lives").into_inner().conferences.len()
+    };
+    let said = forward(other.address(), Some(Order::Put(put("c1", 2)))).await.expect("passed on");
+    let Some(Answer::Put(allocation)) = said else { panic!("{said:?}") };
+    assert_eq!((allocation.id.as_str(), allocation.epoch, runs().await), ("c1", 2, 1));
+
+    // A refusal is the other node's own, with its code.
+    let stale = forward(other.address(), Some(Order::Put(put("c1", 1)))).await.expect_err("an older epoch");
+    let direct = other.client.clone().put_conference(put("c1", 1)).await.expect_err("an older epoch");
+    assert_eq!((stale.code(), stale.message()), (direct.code(), direct.message()));
+    assert_eq!(stale.details(), direct.details());
+
+    let delete = DeleteConferenceRequest { id: "c1".into(), epoch: 2, elsewhere: false };
+    let said = forward(other.address(), Some(Order::Delete(delete))).await.expect("passed on");
+    assert!(matches!(said, Some(Answer::Delete(_))), "{said:?}");
+    assert_eq!(runs().await, 0);
+
+    let nothing = forward(other.address(), None).await.expect_err("no order");
+    assert_eq!(nothing.code(), Code::InvalidArgument, "{nothing}");
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = format!("http://{}", silent.local_addr().expect("bound"));
+    let late = forward(address.clone(), Some(Order::Put(put("c1", 3)))).await.expect_err("silence");
+    assert_eq!(late.code(), Code::DeadlineExceeded, "{late}");
+    drop(silent);
+    let gone = forward(address, Some(Order::Put(put("c1", 3)))).await.expect_err("nobody is there");
+    assert_eq!(gone.code(), Code::Unavailable, "{gone}");
+    between.node.shutdown().await;
+    other.node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

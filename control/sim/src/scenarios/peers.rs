@@ -101,19 +101,21 @@ fn of_moves() -> Vec<Scenario> {
         },
         Scenario {
             name: "T-JI1050",
-            about: "control does not reach a node, and another node does: nothing moves, and who joins meanwhile is \
-                    in when the link is back",
+            about: "control does not reach a node, and another node does: nothing moves, and who joins or leaves \
+                    meanwhile does so through that one",
             plan: || {
-                let cut = fault(5_000, 6_000, Fault::Cut(CSS, N1));
+                let cut = fault(5_000, 30_000, Fault::Cut(CSS, N1));
                 let mut plan = small(vec![cut]);
-                plan.script.push(order(7_000, 0, Ordered::Join("dave")));
-                plan.script.push(order(7_100, 1, Ordered::Join("erin")));
+                plan.script.push(order(9_000, 0, Ordered::Join("dave")));
+                plan.script.push(order(9_100, 1, Ordered::Join("erin")));
+                plan.script.push(order(12_000, 1, Ordered::Leave("carol")));
                 plan
             },
             crash: None,
             expect: |outcome| {
                 at_least(outcome, "nodes isolated", 1)?;
                 at_least(outcome, "joined", 5)?;
+                at_least(outcome, "told through another node", 2)?;
                 never(outcome, "restores")
             },
         },

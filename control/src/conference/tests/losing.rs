@@ -61,9 +61,6 @@ fn a_cut_control_link_moves_nothing() {
     world.create("c2", "");
     world.settle();
     assert_eq!(world.node_of("c2"), "n2", "nothing new goes there");
-    let join = world.join("c1", "bob");
-    world.settle();
-    assert_eq!(world.refusal(join).code, Code::Unavailable);
     let leave = wire::RemoveParticipantRequest {
         conference: "c1".into(),
         participant: "alice".into(),
@@ -80,6 +77,95 @@ fn a_cut_control_link_moves_nothing() {
     let (_, _, metadata) = &world.nodes["n1"]["c1"];
     let record: Record = serde_json::from_slice(metadata).expect("a record");
     assert!(record.participants.is_empty(), "the node was told afterwards");
+}
+
+/// T-JI1050: a bridge lived, control could not tell it anything, and nobody could join.
+#[test]
+fn what_control_cannot_tell_a_node_another_node_tells_it() {
+    let mut world = nodes(3);
+    world.cut.insert("n1".into());
+    world.live(3_000);
+    let join = world.join("c1", "bob");
+    world.settle();
+    let Ok(Response::Participant(info)) = &world.replies[&join] else { panic!("bob is in") };
+    assert_eq!(info.media[0].local, "n1:5000");
+    let leave = wire::RemoveParticipantRequest {
+        conference: "c1".into(),
+        participant: "alice".into(),
+        ..Default::default()
+    };
+    let leave = world.request(Request::Remove(leave));
+    world.live(1_000);
+    assert!(world.replies[&leave].is_ok());
+    let (_, _, metadata) = &world.nodes["n1"]["c1"];
+    let record: Record = serde_json::from_slice(metadata).expect("a record");
+    assert_eq!(record.participants.keys().collect::<Vec<_>>(), ["bob"], "the node knows who is in");
+    assert_eq!((world.state_of("n1"), world.node_of("c1")), (NodeState::Isolated, "n1"));
+
+    // The one in between dies: the other one serves as well.
+    world.dead.insert("n2".into());
+    world.live(3_000);
+    let join = world.join("c1", "carol");
+    world.live(1_000);
+    assert!(world.replies[&join].is_ok());
+    let end = wire::EndRequest { conference: "c1".into(), ..Default::default() };
+    let end = world.request(Request::End(end));
+    world.live(1_000);
+    assert!(world.replies[&end].is_ok());
+    assert!(world.nodes["n1"].is_empty(), "it ends on the node at once");
+}
+
+#[test]
+fn a_conference_leaves_a_node_that_nobody_reaches_when_somebody_wants_to_join() {
+    let mut world = nodes(2);
+    world.cut.insert("n1".into());
+    world.alone.insert("n1".into());
+    let spoken = |world: &mut World, ms: u64| {
+        for _ in (0..ms).step_by(250) {
+            world.announce("n1", "b1");
+            world.live(250);
+        }
+    };
+    let (node, boot_id) = ("n1".to_owned(), "b1".to_owned());
+    world.event(Event::NodeUnreachable { node, boot_id, why: "broke".into(), certain: false });
+    spoken(&mut world, 10_000);
+    assert_eq!((world.state_of("n1"), world.node_of("c1")), (NodeState::Isolated, "n1"));
+    let early = world.join("c1", "bob");
+    world.settle();
+    assert_eq!(world.refusal(early).code, Code::Unavailable);
+    assert_eq!(world.refusal(early).retry_ms, 1_000);
+    spoken(&mut world, 10_000);
+    assert_eq!(world.node_of("c1"), "n1", "nobody asked");
+    let late = world.join("c1", "bob");
+    world.live(1_000);
+    let Ok(Response::Participant(info)) = &world.replies[&late] else { panic!("bob is in") };
+    assert_eq!(info.media[0].local, "n2:5000");
+    assert_eq!((world.phase("c1"), world.node_of("c1")), (Phase::Running, "n2"));
+    assert_eq!(world.emitted(Kind::ParticipantMoved), 1, "alice is told");
+
+    world.cut.clear();
+    world.alone.clear();
+    world.live(2_000);
+    assert_eq!(world.state_of("n1"), NodeState::Ready);
+    assert!(world.nodes["n1"].is_empty(), "the old copy goes");
+}
+
+#[test]
+fn where_no_other_node_takes_it_a_conference_stays_on_a_node_that_nobody_reaches() {
+    let mut world = nodes(1);
+    world.cut.insert("n1".into());
+    let (node, boot_id) = ("n1".to_owned(), "b1".to_owned());
+    world.event(Event::NodeUnreachable { node, boot_id, why: "broke".into(), certain: false });
+    for _ in 0..80 {
+        world.announce("n1", "b1");
+        world.live(250);
+    }
+    let join = world.join("c1", "bob");
+    world.settle();
+    let refusal = world.refusal(join);
+    assert_eq!(refusal.code, Code::Unavailable);
+    assert!(refusal.message.contains("no other takes it"), "{}", refusal.message);
+    assert_eq!((world.phase("c1"), world.node_of("c1")), (Phase::Running, "n1"));
 }
 
 #[test]

@@ -23,6 +23,8 @@ const BACK_MAX: Duration = Duration::from_secs(30);
 const STOPPED: Duration = Duration::from_secs(8);
 /// How long the link to control is away.
 const LINK_CUT: Duration = Duration::from_secs(10);
+/// By then a node that is cut off is known to be.
+const ISOLATED_AFTER: Duration = Duration::from_secs(4);
 
 /// A node with all conferences is killed, then started again.
 pub(super) async fn killed(options: &Options, seed: u64) -> Result<Vec<Measured>> {
@@ -88,7 +90,34 @@ pub(super) async fn cut_off(options: &Options, seed: u64) -> Result<Vec<Measured
     let moves = before.iter().filter(|(id, home)| after.get(*id) != Some(home)).count();
     measured.push(Measured::new("moves", moves as f64, "").at_most(0.0));
     measured.extend(quiet);
+    measured.extend(join_through_another(options, &mut world).await?);
     Ok(measured)
+}
+
+/// Somebody comes to each conference of a node while no control process reaches that.
+async fn join_through_another(options: &Options, world: &mut World) -> Result<Vec<Measured>> {
+    let before = homes(world).await?;
+    for css in 0..usize::from(options.css) {
+        world.net.set_both(&css_name(css), &node_name(0), Some(Fault::Stall));
+    }
+    tokio::time::sleep(ISOLATED_AFTER).await;
+    let mut times = Vec::new();
+    for (id, _) in before.iter().filter(|(_, (node, _))| *node == node_name(0)) {
+        let begun = Instant::now();
+        world.callers.join(id, "late").await?;
+        times.push(ms(begun.elapsed()));
+    }
+    world.net.heal();
+    let settled = world.settle(QUIET).await?.violations;
+    settled.iter().take(20).for_each(|violation| println!("  {violation}"));
+    let after = homes(world).await?;
+    let moves = before.iter().filter(|(id, home)| after.get(*id) != Some(home)).count();
+    Ok(vec![
+        Measured::new("joins_while_cut", times.len() as f64, ""),
+        Measured::new("join_while_cut_max", percentile(&mut times, 100), "ms"),
+        Measured::new("moves_by_joins", moves as f64, "").at_most(0.0),
+        Measured::new("violations_after_joins", settled.len() as f64, "").at_most(0.0),
+    ])
 }
 
 /// Three nodes, the first of which has all conferences, since it was there first.
