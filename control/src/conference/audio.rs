@@ -25,7 +25,7 @@ pub struct Audio {
 /// How a conference is mixed. 0 is read as what is usual.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mix {
-    /// Samples a second.
+    /// Samples a second at most; 0: automatic.
     pub rate_hz: u32,
     /// Heard at once.
     pub speakers_max: u32,

@@ -4,7 +4,7 @@
 //!
 //! 1. *listen*: each source's level, from its packets' header extension or from its sound; the loudest of each
 //!    room are mixed, the others are not even decoded when their packets say how loud they are;
-//! 2. *blend*: what is mixed is brought to the rates that outputs need, and summed up by room, once;
+//! 2. *blend*: what is mixed is brought from its own rate to those that outputs need, and summed up by room, once;
 //! 3. *assign*: outputs that are to hear something else than before get another feed. All who hear the same in
 //!    the same codec share one feed: one mix, one limiter, one encoder;
 //! 4. *encode*: each feed is the room's sum, less the receivers' own voice, with what differs for them;

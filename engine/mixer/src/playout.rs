@@ -7,8 +7,8 @@
 //! (`playout/line.rs`); what is missing is made up (by the codec, or `playout/conceal.rs`); `playout/pace.rs`
 //! says whether sound should last longer or end earlier; the tick is read from the line.
 //!
-//! All that is done at the codec's own rate where it is below that of the mix. [`Playout::render`] brings a tick to
-//! the rate of the mix (`playout/render.rs`); the ticks of who is not mixed are never brought there.
+//! All that is done at the codec's own rate where it is below that of the mix. [`Playout::heard`] is a tick at that
+//! rate; [`Playout::render`] brings it to the rate of the mix (`playout/render.rs`) for those who need it there.
 //!
 //! While something is missing and nothing later has come, time stands still: the next packet is played when it
 //! comes, and the delay has grown. When what comes is later than what is missing, made-up sound stands for it.
@@ -222,6 +222,11 @@ impl Playout {
             if self.tick.made_up && !self.tick.sent { Pulled::Concealed } else { Pulled::Sound }
         };
         self.render.take(pulled)
+    }
+
+    /// Samples a second of what is [heard](Self::heard).
+    pub const fn line_hz(&self) -> u32 {
+        self.line_hz
     }
 
     /// The tick that was listened to, at whatever rate it has; what it holds after silence means nothing.
@@ -444,10 +449,10 @@ impl Playout {
 
     /// Whether sound can begin with the next packet: those after it will be there when ticks need them.
     fn is_due(&self, now: Time) -> bool {
-        self.buffer.head().is_some_and(|head| {
+        self.buffer.next_up().is_some_and(|(media, duration_ticks)| {
             // Where packets and ticks do not go together, some packet is needed earlier, by so much.
-            let lead_us = TICK_US - self.grain_us(head.duration_ticks);
-            self.buffer.early_us(now, head.media) >= lead_us
+            let lead_us = TICK_US - self.grain_us(duration_ticks);
+            self.buffer.early_us(now, media) >= lead_us
         })
     }
 

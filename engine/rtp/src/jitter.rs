@@ -156,6 +156,14 @@ impl JitterBuffer {
         Some(Head { media, gap_ticks, missing, duration_ticks, payload_type, level, payload })
     }
 
+    /// Of the packet that comes next, where its sound begins and its length in ticks. What [`head`](Self::head) has to
+    /// find out is left out: most packets of a conference pass by without being decoded.
+    #[inline]
+    pub fn next_up(&self) -> Option<(MediaTime, u32)> {
+        let (entry, _) = self.slots.find(self.head_sequence()?)?;
+        Some((entry.media, entry.duration_ticks))
+    }
+
     /// Takes the packet that comes next; false when none waits.
     pub fn take(&mut self, now: Time, taken: &mut Taken) -> bool {
         let Some(sequence) = self.head_sequence() else { return false };
@@ -199,12 +207,14 @@ impl JitterBuffer {
     /// delay aimed at, but for the last one. How many were dropped.
     pub fn trim(&mut self, now: Time) -> u64 {
         let limit_us = i64::from(self.config.delay_us_max.max(self.config.delay_us_min)) + OVERDUE_US;
-        let Some(head) = self.head() else { return 0 };
-        if self.delay_us(now, head.media) <= limit_us {
+        let Some((media, _)) = self.next_up() else { return 0 };
+        if self.delay_us(now, media) <= limit_us {
             return 0;
         }
         let mut dropped = 0;
-        while self.slots.len() > 1 && self.head().is_some_and(|head| self.early_us(now, head.media) > 0) {
+        let is_early =
+            |buffer: &Self| buffer.next_up().is_some_and(|(media, _)| buffer.early_us(now, media) > 0);
+        while self.slots.len() > 1 && is_early(self) {
             dropped += u64::from(self.drop_head());
         }
         dropped

@@ -76,6 +76,7 @@ fn mix(mix: &MixStats) -> Value {
     });
     json!({
         "mixing_thread": mix.mixing_thread,
+        "rates_hz": mix.rates_hz,
         "sources": mix.sources.iter().map(source).collect::<Vec<_>>(),
         "outputs": outputs.collect::<Vec<_>>(),
         "drops": mix.drops,
@@ -162,7 +163,10 @@ fn mix_tables(mix: &MixStats) -> String {
         vec![output.leg.clone(), output.codec.clone(), format!("{} %", output.guarded_loss_percent)]
     });
     let hears = table(&["HEARS THE MIX", "CODEC", "GUARDED LOSS"], outputs.collect());
-    let thread = format!("mixed by thread {}; dropped: {}\n", mix.mixing_thread, reasons(&mix.drops));
+    let rates: Vec<String> = mix.rates_hz.iter().map(u32::to_string).collect();
+    let rates = if rates.is_empty() { "no".to_owned() } else { rates.join(", ") };
+    let (thread, drops) = (mix.mixing_thread, reasons(&mix.drops));
+    let thread = format!("mixed by thread {thread} at {rates} Hz; dropped: {drops}\n");
     format!("{}\n{hears}\n{thread}", table(&head, sources.collect()))
 }
 
@@ -237,12 +241,14 @@ mod tests {
             ..MixSourceStats::default()
         };
         let output = MixOutputStats { leg: "b".into(), codec: "opus".into(), guarded_loss_percent: 5 };
-        let mix = MixStats { sources: vec![source], outputs: vec![output], ..MixStats::default() };
+        let (sources, outputs, rates_hz) = (vec![source], vec![output], vec![8_000, 48_000]);
+        let mix = MixStats { sources, outputs, rates_hz, ..MixStats::default() };
         let from_mix = Route { from_medium: "mix".into(), to_leg: "b".into(), ..Route::default() };
         let route = RouteStats { route: Some(from_mix), fraction_lost: -1.0, ..RouteStats::default() };
         let stats = ConferenceStatsResponse { routes: vec![route], mix: Some(mix), ..Default::default() };
         let page = tables(&stats);
         assert!(page.contains("bad_payload 5, late 2") && page.contains("speaks"), "{page}");
+        assert!(page.contains("at 8000, 48000 Hz"), "{page}");
         let value = value(&stats);
         assert_eq!(
             (&value["routes"][0]["fraction_lost"], &value["routes"][0]["from"]),

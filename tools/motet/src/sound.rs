@@ -16,9 +16,10 @@ A MODE is one of
   loudest:N             the same, of the N loudest only
   mix                   each gets one stream with all others, in a codec of its own
   mix,rate=16000,speakers=4,hold=300,strip-dtmf,floor
-                        the same, with samples a second (8000, 16000, 32000 or 48000), how many are
-                        heard at once, how long a voice stays (ms), keys told but not heard, and only
-                        those heard who have the floor (`motet conf floor`)";
+                        the same, with samples a second at most (8000, 16000, 32000 or 48000; auto, the
+                        default: as each one's codec has), how many are heard at once, how long a
+                        voice stays (ms), keys told but not heard, and only those heard who have the
+                        floor (`motet conf floor`)";
 
 /// Reads an audio mode.
 pub(crate) fn parse_mode(text: &str) -> Result<AudioSettings, String> {
@@ -38,6 +39,7 @@ pub(crate) fn parse_mode(text: &str) -> Result<AudioSettings, String> {
             let mut mix = MixSettings::default();
             for item in rest.split(',').filter(|item| !item.is_empty()) {
                 match item.split_once('=') {
+                    Some(("rate", "auto")) => mix.rate_hz = 0,
                     Some((key @ "rate", value)) => mix.rate_hz = number(key, value)?,
                     Some((key @ "speakers", value)) => mix.speakers_max = number(key, value)?,
                     Some((key @ "hold", value)) => mix.hold_ms = number(key, value)?,
@@ -291,6 +293,7 @@ mod tests {
         let wanted =
             MixSettings { rate_hz: 16_000, speakers_max: 4, hold_ms: 300, strip_dtmf: true, floor: true };
         assert_eq!(mix, Some(wanted));
+        assert_eq!(parse_mode("mix,rate=auto").expect("a mode").mix, Some(MixSettings::default()));
         for (text, part) in [
             ("mixed", "mixed"),
             ("loudest", "number"),

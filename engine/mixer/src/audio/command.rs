@@ -34,7 +34,8 @@ ids! {
 /// One conference's mix. Times are rounded to whole ticks of 20 ms, at least one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MixConfig {
-    /// Samples a second that are mixed: 8000, 16000, 32000 or 48000.
+    /// Samples a second at most: 8000, 16000, 32000 or 48000. Sources whose codecs have less are mixed at that, and
+    /// outputs are mixed for at the rates of theirs; taps and prompts have this rate.
     pub rate_hz: u32,
     /// Voices mixed at a time in each group, 1 to 1024: the loudest. Voices that only chosen outputs hear come on
     /// top, as many again.

@@ -119,12 +119,10 @@ impl AudioMixer {
         if voice && source.settings.automatic_gain {
             source.agc.update(level_db);
         }
-        let who = Candidate {
-            source: place,
-            private: source.is_private(),
-            voice,
-            loudness_db: source.activity.loudness_db(),
-        };
+        // Nobody asks how loud those are who neither speak nor are mixed: most.
+        let matters = voice || source.strip.is_some();
+        let loudness_db = if matters { source.activity.loudness_db() } else { SILENCE_DB };
+        let who = Candidate { source: place, private: source.is_private(), voice, loudness_db };
         let verdict = group.stage.consider(&self.rules, who, &mut source.challenge);
         if let Some(displaced) = verdict.displaced {
             self.stats.displacements += 1;
@@ -171,13 +169,14 @@ impl AudioMixer {
         if pulled == Pulled::Silence || !audible {
             strip.samples.fill(0.0);
         } else {
-            source.render(&mut strip.samples);
+            source.fill(&mut strip.samples);
         }
     }
 
     fn enter_mix(&mut self, place: u32) {
         let source = &mut self.sources[place];
-        let strip = self.strips.acquire(source.gain(), source.settings.heard.linear());
+        let (rate_hz, heard) = (source.voice.rate_hz(), source.settings.heard.linear());
+        let strip = self.strips.acquire(rate_hz, source.gain(), heard);
         source.strip = Some(strip);
         self.groups[source.group as usize].strips.push(strip);
         self.mark_dependents(place);

@@ -7,7 +7,7 @@ use super::limits::{EVENTS_MAX, SPEAKERS_MAX, TICK_MS};
 use super::outbox::SourceTaps;
 use super::output::{Output, Wire};
 use super::prompt::Playing;
-use super::slots::Slots;
+use super::slots::{NumberMap, Slots};
 use super::source::Source;
 use super::stage::Rules;
 use super::strip::Strips;
@@ -17,7 +17,6 @@ use super::{
 };
 use crate::playout::{Inserted, SourcePacket};
 use motet_rtp::{RtpView, Time};
-use std::collections::HashMap;
 
 /// The audio mix of one conference.
 ///
@@ -30,7 +29,7 @@ pub struct AudioMixer {
     pub(super) effort: Effort,
     pub(super) tick: u64,
     pub(super) sources: Slots<Source>,
-    pub(super) by_ssrc: HashMap<u32, u32>,
+    pub(super) by_ssrc: NumberMap,
     /// By place; empty ones are used again.
     pub(super) groups: Vec<Group>,
     pub(super) strips: Strips,
@@ -73,7 +72,7 @@ impl AudioMixer {
             effort: Effort::default(),
             tick: 0,
             sources: Slots::new(),
-            by_ssrc: HashMap::new(),
+            by_ssrc: NumberMap::default(),
             groups: Vec::new(),
             strips: Strips::new(config.rate_hz),
             prompts: Slots::new(),
@@ -192,6 +191,15 @@ impl AudioMixer {
     pub fn active_speaker(&self, group: GroupId) -> Option<SourceId> {
         let group = self.groups.iter().find(|found| found.id == group)?;
         self.sources.at(group.active?).map(|source| source.id)
+    }
+
+    /// Samples a second at which sound is summed up in this moment: those of the outputs, and the mix's own while a room
+    /// is tapped. In order.
+    pub fn rates_hz(&self) -> Vec<u32> {
+        let mask = self.groups.iter().fold(0, |mask, group| mask | group.mask());
+        let mut rates_hz: Vec<u32> = self.strips.rates_of(mask).collect();
+        rates_hz.sort_unstable();
+        rates_hz
     }
 
     /// Encoders at work: one for each mix and codec that is heard.

@@ -1,19 +1,44 @@
 //! Things with a number of the caller's, in places that stay theirs: an index is quicker than a map.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::{Index, IndexMut};
+
+/// Places by a number of the caller's.
+pub(crate) type NumberMap = HashMap<u32, u32, BuildHasherDefault<NumberHasher>>;
+
+/// Spreads numbers that the caller gives: nobody else can choose them so that they fall together, and they are asked
+/// for with each packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        // By the golden ratio; tables look at both ends of the product.
+        let spread = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = spread ^ (spread >> 32);
+    }
+}
 
 /// A table of `T` by place, and the places by number.
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
     items: Vec<Option<T>>,
     free: Vec<u32>,
-    by_number: HashMap<u32, u32>,
+    by_number: NumberMap,
 }
 
 impl<T> Slots<T> {
     pub(crate) fn new() -> Self {
-        Slots { items: Vec::new(), free: Vec::new(), by_number: HashMap::new() }
+        Slots { items: Vec::new(), free: Vec::new(), by_number: NumberMap::default() }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -15,7 +15,9 @@ pub(crate) trait Voice: Send {
     fn insert(&mut self, now: Time, packet: &SourcePacket<'_>) -> Inserted;
     /// Takes one tick.
     fn listen(&mut self, now: Time) -> Pulled;
-    /// The tick that was taken, unless it is silence, at any rate.
+    /// Samples a second of what is heard.
+    fn rate_hz(&self) -> u32;
+    /// The tick that was taken, unless it is silence, at its own rate.
     fn heard(&self) -> &[f32];
     /// The same at the rate of the mix.
     fn render(&self, samples: &mut [f32]);
@@ -117,7 +119,15 @@ impl Source {
         (pulled, level_db)
     }
 
-    /// The tick that was taken, unless it is silence, at the rate of the mix.
+    /// The tick that was taken, unless it is silence, at its own rate.
+    pub(crate) fn fill(&self, samples: &mut [f32]) {
+        match &self.suppressor {
+            Some(suppressor) => suppressor.fill(samples),
+            None => samples.copy_from_slice(self.voice.heard()),
+        }
+    }
+
+    /// The same at the rate of the mix.
     pub(crate) fn render(&self, samples: &mut [f32]) {
         match &self.suppressor {
             Some(suppressor) => samples.copy_from_slice(&suppressor.samples),

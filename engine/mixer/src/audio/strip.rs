@@ -1,10 +1,12 @@
-//! A strip is one sound that is being mixed, source or prompt, at every rate that outputs need.
+//! A strip is one sound that is being mixed, source or prompt: as it came, and at every rate that outputs need.
 //!
-//! Only what is heard has one. Gains and fades are applied here, so that no change is a step.
+//! Only what is heard has one. Gains and fades are applied here, so that no change is a step. Each strip has a rate of
+//! its own, its source's, and is converted from there to each output's at once: what two telephones say to each other
+//! is not converted at all, whoever else is there.
 
 use super::kernel::Ramp;
 use super::limits::{RATES_MAX, TICKS_PER_SECOND};
-use super::rate::{Converter, Filter};
+use super::rate::{self, Converter, Filter};
 use std::sync::Arc;
 
 /// Rates of outputs as a set of bits; bit 0 is the mix's own.
@@ -24,7 +26,7 @@ struct Track {
 /// One sound.
 #[derive(Debug)]
 pub(crate) struct Strip {
-    /// This tick's sound at the rate of the mix.
+    /// This tick's sound at the strip's own rate.
     pub samples: Vec<f32>,
     /// In and out.
     pub fade: Ramp,
@@ -33,16 +35,15 @@ pub(crate) struct Strip {
     /// The gain at which those hear it for whom nothing else is set.
     pub heard: Ramp,
     silent_ticks: u8,
-    tracks: Vec<Track>,
+    rate_hz: u32,
+    /// By rate; none: the strip's own.
+    tracks: Vec<Option<Track>>,
 }
 
 impl Strip {
     /// The sound at a rate; what [`finish`](Self::finish) was not asked for is old.
     pub(crate) fn at(&self, rate: usize) -> &[f32] {
-        match rate.checked_sub(1) {
-            None => &self.samples,
-            Some(track) => &self.tracks[track].samples,
-        }
+        self.tracks[rate].as_ref().map_or(&self.samples, |track| &track.samples)
     }
 
     /// Whether it is (still) to be filled with sound in this tick.
@@ -64,7 +65,7 @@ impl Strip {
     fn finish(&mut self, mask: RateMask) {
         self.fade.times(self.gain).apply(&mut self.samples);
         for (index, track) in self.tracks.iter_mut().enumerate() {
-            if mask & (2 << index) != 0 {
+            if let Some(track) = track.as_mut().filter(|_| mask & (1 << index) != 0) {
                 track.converter.convert(&self.samples, &mut track.samples);
             }
         }
@@ -78,22 +79,36 @@ pub(crate) struct Strips {
     free: Vec<u32>,
     /// Rates that outputs have; the first one is the mix's.
     rates_hz: Vec<u32>,
-    filters: Vec<Arc<Filter>>,
+    /// Rates that strips have.
+    own_rates_hz: Vec<u32>,
+    /// From each of the latter to each of the former. Made by commands, so that ticks need not wait for them.
+    filters: Vec<(u32, u32, Arc<Filter>)>,
 }
 
 impl Strips {
     pub(crate) fn new(rate_hz: u32) -> Self {
-        Strips { items: Vec::new(), free: Vec::new(), rates_hz: vec![rate_hz], filters: Vec::new() }
+        Strips {
+            items: Vec::new(),
+            free: Vec::new(),
+            rates_hz: vec![rate_hz],
+            own_rates_hz: vec![rate_hz],
+            filters: Vec::new(),
+        }
     }
 
     /// Samples of a tick at a rate.
     pub(crate) fn frame(&self, rate: usize) -> usize {
-        (self.rates_hz[rate] / TICKS_PER_SECOND) as usize
+        samples(self.rates_hz[rate])
     }
 
     /// How many rates there are.
     pub(crate) fn rates(&self) -> usize {
         self.rates_hz.len()
+    }
+
+    /// The rates of a mask, in Hz.
+    pub(crate) fn rates_of(&self, mask: RateMask) -> impl Iterator<Item = u32> {
+        self.rates_hz.iter().enumerate().filter(move |(rate, _)| mask & (1 << rate) != 0).map(|(_, hz)| *hz)
     }
 
     /// The index of a rate, if it is there or there is room for it. Nothing changes.
@@ -106,25 +121,59 @@ impl Strips {
         if let Some(index) = self.rates_hz.iter().position(|hz| *hz == rate_hz) {
             return index;
         }
-        let filter = Arc::new(Filter::new(self.rates_hz[0], rate_hz));
+        for own_hz in self.own_rates_hz.clone() {
+            self.make_filter(own_hz, rate_hz);
+        }
         self.rates_hz.push(rate_hz);
-        self.filters.push(filter.clone());
-        for strip in &mut self.items {
-            strip.tracks.push(track(&filter));
+        for at in 0..self.items.len() {
+            let track = self.track(self.items[at].rate_hz, rate_hz);
+            self.items[at].tracks.push(track);
         }
         self.rates_hz.len() - 1
     }
 
-    /// A strip that is silent so far.
-    pub(crate) fn acquire(&mut self, gain: f32, heard: f32) -> u32 {
-        let place = self.free.pop().unwrap_or_else(|| {
+    /// Strips may be of this rate from now on.
+    pub(crate) fn prepare(&mut self, own_hz: u32) {
+        if self.own_rates_hz.contains(&own_hz) {
+            return;
+        }
+        self.own_rates_hz.push(own_hz);
+        for rate_hz in self.rates_hz.clone() {
+            self.make_filter(own_hz, rate_hz);
+        }
+    }
+
+    fn make_filter(&mut self, own_hz: u32, rate_hz: u32) {
+        if own_hz != rate_hz {
+            let usual = rate::for_sources(own_hz, rate_hz);
+            let filter = usual.unwrap_or_else(|| Arc::new(Filter::new(own_hz, rate_hz)));
+            self.filters.push((own_hz, rate_hz, filter));
+        }
+    }
+
+    /// What brings a strip to a rate; none: it has that one.
+    fn track(&self, own_hz: u32, rate_hz: u32) -> Option<Track> {
+        if own_hz == rate_hz {
+            return None;
+        }
+        let filter = self.filters.iter().find(|(from, to, _)| (*from, *to) == (own_hz, rate_hz));
+        let (_, _, filter) = filter.expect("filters of all rates were made");
+        let converter = Converter::new(filter.clone());
+        Some(Track { samples: vec![0.0; converter.samples_out()], converter })
+    }
+
+    /// A strip of a rate that was prepared, silent so far.
+    pub(crate) fn acquire(&mut self, own_hz: u32, gain: f32, heard: f32) -> u32 {
+        let free = self.free.iter().rposition(|place| self.items[*place as usize].rate_hz == own_hz);
+        let place = free.map(|at| self.free.swap_remove(at)).unwrap_or_else(|| {
             self.items.push(Strip {
-                samples: vec![0.0; self.frame(0)],
+                samples: vec![0.0; samples(own_hz)],
                 fade: Ramp::at(0.0),
                 gain: Ramp::at(0.0),
                 heard: Ramp::at(0.0),
                 silent_ticks: 0,
-                tracks: self.filters.iter().map(track).collect(),
+                rate_hz: own_hz,
+                tracks: self.rates_hz.iter().map(|rate_hz| self.track(own_hz, *rate_hz)).collect(),
             });
             self.items.len() as u32 - 1
         });
@@ -133,7 +182,7 @@ impl Strips {
         strip.gain = Ramp::at(gain);
         strip.heard = Ramp::at(heard);
         strip.silent_ticks = 0;
-        strip.tracks.iter_mut().for_each(|track| track.converter.reset());
+        strip.tracks.iter_mut().flatten().for_each(|track| track.converter.reset());
         place
     }
 
@@ -165,7 +214,7 @@ impl Strips {
     }
 }
 
-fn track(filter: &Arc<Filter>) -> Track {
-    let converter = Converter::new(filter.clone());
-    Track { samples: vec![0.0; converter.samples_out()], converter }
+/// Samples of a tick.
+fn samples(rate_hz: u32) -> usize {
+    (rate_hz / TICKS_PER_SECOND) as usize
 }

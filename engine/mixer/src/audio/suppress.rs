@@ -1,8 +1,10 @@
 //! Noise suppression of one source, by nnnoiseless (RNNoise in Rust): what is not a voice is taken out.
 //!
-//! It works at 48 kHz only, on frames of 10 ms, and delays the source by one of them.
+//! It works at 48 kHz only, on frames of 10 ms, and delays the source by one of them. Sound of a lower rate is brought
+//! back to that when the noise is out.
 
 use super::limits::TICKS_PER_SECOND;
+use super::rate::{self, Converter};
 use crate::playout::Pulled;
 use nnnoiseless::DenoiseState;
 
@@ -18,16 +20,21 @@ pub(crate) struct Suppressor {
     frame: [f32; FRAME],
     /// The tick.
     pub samples: Vec<f32>,
+    /// Back to the source's own rate; none: that is the same.
+    back: Option<Converter>,
     /// The end of what was said is still in the state.
     sounding: bool,
 }
 
 impl Suppressor {
-    pub(crate) fn new() -> Self {
+    /// For a source of so many samples a second.
+    pub(crate) fn new(rate_hz: u32) -> Self {
+        let filter = rate::for_sources(RATE_HZ, rate_hz).filter(|_| rate_hz != RATE_HZ);
         Suppressor {
             state: DenoiseState::new(),
             frame: [0.0; FRAME],
             samples: vec![0.0; TICK],
+            back: filter.map(Converter::new),
             sounding: false,
         }
     }
@@ -36,6 +43,7 @@ impl Suppressor {
     pub(crate) fn process(&mut self, pulled: Pulled) -> Pulled {
         if pulled == Pulled::Silence {
             if !self.sounding {
+                self.back.iter_mut().for_each(Converter::reset);
                 return pulled;
             }
             self.samples.fill(0.0);
@@ -48,19 +56,28 @@ impl Suppressor {
             self.state.process_frame(out, &self.frame);
             out.iter_mut().for_each(|sample| *sample /= SCALE);
         }
+        self.back.iter_mut().for_each(|back| back.feed(&self.samples));
         if pulled == Pulled::Silence { Pulled::Concealed } else { pulled }
+    }
+
+    /// The tick at the source's own rate.
+    pub(crate) fn fill(&self, samples: &mut [f32]) {
+        match &self.back {
+            Some(back) => back.render(samples),
+            None => samples.copy_from_slice(&self.samples),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Suppressor;
+    use super::{RATE_HZ, Suppressor};
     use crate::audio::level::level_db;
     use crate::playout::Pulled;
 
     /// What is left of a sound after two seconds, in dB.
     fn left(mut sound: impl FnMut(usize) -> f32) -> f32 {
-        let mut suppressor = Suppressor::new();
+        let mut suppressor = Suppressor::new(RATE_HZ);
         let (mut before, mut after) = (0.0, 0.0);
         for tick in 0..150 {
             suppressor.samples = (tick * 960..(tick + 1) * 960).map(&mut sound).collect();
@@ -99,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_sound_comes_out_and_then_nothing_is_done() {
-        let mut suppressor = Suppressor::new();
+        let mut suppressor = Suppressor::new(RATE_HZ);
         suppressor.samples.fill(0.1);
         assert_eq!(suppressor.process(Pulled::Sound), Pulled::Sound);
         assert_eq!(suppressor.process(Pulled::Silence), Pulled::Concealed);

@@ -31,17 +31,17 @@ struct Voice {
     resampler: Option<Resampler>,
 }
 
-/// The rate of a source's line, and the filter from there to the rate of the mix. Where all that it may send has one
-/// rate below the mix's, it is that one, so that what is not mixed need not be converted; else it is the mix's.
+/// The rate of a source's line, and the filter from there to the rate of the mix. It is the highest of all that it may
+/// send where that is below the mix's, so that nothing is converted for those who hear it at that rate, nor where
+/// nobody hears it; else it is the mix's.
 pub(super) fn line_rate(settings: &[PayloadSetting], mix_rate_hz: u32) -> (u32, Option<Arc<Filter>>) {
-    let mut rates = settings.iter().filter_map(|setting| match &setting.carries {
+    let rates = settings.iter().filter_map(|setting| match &setting.carries {
         Carries::Sound(decoder) => Some(decoder.format().sample_rate_hz),
         Carries::Events | Carries::ComfortNoise => None,
     });
-    let Some(first) = rates.next() else { return (mix_rate_hz, None) };
-    let own = first < mix_rate_hz && rates.all(|rate_hz| rate_hz == first);
-    match rate::for_sources(first, mix_rate_hz).filter(|_| own) {
-        Some(filter) => (first, Some(filter)),
+    let highest = rates.max().filter(|rate_hz| *rate_hz < mix_rate_hz);
+    match highest.and_then(|rate_hz| Some((rate_hz, rate::for_sources(rate_hz, mix_rate_hz)?))) {
+        Some((rate_hz, filter)) => (rate_hz, Some(filter)),
         None => (mix_rate_hz, None),
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct RoomStatus {
     pub(crate) sources: Vec<(Id, SourceStatus)>,
     /// Of all, those that are no source's included.
     pub(crate) drops: MixDrops,
+    /// Samples a second at which sound is summed up.
+    pub(crate) rates_hz: Vec<u32>,
 }
 
 /// A conference.
@@ -359,7 +361,8 @@ impl Room {
     pub(super) fn status(&self, now: Time) -> RoomStatus {
         let status = |leg: &Id| self.mixer.source_status(now, SourceId(*self.numbers.get(leg)?));
         let sources = self.form.sources.keys().filter_map(|leg| Some((leg.clone(), status(leg)?)));
-        RoomStatus { sources: sources.collect(), drops: self.mixer.drops() }
+        let (drops, rates_hz) = (self.mixer.drops(), self.mixer.rates_hz());
+        RoomStatus { sources: sources.collect(), drops, rates_hz }
     }
 
     /// Makes a tick, and hands over what it made.

@@ -20,7 +20,7 @@ pub enum AudioMode {
 /// How a conference is mixed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MixSettings {
-    /// Samples a second in the mix: 8,000, 16,000, 32,000 or 48,000.
+    /// Samples a second in the mix at most: 8,000, 16,000, 32,000 or 48,000.
     pub rate_hz: u32,
     /// Heard at once, 1 to 32.
     pub speakers_max: u32,
@@ -123,6 +123,7 @@ impl MixSettings {
     fn from_wire(at: &Path, given: &wire::MixSettings) -> Result<MixSettings, NodeError> {
         let or = |value: u32, usual: u32| if value == 0 { usual } else { value };
         let settings = MixSettings {
+            // Automatic: everybody has the rate of the own codec, and no codec has more.
             rate_hz: or(given.rate_hz, 48_000),
             speakers_max: or(given.speakers_max, SPEAKERS_USUAL),
             hold_ms: or(given.hold_ms, HOLD_MS_USUAL),

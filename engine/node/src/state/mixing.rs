@@ -173,6 +173,7 @@ impl State {
             sources: look.sources.iter().map(|(leg, status)| source_stats(leg, status)).collect(),
             outputs: outputs.collect(),
             drops: counted(&look.drops),
+            rates_hz: look.rates_hz,
         }))
     }
 

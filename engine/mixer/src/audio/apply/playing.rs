@@ -40,6 +40,10 @@ impl Voice for Playout {
         Playout::listen(self, now)
     }
 
+    fn rate_hz(&self) -> u32 {
+        self.line_hz()
+    }
+
     fn heard(&self) -> &[f32] {
         Playout::heard(self)
     }

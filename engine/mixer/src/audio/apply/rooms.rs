@@ -68,7 +68,7 @@ impl AudioMixer {
                 Target::Outputs(places)
             }
         };
-        let strip = self.strips.acquire(gain.linear(), 1.0);
+        let strip = self.strips.acquire(self.config.rate_hz, gain.linear(), 1.0);
         // A prompt begins as it was recorded.
         self.strips.at_mut(strip).fade.from = 1.0;
         let place = self.prompts.insert(id.0, Playing::new(id, sound, repeat, target.clone(), duck, strip));

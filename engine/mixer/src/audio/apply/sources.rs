@@ -29,6 +29,8 @@ impl AudioMixer {
         }
         self.check_settings(&settings)?;
         let group = self.group(group)?;
+        let rate_hz = voice.rate_hz();
+        self.strips.prepare(rate_hz);
         let event_clocks = payloads.iter().filter_map(|(payload_type, payload)| match payload {
             SourcePayload::Events { clock_hz } => Some((*payload_type, *clock_hz)),
             _ => None,
@@ -46,7 +48,7 @@ impl AudioMixer {
             claim: None,
             heard_db: SILENCE_DB,
             lie_ticks: 0,
-            suppressor: settings.noise_suppression.then(Suppressor::new),
+            suppressor: settings.noise_suppression.then(|| Suppressor::new(rate_hz)),
             challenge: 0,
             strip: None,
             leaving: None,
@@ -85,7 +87,8 @@ impl AudioMixer {
         let source = &mut self.sources[place];
         source.settings = settings;
         if source.suppressor.is_some() != settings.noise_suppression {
-            source.suppressor = settings.noise_suppression.then(Suppressor::new);
+            let rate_hz = source.voice.rate_hz();
+            source.suppressor = settings.noise_suppression.then(|| Suppressor::new(rate_hz));
         }
         // Pair gains may differ from what all hear now, and have not before.
         self.mark_dependents(place);

@@ -57,6 +57,10 @@ impl Voice for Tone {
         Pulled::Sound
     }
 
+    fn rate_hz(&self) -> u32 {
+        self.rate_hz
+    }
+
     fn heard(&self) -> &[f32] {
         &self.tick
     }
