@@ -3,7 +3,7 @@
 use crate::conference::NodeAnnouncement;
 use crate::nodes::Nodes;
 use crate::runtime::Control;
-use motet_registry::{Heard, Resource, ZooKeeperOptions, follow};
+use motet_registry::{Heard, Joiner, Resource, ZooKeeperOptions, follow};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub(crate) async fn announce(
 ) {
     let (heard, mut news) = mpsc::channel(NEWS_WAITING_MAX);
     let mut known: BTreeMap<String, Resource> = BTreeMap::new();
+    // Each function of a node has an entry of its own.
+    let mut joiner = Joiner::default();
     let mut connected = false;
     let following = follow(&options, heard);
     tokio::pin!(following);
@@ -29,12 +31,13 @@ pub(crate) async fn announce(
         tokio::select! {
             () = &mut following => return,
             Some(heard) = news.recv() => match heard {
-                Heard::Resource(resource) => {
+                Heard::Resource(part) => {
+                    let Some(resource) = joiner.hear(*part) else { continue };
                     tell(&control, &resource).await;
                     if resource.leaving {
                         known.remove(&resource.node_id);
                     } else {
-                        known.insert(resource.node_id.clone(), *resource);
+                        known.insert(resource.node_id.clone(), resource);
                     }
                 }
                 Heard::Refused { path, why } => {

@@ -6,7 +6,7 @@
 
 use crate::conference::Record;
 use crate::store::StoreError;
-use motet_registry::{Applicant, Candidate, Reservation, ReserveError, Wanted, ZooKeeperOptions};
+use motet_registry::{Applicant, Candidate, Function, Reservation, ReserveError, Wanted, ZooKeeperOptions};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -90,7 +90,13 @@ impl Reserver {
 
     async fn reserve(&self, record: &Record) -> Outcome {
         let units = record.units();
-        let wanted = Wanted { conference: record.id.clone(), units, time_to_live: TIME_TO_LIVE };
+        // The relay is what a conference is placed by; threads that mix have no units.
+        let wanted = Wanted {
+            function: Function::Relay,
+            conference: record.id.clone(),
+            units,
+            time_to_live: TIME_TO_LIVE,
+        };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (mut there, mut full) = (false, String::new());
         let choose = |candidates: &[Candidate]| {

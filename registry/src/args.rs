@@ -1,5 +1,6 @@
 //! The command line's part.
 
+use crate::function::Kinds;
 use crate::tree::{OptionsError, ZooKeeperOptions};
 use std::time::Duration;
 
@@ -11,11 +12,13 @@ pub struct ZooKeeperArgs {
     #[arg(long, value_name = "SERVERS")]
     pub zookeeper: Option<String>,
 
-    /// SrcType that media nodes have in the tree: they are in /TYPE/Source
-    #[arg(long, value_name = "TYPE", default_value = "Mpu", requires = "zookeeper")]
-    pub zookeeper_kind: String,
+    /// SrcType of a function of media nodes, relay, mixing or recording, which is in /TYPE/Source; may be given several
+    /// times [default: relay=CMU,mixing=Mpu,recording=Vrs]
+    #[arg(long, value_name = "FUNCTION=TYPE", value_delimiter = ',', requires = "zookeeper")]
+    pub zookeeper_kind: Vec<String>,
 
-    /// USER:PASSWORD (scheme digest): only who knows it changes what this process writes there; without it, anybody
+    /// USER:PASSWORD (scheme digest): best one of its own; only who knows it changes what this process writes there;
+    /// without it, anybody
     #[arg(long, value_name = "USER:PASSWORD", env = "MOTET_ZOOKEEPER_AUTH", hide_env_values = true)]
     pub zookeeper_auth: Option<String>,
 
@@ -36,11 +39,11 @@ impl ZooKeeperArgs {
     pub fn options(&self) -> Result<Option<ZooKeeperOptions>, String> {
         let Some(servers) = &self.zookeeper else { return Ok(None) };
         let session = Duration::from_millis(self.zookeeper_session_ms);
-        let options =
-            ZooKeeperOptions::new(servers, &self.zookeeper_kind, self.zookeeper_auth.as_deref(), session);
+        let options = Kinds::with(self.zookeeper_kind.iter().map(String::as_str))
+            .and_then(|kinds| ZooKeeperOptions::new(servers, kinds, self.zookeeper_auth.as_deref(), session));
         options.map(Some).map_err(|error| match error {
             OptionsError::Servers(_) => format!("--zookeeper: {error}"),
-            OptionsError::Kind(_) => format!("--zookeeper-kind: {error}"),
+            OptionsError::Kind(_) | OptionsError::OneKind(_) => format!("--zookeeper-kind: {error}"),
             OptionsError::Auth => format!("--zookeeper-auth: {error}"),
         })
     }

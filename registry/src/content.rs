@@ -44,6 +44,12 @@ pub struct Resource {
     pub node_id: String,
     /// New at each start of it.
     pub boot_id: String,
+    /// What of the node this entry is about (name of a [`crate::Function`]); empty: all of it.
+    #[serde(default)]
+    pub function: String,
+    /// All functions of the node, each with an entry of its own; empty where one entry is about all of it.
+    #[serde(default)]
+    pub functions: Vec<String>,
     /// Address of its `MediaNode` service, `http://192.0.2.1:7400`.
     pub address: String,
     /// Semantic version of the software.
@@ -100,6 +106,8 @@ pub struct ResourceCapacity {
     pub mixing_threads: u32,
     /// Threads that compose pictures.
     pub canvas_threads: u32,
+    /// It has a folder for recordings.
+    pub records: bool,
 }
 
 /// As in `motet.node.v1.Load`.
@@ -127,6 +135,8 @@ impl Resource {
             form: FORM,
             node_id: node.node_id.clone(),
             boot_id: node.boot_id.clone(),
+            function: String::new(),
+            functions: Vec::new(),
             address: address.to_owned(),
             version: node.version.clone(),
             room: node.room.clone(),
@@ -144,6 +154,7 @@ impl Resource {
                 units: capacity.units,
                 mixing_threads: capacity.mixing_threads,
                 canvas_threads: capacity.canvas_threads,
+                records: capacity.records,
             },
             load: ResourceLoad {
                 conferences: load.conferences,
@@ -175,6 +186,7 @@ impl Resource {
                 units: self.capacity.units,
                 mixing_threads: self.capacity.mixing_threads,
                 canvas_threads: self.capacity.canvas_threads,
+                records: self.capacity.records,
                 ..Capacity::default()
             }),
             load: Some(Load {
@@ -276,6 +288,7 @@ mod tests {
                 units: 100_000,
                 workers: 2,
                 canvas_threads: 3,
+                records: true,
                 ..ResourceCapacity::default()
             },
             load: ResourceLoad { packets_per_second: 12.5, ..ResourceLoad::default() },
@@ -313,7 +326,59 @@ mod tests {
         assert!(matches!(refused(&long), ContentError::TooLarge(_)));
     }
 
+    /// Any JSON, a few levels deep.
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            ".{0,12}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+                proptest::collection::btree_map(".{0,8}", inner, 0..4)
+                    .prop_map(|map| map.into_iter().collect::<serde_json::Map<_, _>>().into()),
+            ]
+        })
+    }
+
+    /// A field of these, replaced by anything, or one that nobody knows.
+    fn changed(text: &[u8], field: &str, value: serde_json::Value) -> Vec<u8> {
+        let mut object: serde_json::Map<_, _> = serde_json::from_slice(text).expect("an object");
+        object.insert(field.to_owned(), value);
+        serde_json::to_vec(&object).expect("it is plain data")
+    }
+
     proptest! {
+        #[test]
+        fn any_field_may_be_anything(
+            field in prop_oneof![
+                proptest::sample::select(vec![
+                    "form", "node_id", "boot_id", "function", "functions", "address", "room", "numa_node",
+                    "codecs", "leaving", "labels", "capacity", "load", "units", "until_unix_ms",
+                ]).prop_map(str::to_owned),
+                ".{0,8}",
+            ],
+            value in json(),
+        ) {
+            if let Ok(read) = Resource::parse(&changed(&resource().to_json(), &field, value.clone())) {
+                prop_assert_eq!(read.form, FORM);
+                prop_assert!(!read.node_id.is_empty() && !read.boot_id.is_empty() && !read.address.is_empty());
+                let again = Resource::parse(&read.to_json()).expect("what was read can be written");
+                prop_assert_eq!(again.to_json(), read.to_json());
+                let mut joiner = crate::Joiner::default();
+                for _ in 0..2 {
+                    let _ = joiner.hear(read.clone());
+                }
+            }
+            let promise = Promise { form: FORM, node_id: "n1".into(), ..Promise::default() };
+            if let Ok(read) = Promise::parse(&changed(&promise.to_json(), &field, value)) {
+                prop_assert!(read.form == FORM && !read.node_id.is_empty());
+            }
+        }
+
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Resource::parse(&bytes);

@@ -2,11 +2,14 @@
 
 use crate::content::{ContentError, Resource};
 use crate::entries::{Entry, paths, speaks};
+use crate::function::Function;
 use crate::tree::{AGAIN, Part, ZooKeeperOptions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use zookeeper_client::{AddWatchMode, Client, Error, EventType, SessionState, Stat};
+use zookeeper_client::{
+    AddWatchMode, Client, Error, EventType, PersistentWatcher, SessionState, Stat, WatchedEvent,
+};
 
 /// Everything is read again so often, whatever was or was not notified.
 const READ_AGAIN: Duration = Duration::from_secs(5);
@@ -15,7 +18,7 @@ const READ_AGAIN: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Heard {
-    /// A resource registered, or was refreshed.
+    /// A resource registered, or was refreshed: one function of a node.
     Resource(Box<Resource>),
     /// A node of the tree makes no sense; said once for each change of it.
     Refused {
@@ -32,7 +35,7 @@ pub enum Heard {
 
 /// Tells of resources until the receiver is gone. Whatever ZooKeeper does, this waits and tries again.
 pub async fn follow(options: &ZooKeeperOptions, heard: mpsc::Sender<Heard>) {
-    let mut seen = Seen::default();
+    let mut seen = Function::ALL.map(|_| Seen::default());
     let mut told = false;
     while !heard.is_closed() {
         let why = match session(options, &heard, &mut seen).await {
@@ -49,7 +52,7 @@ pub async fn follow(options: &ZooKeeperOptions, heard: mpsc::Sender<Heard>) {
     }
 }
 
-/// What was told already.
+/// What was told already of one function.
 #[derive(Default)]
 struct Seen {
     /// By path.
@@ -103,38 +106,62 @@ struct Known {
 async fn session(
     options: &ZooKeeperOptions,
     heard: &mpsc::Sender<Heard>,
-    seen: &mut Seen,
+    seen: &mut [Seen; 3],
 ) -> Result<(), Error> {
     let client = options.open().await?;
-    let folder = options.part(Part::Source);
-    // Watched before it is read, so that no change falls between.
-    let mut watcher = client.watch(&folder, AddWatchMode::PersistentRecursive).await?;
-    if !read_all(&client, &folder, heard, seen).await? || heard.send(Heard::Connected).await.is_err() {
+    let folders = Function::ALL.map(|function| options.part(function, Part::Source));
+    // Watched before they are read, so that no change falls between.
+    let mut watchers = Vec::new();
+    for folder in &folders {
+        watchers.push(client.watch(folder, AddWatchMode::PersistentRecursive).await?);
+    }
+    for (folder, seen) in folders.iter().zip(seen.iter_mut()) {
+        if !read_all(&client, folder, heard, seen).await? {
+            return Ok(());
+        }
+    }
+    if heard.send(Heard::Connected).await.is_err() {
         return Ok(());
     }
     loop {
-        let listening = match tokio::time::timeout(READ_AGAIN, watcher.changed()).await {
-            Err(_) => read_all(&client, &folder, heard, seen).await?,
-            Ok(event) => match event.event_type {
-                EventType::Session if event.session_state.is_terminated() => {
-                    return Err(Error::SessionExpired);
+        let Ok((index, event)) = tokio::time::timeout(READ_AGAIN, changed(&mut watchers)).await else {
+            for (folder, seen) in folders.iter().zip(seen.iter_mut()) {
+                if !read_all(&client, folder, heard, seen).await? {
+                    return Ok(());
                 }
-                EventType::Session if event.session_state == SessionState::SyncConnected => {
-                    read_all(&client, &folder, heard, seen).await?
-                }
-                EventType::NodeCreated | EventType::NodeDataChanged if event.path != folder => {
-                    read(&client, &event.path, heard, seen).await?
-                }
-                EventType::NodeDeleted => {
-                    seen.paths.remove(&event.path);
-                    !heard.is_closed()
-                }
-                _ => !heard.is_closed(),
-            },
+            }
+            continue;
+        };
+        let (folder, seen) = (&folders[index], &mut seen[index]);
+        let listening = match event.event_type {
+            EventType::Session if event.session_state.is_terminated() => {
+                return Err(Error::SessionExpired);
+            }
+            EventType::Session if event.session_state == SessionState::SyncConnected => {
+                read_all(&client, folder, heard, seen).await?
+            }
+            EventType::NodeCreated | EventType::NodeDataChanged if event.path != *folder => {
+                read(&client, &event.path, heard, seen).await?
+            }
+            EventType::NodeDeleted => {
+                seen.paths.remove(&event.path);
+                !heard.is_closed()
+            }
+            _ => !heard.is_closed(),
         };
         if !listening {
             return Ok(());
         }
+    }
+}
+
+/// The next event, and of which folder.
+async fn changed(watchers: &mut [PersistentWatcher]) -> (usize, WatchedEvent) {
+    let [first, second, third] = watchers else { unreachable!("one for each function") };
+    tokio::select! {
+        event = first.changed() => (0, event),
+        event = second.changed() => (1, event),
+        event = third.changed() => (2, event),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Nodes in ZooKeeper, for platforms that find their resources there (source document 000, section 7).
 //!
-//! Below the path of the connect string, each kind of resource (*SrcType*, such as `Mpu`) has three parts:
+//! A node has an entry for each of its functions ([`Function`]), each below a *SrcType* of its own: `CMU`, `Mpu`, `Vrs`
+//! unless told otherwise. Below the path of the connect string, each *SrcType* has three parts:
 //!
 //! | path | nodes in it | content |
 //! | --- | --- | --- |
@@ -11,6 +12,7 @@
 //! - [`keep_registered`] is a resource's part: it registers, refreshes, and registers again when its session
 //!   ended. The number in the name changes with every session and is no identity: `node_id` and `boot_id` in the
 //!   content are.
+//! - [`Joiner`] makes one node of what its entries say.
 //! - [`follow`] tells of every resource and every refresh of it. Being in the tree is not being alive: a session
 //!   outlives its process by seconds, so that whoever follows counts from the last refresh.
 //! - [`Applicant::reserve`] takes its turn in the queue, chooses by what is there less what is promised to others,
@@ -24,6 +26,7 @@ mod args;
 mod content;
 mod entries;
 mod follow;
+mod function;
 mod register;
 mod reserve;
 mod tree;
@@ -31,6 +34,7 @@ mod tree;
 pub use args::ZooKeeperArgs;
 pub use content::{ContentError, FORM, Promise, Resource, ResourceCapacity, ResourceLoad};
 pub use follow::{Heard, follow};
+pub use function::{Function, Joiner, Kinds};
 pub use register::keep_registered;
 pub use reserve::{Applicant, Candidate, Reservation, ReserveError, Wanted};
 pub use tree::{OptionsError, ZooKeeperOptions};

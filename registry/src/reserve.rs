@@ -2,6 +2,7 @@
 
 use crate::content::{FORM, Promise, Resource};
 use crate::entries::{Entry, contents, spoken};
+use crate::function::Function;
 use crate::tree::{Part, ZooKeeperOptions, number, over};
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -15,6 +16,8 @@ const PROMISE: &str = "reserve-";
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
+    /// Of which function; each has a queue of its own.
+    pub function: Function,
     /// For whom, for people.
     pub conference: String,
     /// In units of capacity.
@@ -85,9 +88,10 @@ impl Applicant {
         choose: impl FnOnce(&[Candidate]) -> Option<usize>,
     ) -> Result<Reservation, ReserveError> {
         let client = self.client().await?;
-        let made = self.options.make(&client, Part::ApplyQueue, PLACE, self.name.as_bytes()).await;
+        let queue = self.options.part(wanted.function, Part::ApplyQueue);
+        let made = self.options.make(&client, &queue, PLACE, self.name.as_bytes()).await;
         let place = self.checked(made).await?;
-        let turn = tokio::time::timeout(patience, self.turn(&client, &place));
+        let turn = tokio::time::timeout(patience, self.turn(&client, &queue, &place));
         let result = match turn.await {
             Err(_) => Err(ReserveError::NotInTime(patience)),
             Ok(Err(error)) => Err(error.into()),
@@ -127,11 +131,10 @@ impl Applicant {
     }
 
     /// Waits until nobody is before `place`.
-    async fn turn(&self, client: &Client, place: &str) -> Result<(), Error> {
-        let folder = self.options.part(Part::ApplyQueue);
+    async fn turn(&self, client: &Client, folder: &str, place: &str) -> Result<(), Error> {
         let own = place.rsplit('/').next().expect("a path has a name");
         loop {
-            let queue = client.list_children(&folder).await?;
+            let queue = client.list_children(folder).await?;
             let before =
                 queue.iter().filter(|name| number(name) < number(own)).max_by_key(|name| number(name));
             let Some(before) = before else { return Ok(()) };
@@ -150,8 +153,9 @@ impl Applicant {
         now_unix_ms: i64,
         choose: impl FnOnce(&[Candidate]) -> Option<usize>,
     ) -> Result<Reservation, ReserveError> {
-        let promises = self.promises(client, now_unix_ms).await?;
-        let sources = contents(client, &self.options.part(Part::Source)).await?;
+        let folder = self.options.part(wanted.function, Part::ReserveQueue);
+        let promises = promises(client, &folder, now_unix_ms).await?;
+        let sources = contents(client, &self.options.part(wanted.function, Part::Source)).await?;
         let entries: Vec<Entry> =
             sources.iter().filter_map(|(_, content, stat)| Entry::read(content, stat).ok()).collect();
         let candidate = |resource: Resource| {
@@ -172,23 +176,23 @@ impl Applicant {
             units: wanted.units,
             until_unix_ms: now_unix_ms + wanted.time_to_live.as_millis() as i64,
         };
-        let path = self.options.make(client, Part::ReserveQueue, PROMISE, &promise.to_json()).await?;
+        let path = self.options.make(client, &folder, PROMISE, &promise.to_json()).await?;
         Ok(Reservation { node_id, path })
     }
+}
 
-    /// What is promised and not void. What is void is taken away.
-    async fn promises(&self, client: &Client, now_unix_ms: i64) -> Result<Vec<Promise>, Error> {
-        let mut promises = Vec::new();
-        for (path, content, _) in contents(client, &self.options.part(Part::ReserveQueue)).await? {
-            match Promise::parse(&content) {
-                Ok(promise) if promise.until_unix_ms < now_unix_ms => {
-                    let _ = client.delete(&path, None).await;
-                }
-                Ok(promise) => promises.push(promise),
-                // Another program's: left alone.
-                Err(_) => {}
+/// What is promised and not void. What is void is taken away.
+async fn promises(client: &Client, folder: &str, now_unix_ms: i64) -> Result<Vec<Promise>, Error> {
+    let mut promises = Vec::new();
+    for (path, content, _) in contents(client, folder).await? {
+        match Promise::parse(&content) {
+            Ok(promise) if promise.until_unix_ms < now_unix_ms => {
+                let _ = client.delete(&path, None).await;
             }
+            Ok(promise) => promises.push(promise),
+            // Another program's: left alone.
+            Err(_) => {}
         }
-        Ok(promises)
     }
+    Ok(promises)
 }

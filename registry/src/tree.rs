@@ -1,5 +1,6 @@
 //! Where things are in ZooKeeper, and sessions there.
 
+use crate::function::{Function, Kinds};
 use std::time::Duration;
 use zookeeper_client::{Acl, Acls, AuthId, Client, CreateMode, CreateOptions, Error, Permission};
 
@@ -13,8 +14,8 @@ pub(crate) const AGAIN: Duration = Duration::from_secs(1);
 pub struct ZooKeeperOptions {
     /// Connect string: `HOST:PORT[,HOST:PORT...][/PATH]`.
     pub servers: String,
-    /// *SrcType* of the resources, such as `Mpu`.
-    pub kind: String,
+    /// *SrcType* of each function of a node.
+    pub kinds: Kinds,
     /// `USER:PASSWORD` (scheme *digest*), best one of each process's own. With it only who knows it changes what this
     /// process makes, and only the end of the session removes a resource; without, anybody may do both.
     pub auth: Option<String>,
@@ -30,8 +31,13 @@ pub enum OptionsError {
     #[error("'{0}' must name servers: HOST:PORT[,HOST:PORT...][/PATH]")]
     Servers(String),
     /// No word.
-    #[error("'{0}' must be 1 to 32 letters and digits, such as Mpu")]
+    #[error(
+        "'{0}' must be FUNCTION=TYPE: relay, mixing or recording, and 1 to 32 letters and digits, such as mixing=Mpu"
+    )]
     Kind(String),
+    /// Two functions have it.
+    #[error("two functions cannot have the type '{0}'")]
+    OneKind(String),
     /// No colon.
     #[error("it must be USER:PASSWORD")]
     Auth,
@@ -41,7 +47,7 @@ impl ZooKeeperOptions {
     /// Checks everything that can be checked without a server.
     pub fn new(
         servers: &str,
-        kind: &str,
+        kinds: Kinds,
         auth: Option<&str>,
         session: Duration,
     ) -> Result<ZooKeeperOptions, OptionsError> {
@@ -52,23 +58,15 @@ impl ZooKeeperOptions {
         if !hosts.split(',').all(fine) || servers.ends_with('/') {
             return Err(OptionsError::Servers(servers.to_owned()));
         }
-        if kind.is_empty() || kind.len() > 32 || !kind.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(OptionsError::Kind(kind.to_owned()));
-        }
         if auth.is_some_and(|auth| !auth.contains(':')) {
             return Err(OptionsError::Auth);
         }
-        Ok(ZooKeeperOptions {
-            servers: servers.to_owned(),
-            kind: kind.to_owned(),
-            auth: auth.map(str::to_owned),
-            session,
-        })
+        Ok(ZooKeeperOptions { servers: servers.to_owned(), kinds, auth: auth.map(str::to_owned), session })
     }
 
     /// `/{SrcType}/{part}`.
-    pub(crate) fn part(&self, part: Part) -> String {
-        format!("/{}/{}", self.kind, part.name())
+    pub(crate) fn part(&self, function: Function, part: Part) -> String {
+        format!("/{}/{}", self.kinds.of(function), part.name())
     }
 
     /// A new session, with the three parts of the tree there.
@@ -85,10 +83,19 @@ impl ZooKeeperOptions {
 
     /// Makes the folders that are not there yet.
     async fn lay(&self, client: &Client) -> Result<(), Error> {
-        let kind = format!("/{}", self.kind);
-        self.folder(client, &kind, Permission::READ | Permission::CREATE).await?;
-        for part in [Part::Source, Part::ApplyQueue, Part::ReserveQueue] {
-            self.folder(client, &self.part(part), part.permitted()).await?;
+        let listed = Permission::READ | Permission::CREATE;
+        // The path of the connect string may be other programs', too: if it is there, it stays as it is.
+        let root = client.clone().chroot("/").unwrap_or_else(|same| same);
+        let path = client.path();
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        for end in ends.filter(|end| *end > 1) {
+            self.make_folder(&root, &path[..end], listed).await?;
+        }
+        for function in Function::ALL {
+            self.folder(client, &format!("/{}", self.kinds.of(function)), listed).await?;
+            for part in [Part::Source, Part::ApplyQueue, Part::ReserveQueue] {
+                self.folder(client, &self.part(function, part), part.permitted()).await?;
+            }
         }
         Ok(())
     }
@@ -96,40 +103,47 @@ impl ZooKeeperOptions {
     /// A folder that is there is used as it is, so that a platform may lay the tree with an ACL of its own; but what
     /// a process without an identity left open is closed by the first with one.
     async fn folder(&self, client: &Client, path: &str, permitted: Permission) -> Result<(), Error> {
+        if self.make_folder(client, path, permitted).await? || self.auth.is_none() {
+            return Ok(());
+        }
+        match client.get_acl(path).await {
+            Ok((acl, _)) if acl == [Acl::new(Permission::ALL, AuthId::anyone())] => {}
+            Ok(_) | Err(Error::NoAuth) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        match client.set_acl(path, &[Acl::new(permitted, AuthId::anyone())], None).await {
+            // Another process was first.
+            Ok(_) | Err(Error::NoAuth) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// False: it is there.
+    async fn make_folder(&self, client: &Client, path: &str, permitted: Permission) -> Result<bool, Error> {
+        if client.check_stat(path).await?.is_some() {
+            return Ok(false);
+        }
         // Nobody, the one who makes it included, owns it: who comes later is not locked out.
         let closed = [Acl::new(permitted, AuthId::anyone())];
-        if client.check_stat(path).await?.is_none() {
-            let acls = if self.auth.is_some() { Acls::new(&closed) } else { Acls::anyone_all() };
-            match client.create(path, b"", &CreateMode::Persistent.with_acls(acls)).await {
-                Ok(_) => return Ok(()),
-                Err(Error::NodeExists) => {}
-                Err(error) => return Err(error),
-            }
+        let acls = if self.auth.is_some() { Acls::new(&closed) } else { Acls::anyone_all() };
+        match client.create(path, b"", &CreateMode::Persistent.with_acls(acls)).await {
+            Ok(_) => Ok(true),
+            Err(Error::NodeExists) => Ok(false),
+            Err(error) => Err(error),
         }
-        if self.auth.is_some() {
-            let (acl, _) = client.get_acl(path).await?;
-            if acl == [Acl::new(Permission::ALL, AuthId::anyone())] {
-                match client.set_acl(path, &closed, None).await {
-                    // Another process was first.
-                    Ok(_) | Err(Error::NoAuth) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Makes a node that goes with the session, named `prefix` and a number. Gives its path.
     pub(crate) async fn make(
         &self,
         client: &Client,
-        part: Part,
+        folder: &str,
         prefix: &str,
         content: &[u8],
     ) -> Result<String, Error> {
         let own = [Acl::new(Permission::ALL, AuthId::authed()), Acl::new(Permission::READ, AuthId::anyone())];
         let acls = if self.auth.is_some() { Acls::new(&own) } else { Acls::anyone_all() };
-        let path = format!("{}/{prefix}", self.part(part));
+        let path = format!("{folder}/{prefix}");
         let options: CreateOptions<'_> = CreateMode::EphemeralSequential.with_acls(acls);
         let (_, number) = client.create(&path, content, &options).await?;
         Ok(format!("{path}{number}"))
@@ -186,13 +200,13 @@ mod tests {
 
     #[test]
     fn options_are_checked_before_a_server_is_asked() {
-        let new = |servers, kind, auth| ZooKeeperOptions::new(servers, kind, auth, Duration::from_secs(4));
-        let options = new("zk1:2181,zk2:2181/motet", "Mpu", Some("me:secret")).expect("all is fine");
-        assert_eq!(options.part(Part::ReserveQueue), "/Mpu/ReserveQueue");
+        let new =
+            |servers, auth| ZooKeeperOptions::new(servers, Kinds::default(), auth, Duration::from_secs(4));
+        let options = new("zk1:2181,zk2:2181/motet", Some("me:secret")).expect("all is fine");
+        assert_eq!(options.part(Function::Mixing, Part::ReserveQueue), "/Mpu/ReserveQueue");
         for servers in ["", "zk1", "zk1:2181,", "zk1:x", "zk1:2181/"] {
-            assert_eq!(new(servers, "Mpu", None), Err(OptionsError::Servers(servers.into())), "{servers}");
+            assert_eq!(new(servers, None), Err(OptionsError::Servers(servers.into())), "{servers}");
         }
-        assert_eq!(new("a:1", "a/b", None), Err(OptionsError::Kind("a/b".into())));
-        assert_eq!(new("a:1", "Mpu", Some("secret")), Err(OptionsError::Auth));
+        assert_eq!(new("a:1", Some("secret")), Err(OptionsError::Auth));
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use zookeeper_client::{Acls, Client, CreateMode};
 
-const APPLY: &str = "/Mpu/ApplyQueue";
-const RESERVE: &str = "/Mpu/ReserveQueue";
+const APPLY: &str = "/CMU/ApplyQueue";
+const RESERVE: &str = "/CMU/ReserveQueue";
 /// Longer than a test waits for anything.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -173,6 +173,6 @@ async fn nothing_leaks_whatever_comes_of_a_request() {
     // The sessions live on, so that nothing is cleared by their ends.
     assert_eq!((count(&looking, APPLY).await, count(&looking, RESERVE).await), (0, 0));
     n1.leave().await;
-    until("the node is gone", async || count(&looking, "/Mpu/Source").await == 0).await;
+    until("the node is gone", async || count(&looking, "/CMU/Source").await == 0).await;
     drop(applicants);
 }

@@ -9,7 +9,7 @@ use zookeeper_client::{Acl, Acls, AuthId, Client, CreateMode, Error, Permission}
 
 const N1: &str = "n1:its secret";
 const CONTROL: &str = "css:another secret";
-const SOURCE: &str = "/Mpu/Source";
+const SOURCE: &str = "/CMU/Source";
 /// Longer than a test takes.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -33,8 +33,8 @@ async fn is_refused(stranger: &Client, path: &str) {
 async fn claim(stranger: &Client, boot: &str) -> String {
     let content = resource("n1", boot, 9_000_000).to_json();
     let mine = CreateMode::EphemeralSequential.with_acls(Acls::anyone_all());
-    let (_, number) = stranger.create(&format!("{SOURCE}/Mpu"), &content, &mine).await.expect("it is made");
-    format!("{SOURCE}/Mpu{number}")
+    let (_, number) = stranger.create(&format!("{SOURCE}/CMU"), &content, &mine).await.expect("it is made");
+    format!("{SOURCE}/CMU{number}")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,14 +48,14 @@ async fn strangers_change_no_entry_of_a_node_and_control_reserves() {
     let own = entries(&nobody, SOURCE).await.remove(0);
     for identity in [None, Some("n2:its secret"), Some("n1:a guess"), Some(CONTROL)] {
         let stranger = server.stranger(identity).await;
-        for path in [own.as_str(), SOURCE, "/Mpu"] {
+        for path in [own.as_str(), SOURCE, "/CMU"] {
             is_refused(&stranger, path).await;
         }
     }
     // Control has an identity of its own and does what is its part.
     let control = Applicant::new(server.options_of(Some(CONTROL), SESSION), "css");
     let reserved = control.reserve(&wanted(600, 60), 0, PATIENCE, first_fit(600)).await.expect("n1 is empty");
-    let promise = entries(&nobody, "/Mpu/ReserveQueue").await.remove(0);
+    let promise = entries(&nobody, "/CMU/ReserveQueue").await.remove(0);
     let guess = nobody.set_data(&promise, b"{}", None).await;
     assert_eq!(guess.err(), Some(Error::NoAuth), "what is promised stays what it is");
     // So do another node and one without an identity; parents shut nobody out.
@@ -130,7 +130,7 @@ async fn a_node_that_was_killed_has_its_name_again_at_once() {
     // ZooKeeper's number is new, the name inside is not.
     let nobody = server.stranger(None).await;
     let paths = entries(&nobody, SOURCE).await;
-    assert_eq!(paths, ["Mpu0000000000", "Mpu0000000001", "Mpu0000000002"].map(|n| format!("{SOURCE}/{n}")));
+    assert_eq!(paths, ["CMU0000000000", "CMU0000000001", "CMU0000000002"].map(|n| format!("{SOURCE}/{n}")));
     let control = Applicant::new(server.options_of(Some(CONTROL), SESSION), "css");
     let all = wanted(1_000, 60);
     let chosen = control.reserve(&all, 0, PATIENCE, |candidates| {
@@ -155,7 +155,7 @@ async fn a_tree_that_was_open_is_closed_by_the_first_identity() {
     let _n1 = Registered::start(server.options_of(Some(N1), SESSION), resource("n1", "b", 1_000));
     hear(&mut news, "n1 registers", is("n1", "b", false)).await;
     let own = entries(&nobody, SOURCE).await.remove(1);
-    for path in [own.as_str(), SOURCE, "/Mpu"] {
+    for path in [own.as_str(), SOURCE, "/CMU"] {
         is_refused(&nobody, path).await;
     }
     // A platform that lays the tree itself says who may make entries: this one, and control reserves all the same.

@@ -1,7 +1,7 @@
 //! Resources register, are followed, and leave.
 
-use crate::world::{Registered, SESSION, Server, followed, hear, is, resource};
-use motet_registry::Heard;
+use crate::world::{Registered, SESSION, Server, followed, hear, is, resource, until};
+use motet_registry::{Function, Heard};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resources_come_refresh_and_leave() {
@@ -9,7 +9,7 @@ async fn resources_come_refresh_and_leave() {
     let mut news = followed(&server);
     let n1 = Registered::start(server.options(), resource("n1", "first", 1_000));
     let found = hear(&mut news, "n1 registers", is("n1", "first", false)).await;
-    assert_eq!(found, resource("n1", "first", 1_000));
+    assert_eq!(found, resource("n1", "first", 1_000).part(Function::Relay));
     for _ in 0..3 {
         hear(&mut news, "n1 is refreshed", is("n1", "first", false)).await;
     }
@@ -65,18 +65,32 @@ async fn garbage_is_said_once_and_harms_nobody() {
     let other = zookeeper_client::Client::connect(&address).await.expect("it runs");
     let anyone = zookeeper_client::Acls::anyone_all();
     let plain = zookeeper_client::CreateMode::Persistent.with_acls(anyone);
-    other.create("/Mpu/Source/stray", b"\xff{", &plain).await.expect("it is made");
+    other.create("/CMU/Source/stray", b"\xff{", &plain).await.expect("it is made");
     let path = hear(&mut news, "garbage is said", |heard| match heard {
         Heard::Refused { path, .. } => Some(path),
         _ => None,
     })
     .await;
-    assert_eq!(path, "/Mpu/Source/stray");
+    assert_eq!(path, "/CMU/Source/stray");
     let mut refreshed = 0;
     hear(&mut news, "n1 goes on", |heard| {
         assert!(!matches!(heard, Heard::Refused { .. }), "it was said before");
         refreshed += 1;
         (refreshed == 70).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_path_of_the_connect_string_is_made() {
+    let Some(server) = Server::start() else { return };
+    let mut options = server.options_of(Some("n1:x"), SESSION);
+    options.servers.push_str("/a-platform/resources");
+    let _n1 = Registered::start(options, resource("n1", "b", 1_000));
+    let looking = server.stranger(None).await;
+    until("n1 is in it", async || {
+        let found = looking.list_children("/a-platform/resources/CMU/Source").await;
+        found.is_ok_and(|names| names == ["CMU0000000000"])
     })
     .await;
 }

@@ -1,7 +1,8 @@
 //! A ZooKeeper of the test's own, and who uses it.
 
 use motet_registry::{
-    Candidate, Heard, Resource, ResourceCapacity, Wanted, ZooKeeperOptions, follow, keep_registered,
+    Candidate, Function, Heard, Kinds, Resource, ResourceCapacity, Wanted, ZooKeeperOptions, follow,
+    keep_registered,
 };
 use std::net::TcpListener;
 use std::path::Path;
@@ -56,7 +57,7 @@ impl Server {
     }
 
     pub fn options_of(&self, identity: Option<&str>, session: Duration) -> ZooKeeperOptions {
-        ZooKeeperOptions::new(&self.address(), "Mpu", identity, session).expect("they are fine")
+        ZooKeeperOptions::new(&self.address(), Kinds::default(), identity, session).expect("they are fine")
     }
 
     pub fn address(&self) -> String {
@@ -223,7 +224,12 @@ pub fn is(node: &'static str, boot: &'static str, leaving: bool) -> impl FnMut(H
 }
 
 pub fn wanted(units: u64, seconds: u64) -> Wanted {
-    Wanted { conference: "m1".into(), units, time_to_live: Duration::from_secs(seconds) }
+    Wanted {
+        function: Function::Relay,
+        conference: "m1".into(),
+        units,
+        time_to_live: Duration::from_secs(seconds),
+    }
 }
 
 /// The first that has room.

@@ -1,7 +1,7 @@
 //! Nodes that control finds in ZooKeeper (Debian's package `zookeeper`).
 
 use crate::world::{Call, Css, Process, eventually, free_port, media_ports, text};
-use motet_registry::{Applicant, Wanted, ZooKeeperOptions};
+use motet_registry::{Applicant, Function, Kinds, Wanted, ZooKeeperOptions};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::path::Path;
@@ -68,6 +68,9 @@ fn nodes_in_zookeeper_carry_conferences_with_and_without_it() {
     // It is told nothing of control.
     let n1 = node("n1", &servers);
     css.wait_for_nodes(1);
+    // What it can beside relaying is in entries of their own, and control knows of all.
+    let mixed = css.json(&["conf", "create", "--number", "800", "--audio", "mix"]);
+    assert_eq!(mixed["node_id"], "n1");
     css.json(&["conf", "create", "--number", "801"]);
     let mut call = Call::join(&css, "801");
     eventually("media flows", || call.carries().then_some(()));
@@ -108,12 +111,18 @@ fn what_is_promised_to_others_is_not_given_to_a_new_conference() {
     let units = css.json(&["nodes"])[0]["units"].as_u64().expect("it was measured");
 
     // Another platform is promised all of it.
-    let options = ZooKeeperOptions::new(&servers, "Mpu", None, Duration::from_secs(4)).expect("an address");
+    let options = ZooKeeperOptions::new(&servers, Kinds::default(), None, Duration::from_secs(4));
+    let options = options.expect("an address");
     let other = Applicant::new(options, "another platform");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let now =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis() as i64;
-    let wanted = Wanted { conference: "theirs".into(), units, time_to_live: Duration::from_secs(600) };
+    let wanted = Wanted {
+        function: Function::Relay,
+        conference: "theirs".into(),
+        units,
+        time_to_live: Duration::from_secs(600),
+    };
     let reserved = runtime.block_on(other.reserve(&wanted, now, Duration::from_secs(30), |_| Some(0)));
     let reserved = reserved.expect("n1 is there");
     css.fails(&["conf", "create", "--number", "801"], 1, "n1: ");
@@ -137,8 +146,14 @@ fn what_is_promised_to_others_is_not_given_to_a_new_conference() {
 #[test]
 fn wrong_zookeeper_options_are_named() {
     for (arguments, part) in [
-        (["--zookeeper", "nonsense", "--zookeeper-kind", "Mpu"], "--zookeeper: 'nonsense' must name servers"),
-        (["--zookeeper", "127.0.0.1:1", "--zookeeper-kind", "a/b"], "--zookeeper-kind: 'a/b' must be"),
+        (
+            ["--zookeeper", "nonsense", "--zookeeper-kind", "mixing=Mpu"],
+            "--zookeeper: 'nonsense' must name servers",
+        ),
+        (
+            ["--zookeeper", "127.0.0.1:1", "--zookeeper-kind", "relay=a/b"],
+            "--zookeeper-kind: 'relay=a/b' must be",
+        ),
     ] {
         for command in ["css", "node"] {
             let output = Command::new(env!("CARGO_BIN_EXE_motet"))
