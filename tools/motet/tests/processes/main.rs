@@ -8,6 +8,7 @@ mod capacity;
 mod chaos;
 mod commands;
 mod dashboards;
+mod deployments;
 mod draining;
 mod faults;
 mod ipv6;
