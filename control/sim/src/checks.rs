@@ -6,11 +6,13 @@
 mod finale;
 mod quiet;
 
+use crate::ledger::{Belief, Entry};
 use crate::message::{Who, record_words};
+use crate::network::CALM;
 use crate::node::Life;
 use crate::trace::Violation;
 use crate::world::World;
-use motet_control::conference::{Phase, Record};
+use motet_control::conference::{NOT_RESTORED, Phase, Record};
 use motet_proto::node as wire;
 use std::collections::BTreeMap;
 
@@ -39,6 +41,8 @@ pub enum Mutation {
     MuteIsForgotten,
     /// A leave is acknowledged and not done.
     LeaveIsForgotten,
+    /// What is not to be restored is restored.
+    NoRestoreIsForgotten,
     /// A create that is repeated makes another conference.
     RequestIdIsForgotten,
     /// Conferences end although nobody asked for it.
@@ -101,6 +105,7 @@ impl World {
             let what = format!("{} had ended at {at} ms and came back", record_words(record));
             self.violated("N1", what);
         }
+        self.check_unrestored(before, record);
         if record.phase != Phase::Ended && !record.number.is_empty() {
             let twin = self.store.records.values().find(|other| {
                 other.number == record.number && other.phase != Phase::Ended && other.id != record.id
@@ -117,6 +122,31 @@ impl World {
                 self.watchman.rolled_back.remove(&record.id);
             }
             _ => {}
+        }
+    }
+
+    /// What is not to be restored goes to no other node, and may end when its own is lost.
+    fn check_unrestored(&mut self, before: Option<&Record>, record: &Record) {
+        let asked = |entry: &Entry| entry.no_restore && entry.request_id == record.request_id;
+        if !self.ledger.entries.iter().any(asked) {
+            return;
+        }
+        if record.phase == Phase::Restoring {
+            self.violated("CONF-11", format!("{} is not to be restored", record_words(record)));
+        }
+        let ended = record.phase == Phase::Ended && before.is_none_or(|before| before.phase != Phase::Ended);
+        if !ended || !record.reason.starts_with(NOT_RESTORED) {
+            return;
+        }
+        if self.plan.faults.is_empty() && self.plan.manner == CALM {
+            let what = format!("{} ended in a world without faults: {}", record.id, record.reason);
+            self.violated("CONF-11", what);
+        }
+        self.count("ended unrestored");
+        let same = |entry: &&mut Entry| entry.request_id == record.request_id;
+        if let Some(entry) = self.ledger.entries.iter_mut().find(same) {
+            // The store may forget it once more.
+            entry.ended = Belief::Perhaps;
         }
     }
 

@@ -88,8 +88,10 @@ impl World {
     pub(crate) fn client_is_told(&mut self, order: usize) {
         let index = self.plan.clients + order;
         let Order { conference, what, .. } = self.plan.script[order].clone();
-        if let Ordered::Create(number) = what {
+        if let Ordered::Create(number) | Ordered::CreateUnrestored(number) = what {
             let operation = self.ask_for_another(index, number.to_owned());
+            let unrestored = matches!(what, Ordered::CreateUnrestored(_));
+            self.ledger.entries[operation.entry].no_restore |= unrestored;
             self.clients[index].operation = Some(operation);
             return self.client_wakes(index);
         }
@@ -101,7 +103,7 @@ impl World {
             Ordered::Leave(who) => What::Leave(who.to_owned()),
             Ordered::Mute(who, muted) => What::Mute(who.to_owned(), muted),
             Ordered::Get => What::Get,
-            Ordered::End | Ordered::Create(_) => What::End,
+            Ordered::End | Ordered::Create(_) | Ordered::CreateUnrestored(_) => What::End,
         };
         let operation = self.intend(conference, what);
         self.clients[index].operation = Some(operation);
@@ -165,9 +167,13 @@ impl World {
     fn ask_for_another(&mut self, index: usize, wanted: String) -> Operation {
         let client = &mut self.clients[index];
         client.created += 1;
+        // Not drawn: worlds without such conferences are as they would be otherwise.
+        let turn = (client.created as usize + index) as u32;
+        let one_in = self.plan.unrestored_one_in;
         self.ledger.entries.push(Entry {
             request_id: format!("a{}r{}", index + 1, client.created),
             creator: index,
+            no_restore: one_in > 0 && turn.is_multiple_of(one_in),
             wanted,
             known: None,
             refused: false,
@@ -195,7 +201,8 @@ impl World {
             What::Create | What::CreateAgain => {
                 self.moids += 1;
                 let id = format!("m{}", self.moids);
-                let create = wire::CreateRequest { number, request_id, ..Default::default() };
+                let no_restore = Some(entry.no_restore);
+                let create = wire::CreateRequest { number, request_id, no_restore, ..Default::default() };
                 Request::Create { id, seed: self.moids, create }
             }
             What::Join(participant) => {

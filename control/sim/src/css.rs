@@ -371,6 +371,10 @@ impl World {
                 Ok(Response::Participant(Box::default()))
             }
             (Mutation::LeaveIsForgotten, Request::Remove(_)) => Ok(Response::Removed(Default::default())),
+            (Mutation::NoRestoreIsForgotten, Request::Create { create, .. }) => {
+                create.no_restore = None;
+                return Some(request);
+            }
             (Mutation::RequestIdIsForgotten, Request::Create { create, .. }) => {
                 create.request_id.clear();
                 create.number.clear();

@@ -27,6 +27,8 @@ pub struct Entry {
     pub request_id: String,
     /// Application that asked for it.
     pub creator: usize,
+    /// It is not to be restored: it ends when its node is lost.
+    pub no_restore: bool,
     /// Number that was asked for; empty: any.
     pub wanted: String,
     /// MOID and number, once acknowledged.

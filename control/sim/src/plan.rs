@@ -61,6 +61,8 @@ pub struct Order {
 pub enum Ordered {
     /// Create it with this number.
     Create(&'static str),
+    /// The same; it is not to be restored.
+    CreateUnrestored(&'static str),
     /// Add a participant.
     Join(&'static str),
     /// Remove a participant.
@@ -94,6 +96,8 @@ pub struct Plan {
     pub store_lag_ms: u64,
     /// A write is answered when the replica has it, too (`WAIT`): nothing that was acknowledged is lost.
     pub store_wait: bool,
+    /// One in so many conferences that applications make is not to be restored; 0: none is.
+    pub unrestored_one_in: u32,
     /// What is asked for at given times.
     pub script: Vec<Order>,
     /// What goes wrong.
@@ -128,6 +132,7 @@ impl Plan {
             shared: false,
             store_lag_ms: 0,
             store_wait: false,
+            unrestored_one_in: 0,
             script: Vec::new(),
             faults: Vec::new(),
             manner: CALM,
@@ -164,6 +169,7 @@ impl Plan {
             plan.faults.push(Planned { at_ms, for_ms, fault });
         }
         plan.faults.sort_by_key(|planned| planned.at_ms);
+        plan.unrestored_one_in = *random.pick(&[0, 0, 2, 5]);
         plan
     }
 
@@ -251,6 +257,10 @@ impl fmt::Display for Manner {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Plan { seed, css, nodes, clients, calm_from_ms, store_lag_ms, manner, .. } = self;
+        let unrestored = match self.unrestored_one_in {
+            0 => String::new(),
+            n => format!("; one conference in {n} is not to be restored"),
+        };
         let waited = if self.store_wait { ", waited for" } else { "" };
         let shared = if self.shared { "shared" } else { "own" };
         let calm_s = *calm_from_ms as f64 / 1e3;
@@ -258,7 +268,10 @@ impl fmt::Display for Plan {
             f,
             "seed {seed}: {css} control, {nodes} nodes, {clients} applications, calm from {calm_s} s"
         )?;
-        write!(f, "  network: {manner}; {shared} store, replica {store_lag_ms} ms behind{waited}")?;
+        write!(
+            f,
+            "  network: {manner}; {shared} store, replica {store_lag_ms} ms behind{waited}{unrestored}"
+        )?;
         for planned in &self.faults {
             write!(f, "\n  {planned}")?;
         }

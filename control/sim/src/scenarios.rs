@@ -3,6 +3,7 @@
 
 mod found;
 mod peers;
+mod rules;
 
 use crate::plan::{Fault, Order, Ordered, Plan, Planned};
 use crate::points::{Crash, Points};
@@ -26,6 +27,7 @@ pub struct Scenario {
 pub fn all() -> Vec<Scenario> {
     let mut all = peers::scenarios();
     all.extend(found::scenarios());
+    all.extend(rules::scenarios());
     all
 }
 

@@ -73,6 +73,11 @@ fn a_leave_that_was_not_done() {
 }
 
 #[test]
+fn a_restore_that_was_not_wanted() {
+    fires(Mutation::NoRestoreIsForgotten, "CONF-11", "is not to be restored");
+}
+
+#[test]
 fn a_create_that_was_done_twice() {
     fires(Mutation::RequestIdIsForgotten, "N5", "and then");
 }

@@ -112,6 +112,7 @@ impl Step<'_> {
         if create.node_labels.is_empty() {
             create.node_labels = template.placing.labels.clone().into_iter().collect();
         }
+        create.no_restore = create.no_restore.or(Some(template.no_restore));
         create.notice_ms = create.notice_ms.or(u32::try_from(schedule.notice_ms).ok());
         Ok((create, template.access.clone()))
     }
@@ -157,6 +158,7 @@ impl Step<'_> {
             audio: Audio::check(create.audio.as_ref())?,
             video: Video::check(create.video.as_ref())?,
             placing: Placing::check(create, &self.state.options.rooms)?,
+            no_restore: create.no_restore.unwrap_or_default(),
             schedule,
             access,
             ..Record::default()

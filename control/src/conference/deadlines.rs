@@ -4,7 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | creating | the store, and nodes in turn | 10 s | who asked is refused (DEADLINE_EXCEEDED); it is removed from the store, and from a node where it turns up |
 //! | running | its end, or somebody to come | as agreed | it ends |
-//! | pending-restore | a node with room | a day (`pending_ms_max`) | it ends, and the reason says why it could not be restored |
+//! | pending-restore | a node with room | a day (`pending_ms_max`) | it ends, and the reason says why it could not be restored; with `no_restore`: until no node runs it for certain |
 //! | restoring | the new node | 5 s | it waits again; that node is left out for a while |
 //! | ending | the store | 10 s | who asked is told (UNAVAILABLE); it goes on until the store has it |
 //! | ended | copies to turn up | 10 minutes (`tombstone_ms`) | it is forgotten |

@@ -51,6 +51,7 @@ impl Conference {
             expected_participants: record.expected,
             recordings: record.recordings_to_wire(),
             content: record.content.to_wire(),
+            no_restore: record.no_restore,
         }
     }
 

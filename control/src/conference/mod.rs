@@ -8,8 +8,8 @@
 //! - the store knows of a change before a node does, and a change that a node did not confirm is taken back
 //!   under a higher revision, which repairs the node when it can be reached again;
 //! - the epoch of a conference never goes down and goes up at each assignment to a node;
-//! - a conference ends by an explicit request, when its time is over, or when nobody is there for as long as was
-//!   agreed; a node that no longer mentions it makes it pending-restore.
+//! - a conference ends by an explicit request, when its time is over, when nobody is there for as long as was
+//!   agreed, or when no node runs it and it is not to be restored; a node that no longer mentions it makes it pending-restore.
 
 mod access;
 mod agenda;
@@ -80,7 +80,7 @@ pub use options::Options;
 pub use recordings::Recording;
 pub use repeat::Applied;
 pub use requests::{NodeOrder, OrderAnswer, Request, Response};
-pub use restore::Restoration;
+pub use restore::{NOT_RESTORED, Restoration};
 pub use room::Placing;
 pub use schedule::{Kind, Schedule};
 pub use step::step;

@@ -164,6 +164,9 @@ pub struct Record {
     /// Where it is to run.
     #[serde(default)]
     pub placing: Placing,
+    /// It ends when its node is lost, instead of going to another one (003 section 12).
+    #[serde(default)]
+    pub no_restore: bool,
     /// What happened to it.
     #[serde(default)]
     pub history: History,

@@ -78,6 +78,7 @@ impl Step<'_> {
         for record in carried.into_iter().map(Conference::next_record) {
             let without = BTreeMap::from([(id.to_owned(), "is the one that is lost".to_owned())]);
             let (to_node, why) = match self.place_again(record, &promised, without, "") {
+                _ if record.no_restore => (String::new(), "ends: it is not to be restored".to_owned()),
                 Ok(placed) => {
                     promised.entry(placed.node.clone()).or_default().add(record);
                     (placed.node, placed.why)

@@ -3,7 +3,7 @@
 //! The store knows of the new node, under a higher epoch, before that node does. When the node has confirmed,
 //! its copy is the only one that counts: older ones are deleted wherever they turn up. Everybody is told the new
 //! addresses by events, in order. What cannot be placed waits, is tried again with growing pauses, and at once
-//! when a node becomes ready.
+//! when a node becomes ready. What is not to be restored ends at the moment at which it would go.
 
 use super::conferences::Waiting;
 use super::index::Id;
@@ -115,8 +115,9 @@ impl Step<'_> {
             operation.next.reason = reason.to_owned();
         }
         let (number, node) = (conference.record.number.clone(), conference.record.node_id.clone());
+        let waits = if conference.record.no_restore { NOT_RUN } else { "waits to be restored" };
         let about = About { conference: id, node: &node, ..About::default() };
-        self.emit(Kind::PendingRestore, about, format!("conference {number} waits to be restored: {reason}"));
+        self.emit(Kind::PendingRestore, about, format!("conference {number} {waits}: {reason}"));
         self.flush(id);
         self.wait_for_restore();
     }
@@ -150,7 +151,7 @@ impl Step<'_> {
             next_ms = next_ms.min(patience_ms);
         }
         self.state.restores.under_way.retain(|id| self.state.conferences.get(id).is_some_and(under_way));
-        let mut due = Vec::new();
+        let (mut due, mut over) = (Vec::new(), Vec::new());
         for (_, _, id) in waiting {
             let conference = &self.state.conferences[&*id];
             // Who holds the node makes control look again.
@@ -158,7 +159,9 @@ impl Step<'_> {
                 continue;
             }
             let restore = &conference.restore;
-            if restore.due_ms > now && restore.round == self.state.restores.round {
+            if conference.record.no_restore {
+                over.push(id);
+            } else if restore.due_ms > now && restore.round == self.state.restores.round {
                 next_ms = next_ms.min(restore.due_ms);
             } else {
                 due.push(id);
@@ -169,6 +172,10 @@ impl Step<'_> {
         (restores.looked, restores.next_ms) = (last, next_ms);
         restores.look_ms = if go_on { now } else { next_ms };
         self.restore_these(&due);
+        for id in over {
+            let cause = self.state.conferences[&*id].record.reason.clone();
+            let _ = self.end(RequestId::NOBODY, &id, format!("{NOT_RESTORED}: {cause}"));
+        }
     }
 
     /// Begins these restores, in order, as far as there may be more under way.
@@ -468,6 +475,10 @@ fn under_way(conference: &Conference) -> bool {
     operation.is_some_and(|operation| matches!(operation.work, Work::Restore { .. }))
 }
 
+/// Begin of the reason of a conference that ended since it was not to be restored.
+pub const NOT_RESTORED: &str = "is not to be restored (no_restore), and no node runs it any more";
+/// Of the same, until it is certain that no node runs it.
+const NOT_RUN: &str = "is not to be restored (no_restore), and ends unless its node runs it";
 /// Waiting conferences that one step looks at.
 const LOOKED_AT_MAX: usize = 512;
 /// Pause before a conference may go back to the same node once more.

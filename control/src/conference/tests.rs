@@ -31,6 +31,7 @@ mod restoring;
 mod room;
 mod settling;
 mod sound;
+mod unrestored;
 mod waits;
 
 /// What a node runs of a conference: epoch, revision, metadata.

@@ -136,6 +136,10 @@ pub(crate) struct Wishes {
     /// domain may not. May be given several times
     #[arg(long, value_name = "FEATURE")]
     feature: Vec<String>,
+    /// It ends when its node is lost, instead of going to another node [default: as the template, or it is
+    /// restored]
+    #[arg(long)]
+    no_restore: bool,
 }
 
 impl Wishes {
@@ -157,6 +161,7 @@ impl Wishes {
             chair_password: guard::secret(self.chair_password),
             template: self.template,
             features,
+            no_restore: self.no_restore.then_some(true),
             ..Default::default()
         })
     }

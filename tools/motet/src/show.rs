@@ -51,6 +51,7 @@ pub(crate) fn conference(info: &ConferenceInfo) -> Value {
         "notice_ms": info.notice_ms,
         "empty_ms": info.empty_ms,
         "expected_participants": info.expected_participants,
+        "no_restore": info.no_restore,
         "locked": info.locked,
         "has_password": info.has_password,
         "has_chair_password": info.has_chair_password,

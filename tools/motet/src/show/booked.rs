@@ -27,7 +27,7 @@ pub(super) fn booking(booked: &BookingInfo) -> Value {
     })
 }
 
-/// When a conference ends, who may join; empty: there is nothing to say.
+/// When a conference ends, who may join, whether it is restored; empty: there is nothing to say.
 pub(super) fn terms(info: &ConferenceInfo) -> String {
     let mut page = String::new();
     if info.end_unix_ms != 0 {
@@ -39,6 +39,9 @@ pub(super) fn terms(info: &ConferenceInfo) -> String {
     entry.extend(info.has_chair_password.then_some("password for chairs"));
     if !entry.is_empty() {
         page.push_str(&format!("  entry     {}\n", entry.join(", ")));
+    }
+    if info.no_restore {
+        page.push_str("  restored  never: it ends when its node is lost\n");
     }
     page
 }
