@@ -92,6 +92,7 @@ pub mod refusal;
 mod registry;
 mod reserve;
 pub mod runtime;
+pub mod scope;
 mod service;
 pub mod store;
 mod store_edge;

@@ -1,16 +1,14 @@
 //! The `Conference` and `NodeRegistry` services: calls in, answers of the core out.
 
 use crate::conference::{NodeAnnouncement, OrderAnswer, Request, Response};
-use crate::peers::HOP;
 use crate::refusal::Refusal;
 use crate::runtime::Control;
+use crate::scope;
 use domains::domains_server::Domains;
 use motet_proto::conference as wire;
 use motet_proto::{domains, registry};
 use registry::node_registry_server::NodeRegistry;
 use std::pin::Pin;
-use tokio_stream::wrappers::BroadcastStream;
-use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Request as Call, Response as Answer, Status};
 use wire::conference_server::Conference;
@@ -30,11 +28,8 @@ fn unexpected() -> Status {
 }
 
 impl ConferenceService {
-    /// Asks the core, and says whether another control process has passed it on.
     async fn ask<T>(&self, call: Call<T>, request: impl FnOnce(T) -> Request) -> Result<Response, Status> {
-        let passed_on = call.metadata().contains_key(HOP);
-        let request = request(call.into_inner());
-        Ok(if passed_on { self.0.forwarded(request).await? } else { self.0.request(request).await? })
+        scope::ask(&self.0, call, request).await
     }
 
     async fn info<T>(
@@ -234,7 +229,7 @@ impl Conference for ConferenceService {
         &self,
         call: Call<wire::HistoryRequest>,
     ) -> Result<Answer<wire::HistoryResponse>, Status> {
-        match self.0.request(Request::History(call.into_inner())).await? {
+        match self.ask(call, Request::History).await? {
             Response::History(answer) => Ok(Answer::new(*answer)),
             _ => Err(unexpected()),
         }
@@ -246,29 +241,26 @@ impl Conference for ConferenceService {
         &self,
         call: Call<wire::WatchEventsRequest>,
     ) -> Result<Answer<Self::WatchEventsStream>, Status> {
-        let wanted = call.into_inner().conference;
-        let events = BroadcastStream::new(self.0.subscribe());
+        let user_domain = scope::of(call.metadata())?;
+        let events = scope::events(&self.0, user_domain);
+        let (metadata, extensions, watch) = call.into_parts();
         let mut of = None;
-        if !wanted.is_empty() {
-            match self.0.request(Request::Get(wire::GetRequest { conference: wanted })).await? {
+        if !watch.conference.is_empty() {
+            let get = wire::GetRequest { conference: watch.conference };
+            match self.ask(Call::from_parts(metadata, extensions, get), Request::Get).await? {
                 Response::Conference(info) => of = Some((info.id, info.node_id)),
                 _ => return Err(unexpected()),
             }
         }
-        let stream = events.filter_map(move |event| match (event, &of) {
-            (Ok(event), None) => Some(Ok(event)),
-            (Ok(event), Some((id, node))) => {
+        let stream = events.filter(move |event| {
+            let lagged = event.kind() == wire::ConferenceEventKind::Lagged;
+            of.as_ref().is_none_or(|(id, node)| {
                 // What happens to its node concerns a conference, too.
-                let concerns =
-                    event.conference == *id || (event.conference.is_empty() && event.node_id == *node);
-                concerns.then_some(Ok(event))
-            }
-            (Err(BroadcastStreamRecvError::Lagged(lost)), _) => Some(Ok(wire::ConferenceEvent {
-                kind: wire::ConferenceEventKind::Lagged.into(),
-                message: format!("this watcher was too slow and lost {lost} events; read the list again"),
-                ..wire::ConferenceEvent::default()
-            })),
+                let of_node = event.conference.is_empty() && event.node_id == *node;
+                lagged || of_node || event.conference == *id
+            })
         });
+        let stream = stream.map(Ok);
         Ok(Answer::new(Box::pin(stream)))
     }
 }
@@ -276,7 +268,7 @@ impl Conference for ConferenceService {
 #[tonic::async_trait]
 impl Domains for DomainService {
     async fn set(&self, call: Call<domains::SetRequest>) -> Result<Answer<domains::Domain>, Status> {
-        match self.0.request(Request::SetDomain(call.into_inner())).await? {
+        match scope::ask(&self.0, call, Request::SetDomain).await? {
             Response::Domain(domain) => Ok(Answer::new(*domain)),
             _ => Err(unexpected()),
         }
@@ -286,14 +278,14 @@ impl Domains for DomainService {
         &self,
         call: Call<domains::RemoveRequest>,
     ) -> Result<Answer<domains::RemoveResponse>, Status> {
-        match self.0.request(Request::RemoveDomain(call.into_inner())).await? {
+        match scope::ask(&self.0, call, Request::RemoveDomain).await? {
             Response::DomainRemoved(removed) => Ok(Answer::new(removed)),
             _ => Err(unexpected()),
         }
     }
 
-    async fn list(&self, _call: Call<domains::ListRequest>) -> Result<Answer<domains::ListResponse>, Status> {
-        match self.0.request(Request::ListDomains).await? {
+    async fn list(&self, call: Call<domains::ListRequest>) -> Result<Answer<domains::ListResponse>, Status> {
+        match scope::ask(&self.0, call, |_| Request::ListDomains).await? {
             Response::Domains(list) => Ok(Answer::new(list)),
             _ => Err(unexpected()),
         }
@@ -303,7 +295,7 @@ impl Domains for DomainService {
         &self,
         call: Call<domains::ResolveRequest>,
     ) -> Result<Answer<domains::ResolveResponse>, Status> {
-        match self.0.request(Request::ResolveDomain(call.into_inner())).await? {
+        match scope::ask(&self.0, call, Request::ResolveDomain).await? {
             Response::DomainResolved(resolved) => Ok(Answer::new(resolved)),
             _ => Err(unexpected()),
         }
@@ -316,6 +308,10 @@ impl NodeRegistry for RegistryService {
         &self,
         call: Call<registry::AnnounceRequest>,
     ) -> Result<Answer<registry::AnnounceResponse>, Status> {
+        if scope::of(call.metadata())?.is_some() {
+            let why = "announce is for nodes, not for who asks in the name of a user domain";
+            return Err(Status::permission_denied(why));
+        }
         let registry::AnnounceRequest { address, node, leaving, held, .. } = call.into_inner();
         let held = held.into_iter().map(|held| (held.id, held.epoch)).collect();
         let description = node.ok_or_else(|| Refusal::at(Code::InvalidArgument, "node", "is missing"))?;
@@ -329,7 +325,7 @@ impl NodeRegistry for RegistryService {
         &self,
         call: Call<registry::DrainNodeRequest>,
     ) -> Result<Answer<registry::DrainNodeResponse>, Status> {
-        match self.0.request(Request::Drain(call.into_inner())).await? {
+        match scope::ask(&self.0, call, Request::Drain).await? {
             Response::Draining(answer) => Ok(Answer::new(answer)),
             _ => Err(unexpected()),
         }
@@ -339,7 +335,7 @@ impl NodeRegistry for RegistryService {
         &self,
         call: Call<registry::UndrainNodeRequest>,
     ) -> Result<Answer<registry::UndrainNodeResponse>, Status> {
-        match self.0.request(Request::Undrain(call.into_inner())).await? {
+        match scope::ask(&self.0, call, Request::Undrain).await? {
             Response::Undrained(answer) => Ok(Answer::new(answer)),
             _ => Err(unexpected()),
         }
@@ -349,7 +345,7 @@ impl NodeRegistry for RegistryService {
         &self,
         call: Call<registry::CordonNodeRequest>,
     ) -> Result<Answer<registry::CordonNodeResponse>, Status> {
-        match self.0.request(Request::Cordon(call.into_inner())).await? {
+        match scope::ask(&self.0, call, Request::Cordon).await? {
             Response::Cordoned(answer) => Ok(Answer::new(answer)),
             _ => Err(unexpected()),
         }
@@ -359,7 +355,7 @@ impl NodeRegistry for RegistryService {
         &self,
         call: Call<registry::UncordonNodeRequest>,
     ) -> Result<Answer<registry::CordonNodeResponse>, Status> {
-        match self.0.request(Request::Uncordon(call.into_inner())).await? {
+        match scope::ask(&self.0, call, Request::Uncordon).await? {
             Response::Cordoned(answer) => Ok(Answer::new(answer)),
             _ => Err(unexpected()),
         }
@@ -369,7 +365,7 @@ impl NodeRegistry for RegistryService {
         &self,
         call: Call<registry::WhatIfLostRequest>,
     ) -> Result<Answer<registry::WhatIfLostResponse>, Status> {
-        match self.0.request(Request::WhatIf(call.into_inner())).await? {
+        match scope::ask(&self.0, call, Request::WhatIf).await? {
             Response::WhatIf(answer) => Ok(Answer::new(answer)),
             _ => Err(unexpected()),
         }
@@ -379,7 +375,7 @@ impl NodeRegistry for RegistryService {
         &self,
         call: Call<registry::GiveUpNodeRequest>,
     ) -> Result<Answer<registry::GiveUpNodeResponse>, Status> {
-        match self.0.request(Request::GiveUp(call.into_inner())).await? {
+        match scope::ask(&self.0, call, Request::GiveUp).await? {
             Response::GivenUp(answer) => Ok(Answer::new(answer)),
             _ => Err(unexpected()),
         }
@@ -387,9 +383,9 @@ impl NodeRegistry for RegistryService {
 
     async fn list_nodes(
         &self,
-        _call: Call<registry::ListNodesRequest>,
+        call: Call<registry::ListNodesRequest>,
     ) -> Result<Answer<registry::ListNodesResponse>, Status> {
-        match self.0.request(Request::ListNodes).await? {
+        match scope::ask(&self.0, call, |_| Request::ListNodes).await? {
             Response::Nodes(nodes) => Ok(Answer::new(nodes)),
             _ => Err(unexpected()),
         }

@@ -45,6 +45,9 @@ pub use motet::node::v1 as node;
 /// The `NodeRegistry` service: how nodes make themselves known to control.
 pub use motet::registry::v1 as registry;
 
+/// Metadata of a call in the name of a user domain: its MOID, in printable ASCII. See `conference.proto`.
+pub const USER_DOMAIN: &str = "motet-user-domain";
+
 /// The encoded `FileDescriptorSet` of all services, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("motet");
 

@@ -168,6 +168,13 @@ impl Conferences {
         if living.is_empty() { self.labelled(Label::NumberBefore, number) } else { living }
     }
 
+    /// Those that have this number, and those that had it.
+    pub(super) fn ever_with_number(&self, number: &str) -> Vec<&Conference> {
+        let mut all = self.labelled(Label::Number, number);
+        all.extend(self.labelled(Label::NumberBefore, number));
+        all
+    }
+
     /// Whether one that has not ended has this number.
     pub(super) fn has_number(&self, number: &str) -> bool {
         self.index().labelled(Label::Number, number).is_some()

@@ -155,7 +155,7 @@ impl Step<'_> {
         let (record, holder) = (&conference.record, conference.record.content.holder.clone());
         if holder != before {
             let (told, node) = (record.content_told(), record.node_id.clone());
-            let about = About { conference: moid, participant: &holder, node: &node };
+            let about = About { conference: moid, participant: &holder, node: &node, ..About::default() };
             self.emit(Kind::ContentChanged, about, told);
         }
     }

@@ -66,24 +66,7 @@ impl Step<'_> {
         if create.template.is_empty() {
             return Ok((create, Access::default()));
         }
-        let named = self.state.conferences.templates(&create.template).into_iter();
-        let with_id = self.state.conferences.get(&create.template).into_iter().filter(|known| {
-            known.record.phase == Phase::Booked && known.record.schedule.kind == Kind::Templet
-        });
-        // An id is the better name.
-        let named = named.filter(|known| known.record.id != create.template);
-        let templates: Vec<&Record> = with_id.chain(named).map(|known| &known.record).collect();
-        let template = match templates.as_slice() {
-            [] => {
-                let why = format!("no template has the id or name '{}'", create.template);
-                return Err(Refusal::at(Code::NotFound, "template", why));
-            }
-            [first, _, ..] if first.id != create.template => {
-                let why = format!("several templates have the name '{}'; give the id", create.template);
-                return Err(Refusal::invalid("template", why));
-            }
-            [template, ..] => *template,
-        };
+        let template = self.template(&create.template, None)?;
         let schedule = &template.schedule;
         if create.name.is_empty() {
             create.name.clone_from(&template.name);
@@ -115,6 +98,29 @@ impl Step<'_> {
         create.no_restore = create.no_restore.or(Some(template.no_restore));
         create.notice_ms = create.notice_ms.or(u32::try_from(schedule.notice_ms).ok());
         Ok((create, template.access.clone()))
+    }
+
+    /// The template with this id or name, among those of a user domain if one is given.
+    pub(super) fn template(&self, wanted: &str, user_domain: Option<&str>) -> Result<&Record, Refusal> {
+        let named = self.state.conferences.templates(wanted).into_iter();
+        let with_id = self.state.conferences.get(wanted).into_iter().filter(|known| {
+            known.record.phase == Phase::Booked && known.record.schedule.kind == Kind::Templet
+        });
+        // An id is the better name.
+        let named = named.filter(|known| known.record.id != wanted);
+        let seen = |known: &&Record| user_domain.is_none_or(|domain| known.user_domain == domain);
+        let templates: Vec<&Record> = with_id.chain(named).map(|known| &known.record).filter(seen).collect();
+        match templates.as_slice() {
+            [] => {
+                let why = format!("no template has the id or name '{wanted}'");
+                Err(Refusal::at(Code::NotFound, "template", why))
+            }
+            [first, _, ..] if first.id != wanted => {
+                let why = format!("several templates have the name '{wanted}'; give the id");
+                Err(Refusal::invalid("template", why))
+            }
+            [template, ..] => Ok(template),
+        }
     }
 
     /// Checks the fields by themselves. The number is as asked for, and there is no node yet.

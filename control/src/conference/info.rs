@@ -55,6 +55,16 @@ impl Conference {
         }
     }
 
+    /// Of several with one number, the highest is meant.
+    pub(super) fn rank(&self) -> (u8, i64) {
+        let rank = match self.record.phase {
+            Phase::Ended => 0,
+            Phase::Booked => 1,
+            _ => 2,
+        };
+        (rank, self.record.ended_unix_ms)
+    }
+
     /// The answer to somebody who has joined: not before it is known where to send. Control that was just started
     /// knows who takes part, and learns from the node what it gave them.
     pub(super) fn joined_info(&self, id: &str) -> Option<Result<wire::ParticipantInfo, Refusal>> {
@@ -123,14 +133,7 @@ impl State {
         if let Some(conference) = self.conferences.get(id_or_number) {
             return Some(conference);
         }
-        self.conferences.with_number(id_or_number).into_iter().max_by_key(|c| {
-            let rank = match c.record.phase {
-                Phase::Ended => 0,
-                Phase::Booked => 1,
-                _ => 2,
-            };
-            (rank, c.record.ended_unix_ms)
-        })
+        self.conferences.with_number(id_or_number).into_iter().max_by_key(|known| known.rank())
     }
 
     /// Conferences, or what is booked, oldest first.

@@ -11,17 +11,21 @@ use super::step::Step;
 impl Step<'_> {
     /// Keeps a request until the feed was read, if that may tell more; else gives it back.
     pub(super) fn look_up(&mut self, id: RequestId, request: Request) -> Option<Request> {
-        let name = about(&request);
+        let (scope, asked) = match &request {
+            Request::Scoped { user_domain, request } => (Some(user_domain.as_str()), &**request),
+            asked => (None, asked),
+        };
+        let name = about(asked);
         if !self.state.options.shared || !self.state.loaded || self.state.store_fault.is_some() {
             return Some(request);
         }
         // Who had the number may have ended.
-        let taken = matches!(&request, Request::Create { create, .. } if self.number_taken(&create.number));
+        let taken = matches!(asked, Request::Create { create, .. } if self.number_taken(&create.number));
         if name.is_empty() && !taken {
             return Some(request);
         }
         // A number may have gone from one that has ended to a new one.
-        let known = self.state.find(name);
+        let known = self.state.find_in(scope, name);
         if !taken && known.is_some_and(|known| known.record.id == name || known.record.phase != Phase::Ended)
         {
             return Some(request);

@@ -224,7 +224,7 @@ impl Step<'_> {
         }
         let number = conference.record.number.clone();
         let mut tell = |who: &str, kind: Kind, message: String| {
-            let about = About { conference: &event.conference, participant: who, node };
+            let about = About { conference: &event.conference, participant: who, node, ..About::default() };
             self.emit(kind, about, message);
         };
         match &event.kind {
@@ -314,7 +314,12 @@ impl Step<'_> {
             }
             _ => return,
         };
-        let about = About { conference: &event.conference, participant: who, node: &event.node_id };
+        let about = About {
+            conference: &event.conference,
+            participant: who,
+            node: &event.node_id,
+            ..About::default()
+        };
         self.emit(kind, about, message);
     }
 

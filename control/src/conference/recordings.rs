@@ -201,7 +201,12 @@ impl Step<'_> {
             Media::SegmentBegan(_) | Media::RecordingStopped(_) => return true,
             _ => return false,
         };
-        let about = About { conference: &event.conference, participant: who, node: &event.node_id };
+        let about = About {
+            conference: &event.conference,
+            participant: who,
+            node: &event.node_id,
+            ..About::default()
+        };
         self.emit(kind, about, message);
         true
     }

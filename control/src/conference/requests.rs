@@ -93,6 +93,14 @@ pub enum Request {
     History(wire::HistoryRequest),
     /// Have the conferences of a node that does not answer move.
     GiveUp(registry::GiveUpNodeRequest),
+    /// Ask for something in the name of a user domain: as if there were nothing but what is that domain's. What is for
+    /// operators is refused with PERMISSION_DENIED.
+    Scoped {
+        /// MOID of the user domain; not empty.
+        user_domain: String,
+        /// What is asked for; not another one of this kind.
+        request: Box<Request>,
+    },
 }
 
 impl Request {
@@ -134,6 +142,7 @@ impl Request {
             Request::Uncordon(_) => "uncordon",
             Request::WhatIf(_) => "what-if",
             Request::History(_) => "history",
+            Request::Scoped { request, .. } => request.name(),
         }
     }
 }

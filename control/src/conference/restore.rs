@@ -332,6 +332,7 @@ impl Step<'_> {
                 kind: Kind::ParticipantMoved.into(),
                 message,
                 participant_info: info,
+                user_domain: record.user_domain.clone(),
             })));
         }
     }

@@ -86,6 +86,9 @@ impl Step<'_> {
     pub(super) fn emit(&mut self, kind: ConferenceEventKind, about: About<'_>, message: impl Into<String>) {
         let message = message.into();
         self.note(kind, about, &message);
+        let known = self.state.conferences.get(about.conference);
+        let user_domain =
+            known.map_or(about.user_domain, |known| known.record.user_domain.as_str()).to_owned();
         self.effects.push(Effect::Emit(Box::new(ConferenceEvent {
             sequence: 0,
             unix_ms: self.now.unix_ms,
@@ -95,6 +98,7 @@ impl Step<'_> {
             kind: kind.into(),
             message,
             participant_info: None,
+            user_domain,
         })));
     }
 
@@ -106,6 +110,7 @@ impl Step<'_> {
 
     /// A request about what is known, or about what nobody knows.
     pub(super) fn request_known(&mut self, id: RequestId, request: Request) {
+        let Some(request) = self.unscoped(id, request) else { return };
         if self.repeated(id, &request) {
             return;
         }
@@ -177,7 +182,16 @@ impl Step<'_> {
 
     /// The conference with this id or number.
     pub(super) fn found(&self, conference: &str) -> Result<&Conference, Refusal> {
-        self.state.find(conference).ok_or_else(|| {
+        self.found_in(None, conference)
+    }
+
+    /// The same, as who asks in the name of a user domain sees it; none: of all.
+    pub(super) fn found_in(
+        &self,
+        user_domain: Option<&str>,
+        conference: &str,
+    ) -> Result<&Conference, Refusal> {
+        self.state.find_in(user_domain, conference).ok_or_else(|| {
             if !self.state.loaded {
                 // It may be there all the same; "not found" would be believed.
                 let why = "the store's records have not been read yet; ask again";
@@ -222,6 +236,8 @@ pub(super) struct About<'a> {
     pub(super) conference: &'a str,
     pub(super) participant: &'a str,
     pub(super) node: &'a str,
+    /// Of a conference that is not known here yet.
+    pub(super) user_domain: &'a str,
 }
 
 impl Conference {

@@ -378,7 +378,8 @@ impl Step<'_> {
     /// Tells the watchers what another control process did to a conference.
     fn tell_difference(&mut self, before: &Record, after: &Record) {
         let (number, node) = (after.number.clone(), after.node_id.clone());
-        let about = About { conference: &after.id, node: &node, ..About::default() };
+        let about =
+            About { conference: &after.id, node: &node, user_domain: &after.user_domain, ..About::default() };
         let unmade = |record: &Record| record.id.is_empty() || record.phase == Phase::Creating;
         if after.phase == Phase::Creating || before.phase == Phase::Creating && after.phase == Phase::Ended {
             return;

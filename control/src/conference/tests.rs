@@ -21,6 +21,7 @@ mod draining;
 mod following;
 mod heard;
 mod histories;
+mod isolation;
 mod losing;
 mod many;
 mod notes;
@@ -46,6 +47,8 @@ struct World {
     pending: Vec<Effect>,
     replies: BTreeMap<u64, Result<Response, Refusal>>,
     events: Vec<(Kind, String)>,
+    /// The same, as they are told.
+    told: Vec<wire::ConferenceEvent>,
     /// What each node runs: epoch, revision, metadata, by conference.
     nodes: BTreeMap<String, BTreeMap<String, Copy>>,
     stored: BTreeMap<String, Record>,
@@ -82,6 +85,7 @@ impl World {
             pending: Vec::new(),
             replies: BTreeMap::new(),
             events: Vec::new(),
+            told: Vec::new(),
             nodes: BTreeMap::new(),
             stored: BTreeMap::new(),
             notes: BTreeMap::new(),
@@ -102,7 +106,10 @@ impl World {
                 Effect::Reply(id, answer) => {
                     assert!(self.replies.insert(id.0, *answer).is_none(), "answered twice");
                 }
-                Effect::Emit(event) => self.events.push((event.kind(), event.message)),
+                Effect::Emit(event) => {
+                    self.told.push((*event).clone());
+                    self.events.push((event.kind(), event.message));
+                }
                 other => self.pending.push(other),
             }
         }

@@ -147,7 +147,8 @@ impl Peers for GrpcPeers {
             | Request::WhatIf(_)
             | Request::History(_)
             | Request::GiveUp(_)
-            | Request::Undrain(_)) => {
+            | Request::Undrain(_)
+            | Request::Scoped { .. }) => {
                 let why = format!("{} is not passed on", other.name());
                 return Err(PeerFailure::Refused(Refusal::plain(Code::Internal, why)));
             }
