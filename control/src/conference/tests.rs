@@ -32,6 +32,7 @@ mod restoring;
 mod room;
 mod settling;
 mod sound;
+mod sources;
 mod unrestored;
 mod waits;
 

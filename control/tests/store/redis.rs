@@ -35,6 +35,17 @@ async fn one_server_and_its_absence() {
     assert!(changes.complete && changes.records.len() == 1, "the feed begins anew: {changes:?}");
 }
 
+/// 003 sections 1.3, 2.3.4, 2.3.6 and 5.1.2: the name is in CONF, room, platform and user domain are in CONFEX.
+#[tokio::test]
+async fn fields_that_other_programs_read_have_the_names_of_the_sources() {
+    let redis = Redis::start(free_port());
+    let store = open(&format!("redis://127.0.0.1:{}", redis.port));
+    assert_eq!(store.put(&record("c1", "700", 1), None).await, Ok(()));
+    let fields = redis.cli(&["HMGET", "confex/{c1}", "moid", "roommoid", "platformmoid", "CONFNAME"]);
+    assert_eq!(fields.lines().map(str::trim).collect::<Vec<_>>().join(" ").trim(), "domain room platform");
+    assert_eq!(redis.cli(&["HGET", "conf/{c1}", "CONFNAME"]), "Monday");
+}
+
 #[tokio::test]
 async fn a_stopped_server_makes_nobody_wait_long() {
     let redis = Redis::start(free_port());

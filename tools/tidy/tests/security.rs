@@ -1,4 +1,4 @@
-//! What docs/security.md promises is tested: each rule names tests, and they exist.
+//! What docs/security.md and docs/sources.md promise is tested: they name tests, and those exist.
 
 use std::path::Path;
 
@@ -25,9 +25,9 @@ fn has_test(source: &str, name: &str) -> bool {
     marked || listed.is_some_and(|(list, _)| list.split(',').any(|entry| entry.trim() == name))
 }
 
-#[test]
-fn every_rule_names_tests_that_exist() {
-    let text = std::fs::read_to_string(root().join("docs/security.md")).expect("it can be read");
+/// A document, all of whose named tests exist.
+fn promises(document: &str) -> String {
+    let text = std::fs::read_to_string(root().join(document)).expect("it can be read");
     let mut missing = Vec::new();
     for (file, name) in named_tests(&text) {
         let source = std::fs::read_to_string(root().join(file)).unwrap_or_default();
@@ -35,8 +35,19 @@ fn every_rule_names_tests_that_exist() {
             missing.push(format!("{file}::{name}"));
         }
     }
-    assert!(missing.is_empty(), "docs/security.md names tests that do not exist:\n{}", missing.join("\n"));
+    assert!(missing.is_empty(), "{document} names tests that do not exist:\n{}", missing.join("\n"));
+    text
+}
 
+#[test]
+fn what_the_sources_ask_names_tests_that_exist() {
+    let text = promises("docs/sources.md");
+    assert!(named_tests(&text).len() >= 40, "is this the table?");
+}
+
+#[test]
+fn every_rule_names_tests_that_exist() {
+    let text = promises("docs/security.md");
     let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| threat"));
     let rows: Vec<&str> = rows.filter(|line| !line.starts_with("| ---")).collect();
     assert!(rows.len() >= 20, "only {} rules: is this the table?", rows.len());

@@ -8,7 +8,7 @@ fn secret(text: &str) -> Option<wire::Secret> {
 }
 
 /// A world with a service domain, a platform, two user domains, and a domain elsewhere.
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = World::new();
     world.announce("n1", "b1");
     world.settle();
@@ -38,7 +38,7 @@ fn world() -> World {
     world
 }
 
-fn ask(user_domain: &str) -> wire::CreateRequest {
+pub(super) fn ask(user_domain: &str) -> wire::CreateRequest {
     wire::CreateRequest { user_domain: user_domain.into(), ..Default::default() }
 }
 
