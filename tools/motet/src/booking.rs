@@ -7,10 +7,9 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use motet_proto::conference::conference_client::ConferenceClient;
 use motet_proto::conference::*;
-use motet_rtpgen::reach::Connection;
+use motet_rtpgen::reach::{Connection, Link};
 use std::process::ExitCode;
 use std::time::Duration;
-use tonic::transport::Channel;
 
 /// When a conference begins and ends.
 #[derive(Args, Default)]
@@ -198,7 +197,7 @@ pub(crate) async fn templates(options: TemplatesOptions) -> Result<ExitCode> {
 async fn booked(
     kind: ConferenceType,
     server: &Server,
-) -> Result<(Connection, ConferenceClient<Channel>, Vec<ConferenceInfo>)> {
+) -> Result<(Connection, ConferenceClient<Link>, Vec<ConferenceInfo>)> {
     let (control, mut client) = server.conferences().await?;
     let list = ListRequest { booked: true, ..Default::default() };
     let mut all = control.answer(client.list(list)).await?.conferences;
@@ -224,7 +223,7 @@ async fn make(kind: ConferenceType, options: Create) -> Result<ExitCode> {
 async fn find(
     kind: ConferenceType,
     one: &One,
-) -> Result<(Connection, ConferenceClient<Channel>, ConferenceInfo)> {
+) -> Result<(Connection, ConferenceClient<Link>, ConferenceInfo)> {
     let (control, client, all) = booked(kind, &one.server).await?;
     let same = |info: &&ConferenceInfo| info.id == one.booking || info.number == one.booking;
     let named = || all.iter().filter(|info| info.name == one.booking).collect::<Vec<_>>();

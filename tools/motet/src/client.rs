@@ -3,7 +3,7 @@
 use crate::out::OutputError;
 use anyhow::{Context, Result};
 use motet_proto::conference::conference_client::ConferenceClient;
-use motet_rtpgen::reach::{self, Connection, ControlError};
+use motet_rtpgen::reach::{self, Connection, ControlError, Link};
 use std::process::ExitCode;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
@@ -19,6 +19,10 @@ pub(crate) struct Server {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = reach::seconds)]
     pub(crate) timeout: Duration,
 
+    /// Ask in the name of this user domain: what is another's is not found [default: as an operator]
+    #[arg(long, value_name = "MOID", env = "MOTET_USER_DOMAIN", value_parser = moid)]
+    pub(crate) as_domain: Option<String>,
+
     /// Print one JSON document (watch: one a line)
     #[arg(long)]
     pub(crate) json: bool,
@@ -29,13 +33,23 @@ pub(crate) struct Server {
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
+/// As metadata takes it.
+fn moid(text: &str) -> Result<String, String> {
+    let fits = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(text.to_owned()) } else { Err("must be 1 to 64 printable ASCII characters".to_owned()) }
+}
+
 impl Server {
     pub(crate) async fn connect(&self) -> Result<Connection, ControlError> {
-        Connection::open(&self.css, self.timeout).await
+        let mut connection = Connection::open(&self.css, self.timeout).await?;
+        if let Some(user_domain) = &self.as_domain {
+            assert!(connection.ask_in_the_name_of(user_domain), "the command line was checked");
+        }
+        Ok(connection)
     }
 
     /// Connects, for calls about conferences.
-    pub(crate) async fn conferences(&self) -> Result<(Connection, ConferenceClient<Channel>), ControlError> {
+    pub(crate) async fn conferences(&self) -> Result<(Connection, ConferenceClient<Link>), ControlError> {
         let connection = self.connect().await?;
         let client = ConferenceClient::new(connection.channel());
         Ok((connection, client))

@@ -7,11 +7,10 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use motet_proto::domains::domains_client::DomainsClient;
 use motet_proto::domains::*;
-use motet_rtpgen::reach::Connection;
+use motet_rtpgen::reach::{Connection, Link};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tonic::transport::Channel;
 
 /// Options of `motet domains`.
 #[derive(Args)]
@@ -220,7 +219,7 @@ fn ranges<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<NumberRange>, 
     texts.filter(|text| !text.is_empty()).map(|text| one(text).ok_or_else(|| wrong(text))).collect()
 }
 
-async fn connect(server: &Server) -> Result<(Connection, DomainsClient<Channel>)> {
+async fn connect(server: &Server) -> Result<(Connection, DomainsClient<Link>)> {
     let control = server.connect().await?;
     let client = DomainsClient::new(control.channel());
     Ok((control, client))

@@ -59,6 +59,8 @@ Environment:
   MOTET_CSS  address of control for the client commands [http://127.0.0.1:7400]
   MOTET_PASSWORD, MOTET_CHAIR_PASSWORD
              passwords of a conference, for those options of the same name
+  MOTET_USER_DOMAIN
+             user domain in whose name client commands ask (--as-domain)
   MOTET_LOG  what is logged, such as info or motet_node=debug [servers: info]";
 
 #[derive(Subcommand)]

@@ -4,7 +4,7 @@
 use crate::account::{Expectation, Label};
 use crate::cli::complain;
 use crate::options::{LoadOptions, Media, Profile};
-use crate::reach::{Connection, ControlError};
+use crate::reach::{Connection, ControlError, Link};
 use crate::run::{Plan, SocketPlan, WorkerPlan};
 use crate::schedule::{Beat, spread};
 use crate::sender::StreamPlan;
@@ -20,7 +20,6 @@ use motet_proto::media::{Codec, Direction, LatchPolicy, MediaKind};
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
-use tonic::transport::Channel;
 
 /// Participants take payload types in turn from so many, so that most receivers need them rewritten.
 const PAYLOAD_TYPES: u32 = 4;
@@ -29,7 +28,7 @@ const PAYLOAD_TYPES: u32 = 4;
 #[derive(Debug)]
 pub struct Session {
     connection: Connection,
-    client: ConferenceClient<Channel>,
+    client: ConferenceClient<Link>,
     conferences: Vec<String>,
 }
 

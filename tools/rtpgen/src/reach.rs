@@ -3,9 +3,13 @@
 //! The two are told apart by where a status comes from: an answer has no source, what the transport made
 //! up has the transport's error as its source. The code does not tell: UNAVAILABLE is both.
 
+use motet_proto::USER_DOMAIN;
 use std::time::Duration;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 /// How often an open stream of events asks whether control is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -64,6 +68,23 @@ pub struct Connection {
     channel: Channel,
     address: String,
     within: Duration,
+    name: InName,
+}
+
+/// What a generated client takes.
+pub type Link = InterceptedService<Channel, InName>;
+
+/// Puts the name of a user domain on calls, if there is one.
+#[derive(Clone, Debug, Default)]
+pub struct InName(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for InName {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(user_domain) = &self.0 {
+            request.metadata_mut().insert(USER_DOMAIN, user_domain.clone());
+        }
+        Ok(request)
+    }
 }
 
 impl Connection {
@@ -74,7 +95,7 @@ impl Connection {
             Endpoint::from_shared(address.clone()).map_err(|_| ControlError::Address(address.clone()))?;
         let endpoint = endpoint.http2_keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(within);
         match tokio::time::timeout(within, endpoint.connect()).await {
-            Ok(Ok(channel)) => Ok(Connection { channel, address, within }),
+            Ok(Ok(channel)) => Ok(Connection { channel, address, within, name: InName::default() }),
             Ok(Err(error)) => Err(ControlError::Absent { address, why: innermost(&error) }),
             Err(_) => {
                 let why =
@@ -84,9 +105,16 @@ impl Connection {
         }
     }
 
+    /// Asks in the name of a user domain from now on. False: its MOID is not printable ASCII.
+    pub fn ask_in_the_name_of(&mut self, user_domain: &str) -> bool {
+        let value = MetadataValue::try_from(user_domain).ok();
+        self.name = InName(value);
+        self.name.0.is_some()
+    }
+
     /// What a generated client takes.
-    pub fn channel(&self) -> Channel {
-        self.channel.clone()
+    pub fn channel(&self) -> Link {
+        InterceptedService::new(self.channel.clone(), self.name.clone())
     }
 
     /// Waits for the answer to a call; for a stream, for its beginning.
@@ -145,7 +173,12 @@ mod tests {
 
     async fn connection() -> Connection {
         let channel = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
-        Connection { channel, address: "http://there".into(), within: Duration::from_secs(1) }
+        Connection {
+            channel,
+            address: "http://there".into(),
+            within: Duration::from_secs(1),
+            name: InName::default(),
+        }
     }
 
     #[tokio::test]
