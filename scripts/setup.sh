@@ -28,6 +28,7 @@ needs=(
     "/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc fonts-wqy-zenhei writes_names_on_pictures,_Chinese_ones_too"
     "redis-server redis-server the_store_that_tests_start_for_themselves"
     "/usr/share/java/zookeeper.jar zookeeper the_registry_that_tests_start_for_themselves"
+    "keepalived keepalived checks_the_sample_configurations"
     "valgrind valgrind counts_instructions_for_the_budgets"
     "strace strace counts_system_calls_for_the_budgets"
 )

@@ -2,7 +2,9 @@
 
 mod disk;
 mod foreign;
+mod keys;
 mod loss;
 mod redis;
+mod samples;
 mod suite;
 mod world;

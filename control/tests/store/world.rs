@@ -118,8 +118,18 @@ impl Redis {
 }
 
 pub fn cli(port: u16, arguments: &[&str]) -> String {
-    let output = Command::new("redis-cli").args(["-p", &port.to_string()]).args(arguments).output();
-    String::from_utf8_lossy(&output.expect("redis-cli is there").stdout).trim().to_owned()
+    cli_as("", port, arguments)
+}
+
+/// With a password, unless that is empty.
+pub fn cli_as(password: &str, port: u16, arguments: &[&str]) -> String {
+    let mut command = Command::new("redis-cli");
+    command.args(["-p", &port.to_string()]).args(arguments);
+    if !password.is_empty() {
+        command.env("REDISCLI_AUTH", password).stderr(Stdio::null());
+    }
+    let output = command.output().expect("redis-cli is there");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// Asks until there is an answer.
