@@ -8,9 +8,13 @@ use shiguredo_mp4::bitstream::opus::{ChannelCount, OpusSampleEntryConfig, build_
 use shiguredo_mp4::boxes::{AudioSampleEntryFields, SampleEntry, UnknownBox};
 use shiguredo_mp4::{BoxSize, BoxType, FixedPointNumber};
 
-/// 20 ms of silence: CELT, full band, one channel (RFC 6716 section 3.1).
-const OPUS_SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
-const OPUS_SILENCE_TICKS: u32 = 960;
+/// Silence of 20, 10, 5 and 2.5 ms: CELT, full band, one channel (RFC 6716 section 3.1), and how long it lasts.
+const OPUS_SILENCE: [([u8; 3], u32); 4] = [
+    ([0xf8, 0xff, 0xfe], 960),
+    ([0xf0, 0xff, 0xfe], 480),
+    ([0xe8, 0xff, 0xfe], 240),
+    ([0xe0, 0xff, 0xfe], 120),
+];
 /// A packet of Opus lasts 120 ms at most (RFC 6716 section 3.2.5).
 const OPUS_TICKS_MAX: u32 = 5760;
 /// A raw_data_block of AAC-LC that says nothing.
@@ -108,9 +112,12 @@ impl Sound {
     /// Appends silence of at most so many ticks; how long it lasts. 0: a shorter one cannot be written.
     pub(crate) fn write_silence(&self, ticks: u32, out: &mut Vec<u8>) -> u32 {
         match &self.kind {
-            Kind::Opus { .. } if ticks >= OPUS_SILENCE_TICKS => {
-                out.extend_from_slice(&OPUS_SILENCE);
-                OPUS_SILENCE_TICKS
+            Kind::Opus { .. } => {
+                let longest = OPUS_SILENCE.iter().find(|(_, lasts)| *lasts <= ticks);
+                longest.map_or(0, |(packet, lasts)| {
+                    out.extend_from_slice(packet);
+                    *lasts
+                })
             }
             Kind::Aac { config } if ticks >= AAC_FRAME_TICKS => {
                 match config.channel_configuration.as_u8() {
@@ -193,7 +200,9 @@ mod tests {
     #[test]
     fn opus_lasts_as_its_first_bytes_say() {
         assert_eq!(opus_ticks(&[]), None);
-        assert_eq!(opus_ticks(&OPUS_SILENCE), Some(960));
+        for (packet, lasts) in OPUS_SILENCE {
+            assert_eq!(opus_ticks(&packet), Some(lasts));
+        }
         assert_eq!(opus_ticks(&[0x80]), Some(120), "2.5 ms");
         assert_eq!(opus_ticks(&[0x18]), Some(2880), "60 ms");
         assert_eq!(opus_ticks(&[0x79, 0]), Some(1920), "two of 20 ms");

@@ -40,6 +40,8 @@ pub(crate) struct Track {
     pub(crate) lost_before: u64,
     /// Ticks of silence that were put in.
     pub(crate) silence: u64,
+    /// Sound: nothing but silence has been written since it began, or last.
+    silent: bool,
     /// What the segment's header says of it, or will; none: it is not in this segment.
     pub(crate) entry: Option<Entry>,
     /// Pictures: this segment has one that a decoder can begin with.
@@ -124,6 +126,7 @@ impl Track {
             stats: TrackStats::default(),
             lost_before: 0,
             silence: 0,
+            silent: true,
             entry: None,
             started: false,
             key_wanted: None,
@@ -189,9 +192,11 @@ impl Track {
         if gap < -slack {
             return Err(DropReason::Overlap);
         }
-        if gap > slack {
+        // Longer silence harms nobody: what comes after it lies where it belongs.
+        if gap > if self.silent { 0 } else { slack } {
             self.fill(gap);
         }
+        self.silent = false;
         self.push(Sample { duration, bytes: frame.len() as u32, key_frame: true, composition_offset: 0 });
         self.pending.data.extend_from_slice(frame);
         self.stats.samples += 1;
@@ -210,6 +215,7 @@ impl Track {
     fn fill(&mut self, gap: i64) {
         let hz = i64::from(self.hz());
         let gap = gap.min(GAP_TICKS_MAX);
+        self.silent = true;
         let mut left = gap.min(SILENCE_SECONDS_MAX * hz);
         self.skip(gap - left);
         while left > 0 {

@@ -327,7 +327,9 @@ impl Room {
 
     /// Hands what was tapped to those who listen.
     fn hand_over_taps(&mut self, now: Time, out: &MixOutbox) {
-        let at = now - self.delay(now);
+        let delay = self.delay(now);
+        let heard = delay.is_some() || !self.prompts.is_empty();
+        let at = now - delay.unwrap_or(DELAY_USUAL);
         let rate_hz = self.mixer.config().rate_hz;
         for tap in &mut self.taps {
             let samples = match &tap.of {
@@ -340,7 +342,7 @@ impl Room {
                 }
             };
             if let Some(samples) = samples {
-                tap.send(rate_hz, at, samples);
+                tap.send(rate_hz, (at, heard), samples);
             }
         }
         if self.taps.iter().any(|tap| !tap.is_open()) {
@@ -348,13 +350,13 @@ impl Room {
         }
     }
 
-    /// How long ago came what is mixed now: as that of the one among them who waits longest.
-    fn delay(&self, now: Time) -> Duration {
+    /// How long ago came what is mixed now: as that of the one among them who waits longest. None: nobody is heard.
+    fn delay(&self, now: Time) -> Option<Duration> {
         let sources = self.form.sources.keys().filter_map(|leg| {
             self.mixer.source_status(now, SourceId(*self.numbers.get(leg)?)).filter(|status| status.mixed)
         });
         let delay_ms = sources.map(|status| status.playout.delay_ms).max();
-        delay_ms.map_or(DELAY_USUAL, |delay_ms| Duration::from_millis(delay_ms.into()))
+        delay_ms.map(|delay_ms| Duration::from_millis(delay_ms.into()))
     }
 
     /// How it is doing.

@@ -32,8 +32,11 @@ pub(crate) struct TapFrame {
     pub(crate) number: u64,
     /// Samples a second; another one when the mix was given other settings.
     pub(crate) rate_hz: u32,
-    /// When its first sample came from who said it, as well as that is known where many speak.
+    /// When its first sample came from who said it, as well as that is known where many speak; a guess while nobody is
+    /// heard.
     pub(crate) at: Time,
+    /// Somebody is heard, or a prompt: otherwise the mix is silent.
+    pub(crate) heard: bool,
     pub(crate) samples: Vec<i16>,
 }
 
@@ -93,12 +96,12 @@ impl TapEnd {
         !self.frames.is_closed()
     }
 
-    /// Hands over a tick's sound.
-    pub(super) fn send(&mut self, rate_hz: u32, at: Time, samples: &[i16]) {
+    /// Hands over a tick's sound: when it came, and whether anybody is heard.
+    pub(super) fn send(&mut self, rate_hz: u32, (at, heard): (Time, bool), samples: &[i16]) {
         let mut memory = self.used.try_recv().unwrap_or_default();
         memory.clear();
         memory.extend_from_slice(samples);
-        let frame = TapFrame { number: self.number, rate_hz, at, samples: memory };
+        let frame = TapFrame { number: self.number, rate_hz, at, heard, samples: memory };
         self.number += 1;
         if let Err(TrySendError::Full(_)) = self.frames.try_send(frame) {
             self.dropped.fetch_add(1, Relaxed);
@@ -114,14 +117,14 @@ mod tests {
     fn what_is_not_taken_in_time_is_dropped_and_counted() {
         let (mut end, mut tap) = tap(TapOf::Mix);
         for _ in 0..FRAMES_WAITING_MAX + 5 {
-            end.send(8_000, Time::ZERO, &[1, 2, 3]);
+            end.send(8_000, (Time::ZERO, true), &[1, 2, 3]);
         }
         assert_eq!(tap.dropped(), 5);
         let first = tap.frames.try_recv().expect("it waits");
         assert_eq!((first.number, first.samples.as_slice()), (0, [1, 2, 3].as_slice()));
         let memory = first.samples.as_ptr();
         tap.give_back(first);
-        end.send(8_000, Time::ZERO, &[4]);
+        end.send(8_000, (Time::ZERO, true), &[4]);
         let last = std::iter::from_fn(|| tap.frames.try_recv().ok()).last().expect("it waits");
         assert_eq!((last.number, last.samples.as_slice()), (FRAMES_WAITING_MAX as u64 + 5, [4].as_slice()));
         assert_eq!(last.samples.as_ptr(), memory, "memory goes round");

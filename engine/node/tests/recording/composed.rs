@@ -7,8 +7,10 @@ use motet_proto::media::{AudioMode, AudioSettings, CanvasSettings, Recording, Vi
 use motet_proto::node::{Leg, change};
 use motet_rtp::payload::PayloadFormat;
 use std::path::Path;
+use std::time::Duration;
 
-/// How far flashes and the beeps of their moment may lie apart in the mean, in seconds.
+/// How far flashes and the beeps of their moment may lie apart in the mean, in seconds. A canvas takes pictures in up to
+/// one of its own pictures after they came, of which half is taken off: 20 ms are left. An encoder of Opus delays by 6.5.
 const APART_MAX: f64 = 0.040;
 
 /// 160 by 96, 25 a second.
@@ -43,18 +45,31 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// Pictures that are white, and sound that beeps, from the 13th picture of each second on.
+fn flashing_and_beeping(seconds: u32) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let white = "enable='gte(mod(t,1),0.51)'";
+    let black = format!("color=black:s=160x96:r=25:d={seconds},drawbox=c=white:t=fill:{white}");
+    let tone = "0.5*sin(2*PI*1000*t)*gte(mod(t,1),0.52)";
+    let sound = format!("aevalsrc='{tone}':c=mono:s=48000:d={seconds}");
+    (common::h264_of(&black), common::opus_of(&sound))
+}
+
+/// By how much each beep comes after the flash of its moment, in seconds.
+fn apart(path: &Path) -> Vec<f64> {
+    let (flashes, beeps) = flashes_and_beeps(path);
+    let nearest = |flash: &f64| {
+        let apart = beeps.iter().map(|beep| beep - flash);
+        apart.min_by(|one, other| one.abs().total_cmp(&other.abs()))
+    };
+    flashes.iter().filter_map(nearest).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_canvas_and_the_mix_are_recorded_in_step() {
     const SECONDS: u32 = 9;
-    // Both in the second half of each second.
-    let white = "enable='gte(mod(t,1),0.5)'";
-    let black = format!("color=black:s=160x96:r=25:d={SECONDS},drawbox=c=white:t=fill:{white}");
-    let pictures = common::h264_of(&black);
-    let tone = "0.5*sin(2*PI*1000*t)*gte(mod(t,1),0.5)";
-    let sound = common::opus_of(&format!("aevalsrc='{tone}':c=mono:s=48000:d={SECONDS}"));
-    let mut seen = Vec::new();
-    // A machine that holds up threads for long says nothing about the recorder.
-    for _ in 0..10 {
+    let (pictures, sound) = flashing_and_beeping(SECONDS);
+    // A machine that holds up the sender by more than that says nothing about the recorder.
+    for _ in 0..5 {
         let mut stage = Stage::new(31_200).await;
         stage.video = Some(canvas());
         let legs = vec![alice(&stage)];
@@ -65,7 +80,7 @@ async fn the_canvas_and_the_mix_are_recorded_in_step() {
         let mut video = Source::pictures(1, PayloadFormat::H264);
         let mut audio = Source::sound(0, 48_000, 960);
         let alice = Participant::new("alice", &allocation);
-        alice.play([video.send(&pictures), audio.send(&sound)].concat()).await;
+        let held_up = alice.play([video.send(&pictures), audio.send(&sound)].concat()).await;
         let stats = stage.stats().await;
         let canvas = stats.canvas.expect("there is a canvas");
         assert!(canvas.encodes_shared > 0, "alice gets what is recorded: {canvas:?}");
@@ -76,20 +91,17 @@ async fn the_canvas_and_the_mix_are_recorded_in_step() {
         assert!(closed.canvas && closed.path.ends_with("room+r1/+canvas-00001.mp4"), "{closed:?}");
         let path = Path::new(&closed.path);
         assert_eq!(Probe::of(path).codecs, ["h264", "opus"]);
-        let (flashes, beeps) = flashes_and_beeps(path);
-        let nearest = |flash: &f64| {
-            let apart = beeps.iter().map(|beep| beep - flash);
-            apart.min_by(|one, other| one.abs().total_cmp(&other.abs()))
-        };
-        let apart: Vec<f64> = flashes.iter().filter_map(nearest).collect();
+        let apart = apart(path);
         stage.end().await;
-        println!("sound comes after pictures by so many seconds: {apart:.3?}");
-        if apart.len() >= SECONDS as usize - 2 && median(apart.clone()).abs() <= APART_MAX {
-            return;
+        println!("sound comes after pictures by so many seconds: {apart:.3?}; held up {held_up:?}");
+        if held_up > Duration::from_millis(20) {
+            continue;
         }
-        seen.push(apart);
+        assert!(apart.len() >= SECONDS as usize - 2, "{apart:?}");
+        assert!(median(apart.clone()).abs() <= APART_MAX, "{apart:?}");
+        return;
     }
-    panic!("sound and pictures are not in step; sound comes after pictures by so many seconds: {seen:?}");
+    panic!("this machine is too busy to send media in time");
 }
 
 /// Of a conference that is relayed, and of one that is composed.
@@ -125,7 +137,7 @@ async fn snapshots_show_who_is_asked_for() {
 
     stage.video = Some(canvas());
     stage.revise(legs.clone(), vec![all("r1")], None).await;
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    let deadline = std::time::Instant::now() + Duration::from_secs(120);
     // Alice is seen on the canvas once she has sent a key frame.
     while !is_blue(&stage.snapshot("").await) {
         assert!(std::time::Instant::now() < deadline, "she is never seen");
