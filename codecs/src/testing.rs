@@ -3,6 +3,10 @@
 //! They take any bytes and panic only when this crate is wrong. Bytes are read as what a peer may do to a
 //! decoder: payloads, gaps, restarts.
 
+mod video;
+
+pub use video::{fuzz_video_h264, fuzz_video_h265, fuzz_video_vp8, video_seeds, without_notes};
+
 use crate::audio::comfort_noise::{ComfortNoise, NoiseGenerator, ORDER_MAX};
 use crate::audio::events::{EventChange, EventReceiver, TelephoneEvent, accepts};
 use crate::{AudioCodec, AudioDecoder, AudioError, EncoderSettings};

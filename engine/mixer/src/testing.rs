@@ -1,10 +1,12 @@
 //! For tests and benchmarks: senders whose sound is a tone or whose picture is a test card, by real encoders, and
-//! receivers that decode; and the bodies of the fuzz targets `mixer` and `layout`.
+//! receivers that decode; and the bodies of the fuzz targets `mixer`, `canvas` and `layout`.
 
+mod canvas;
 mod cards;
 mod fuzz;
 mod layout;
 
+pub use canvas::{canvas_seeds, fuzz_canvas};
 pub use cards::{CardReceiver, CardSender};
 pub use fuzz::fuzz_mixer;
 pub use layout::fuzz_layout;

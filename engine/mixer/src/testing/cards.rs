@@ -148,20 +148,24 @@ impl CardReceiver {
     /// Y, U and V of the last picture in the mean of 8 by 8 pixels that begin at `left` and `top`; none: there is no
     /// such place.
     pub fn colour_at(&self, left: u32, top: u32) -> Option<[u8; 3]> {
-        let picture = self.decoder.picture()?;
-        let mut means = [0; 3];
-        for (index, plane) in picture.planes().iter().enumerate() {
-            let shift = u32::from(index > 0);
-            let (side, left, top) = (8 >> shift, (left >> shift) as usize, (top >> shift) as usize);
-            if left + side > plane.width() || top + side > plane.height() {
-                return None;
-            }
-            let lines = (top..top + side).map(|line| &plane.line(line)[left..left + side]);
-            let sum: u32 = lines.flatten().map(|value| u32::from(*value)).sum();
-            means[index] = (sum / (side * side) as u32) as u8;
-        }
-        Some(means)
+        mean_at(&self.decoder.picture()?, left, top)
     }
+}
+
+/// Y, U and V in the mean of 8 by 8 pixels that begin there; none: there is no such place.
+pub(super) fn mean_at(picture: &Picture<'_>, left: u32, top: u32) -> Option<[u8; 3]> {
+    let mut means = [0; 3];
+    for (index, plane) in picture.planes().iter().enumerate() {
+        let shift = u32::from(index > 0);
+        let (side, left, top) = (8 >> shift, (left >> shift) as usize, (top >> shift) as usize);
+        if left + side > plane.width() || top + side > plane.height() {
+            return None;
+        }
+        let lines = (top..top + side).map(|line| &plane.line(line)[left..left + side]);
+        let sum: u32 = lines.flatten().map(|value| u32::from(*value)).sum();
+        means[index] = (sum / (side * side) as u32) as u8;
+    }
+    Some(means)
 }
 
 /// By name, with `packetization-mode=1`.

@@ -1,0 +1,4 @@
+//! Pictures of VP8 from any peer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| motet_codecs::testing::fuzz_video_vp8(bytes));
