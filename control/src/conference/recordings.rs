@@ -47,6 +47,8 @@ const RECORDINGS_MAX: usize = 16;
 const FOLDER_BYTES_MAX: usize = 128;
 const SEGMENT_SECONDS_MAX: u32 = 86_400;
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+/// A piece of live output lasts so long at most.
+const LIVE_SECONDS_MAX: u32 = 60;
 
 impl Recording {
     /// Errors name the field, beginning with `recording`.
@@ -79,6 +81,16 @@ impl Recording {
         }
         if media::RecordingFormat::try_from(given.format).is_err() {
             return bad("format", format!("{} is not known", given.format));
+        }
+        if given.format() == media::RecordingFormat::Hls {
+            // Sound of participants is what they send, which few players of live output take.
+            if given.participants {
+                return bad("format", "is live, which is of mix and canvas, not of participants".to_owned());
+            }
+            if given.segment_bytes != 0 || given.segment_seconds > LIVE_SECONDS_MAX {
+                let why = format!("live output has pieces of at most {LIVE_SECONDS_MAX} s, and of any size");
+                return bad("segment_seconds", why);
+            }
         }
         if given.segment_seconds > SEGMENT_SECONDS_MAX {
             let why = format!("{} s; at most {SEGMENT_SECONDS_MAX}", given.segment_seconds);

@@ -6,6 +6,7 @@
 
 use motet_rtp::rtcp::SenderInfo;
 use motet_rtp::{Ntp, Time, WireTimestamp};
+use std::time::Duration;
 
 /// A packet that lies further than this from when it came begins a new timeline.
 const AWAY_NS_MAX: i64 = 2 * SECOND_NS;
@@ -25,6 +26,11 @@ pub(crate) const SECOND_NS: i64 = 1_000_000_000;
 /// A moment on the recording's clock, in nanoseconds. Media may lie before the clock's origin.
 pub(crate) fn nanos(time: Time) -> i64 {
     i64::try_from(time.as_nanos()).unwrap_or(i64::MAX / 4).min(i64::MAX / 4)
+}
+
+/// A duration in nanoseconds.
+pub(crate) fn nanos_of(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// The clocks of every track.
@@ -201,7 +207,6 @@ fn ntp_ns(ntp: Ntp) -> i128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const MS: i64 = 1_000_000;
 

@@ -78,7 +78,14 @@ pub enum Container {
     Mp4,
     /// Matroska.
     Matroska,
+    /// Live output: pieces of fragmented MP4, of which the last ones are there, and a playlist of them (RFC 8216). A
+    /// piece lasts as long as [`RecordingConfig::segment_duration_max`] says, 1 to 60 s; 4 s unless told. One that ends
+    /// without a key frame lasts half as long again.
+    Hls,
 }
+
+/// How long a piece of live output is, unless told.
+const PIECE: Duration = Duration::from_secs(4);
 
 impl Container {
     /// What files' names end with.
@@ -86,6 +93,7 @@ impl Container {
         match self {
             Container::Mp4 => "mp4",
             Container::Matroska => "mkv",
+            Container::Hls => "m4s",
         }
     }
 }
@@ -166,6 +174,13 @@ pub enum ConfigError {
 }
 
 impl RecordingConfig {
+    /// How long a piece of live output is, and how long at most, in whole seconds; none: it is written to files.
+    pub(crate) fn pieces(&self) -> Option<(Duration, Duration)> {
+        let piece = self.segment_duration_max.unwrap_or(PIECE);
+        let longest = Duration::from_secs((piece * 3 / 2).as_secs_f64().ceil() as u64);
+        (self.container == Container::Hls).then_some((piece, longest))
+    }
+
     pub(crate) fn check(&self, tracks: &[TrackConfig]) -> Result<(), ConfigError> {
         let (millis, seconds) = (Duration::from_millis, Duration::from_secs);
         if !(millis(100)..=seconds(1)).contains(&self.fragment) {
@@ -180,6 +195,10 @@ impl RecordingConfig {
         if self.segment_duration_max.is_some_and(|max| max < seconds(1)) {
             let field = "segment_duration_max";
             return Err(ConfigError::Range { field, least: "1 s", most: "any" });
+        }
+        if self.pieces().is_some_and(|(piece, _)| piece > seconds(60)) {
+            let field = "segment_duration_max";
+            return Err(ConfigError::Range { field, least: "1 s", most: "60 s" });
         }
         if self.segment_bytes_max.is_some_and(|max| max < 64 << 10) {
             return Err(ConfigError::Range { field: "segment_bytes_max", least: "64 KiB", most: "any" });

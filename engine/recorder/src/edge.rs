@@ -7,11 +7,13 @@
 //! fast enough, ends its own recording with an event, and no other.
 //!
 //! A file is `NAME-00001.part.mp4` while it is written, and `NAME-00001.mp4` once it is whole: a crash, a full disk or a
-//! slow one leaves a `.part.mp4`, which plays.
+//! slow one leaves a `.part.mp4`, which plays. Live output is a playlist `NAME.m3u8`, which is never seen half written,
+//! and the files that it names.
 
 mod begin;
 mod feed;
 mod job;
+mod live;
 mod storage;
 mod thread;
 

@@ -10,9 +10,10 @@
 //! - `sound.rs`, `picture.rs`: samples, and what a header says of them;
 //! - `track.rs`: a track's place in the file;
 //! - `segment.rs`, `mp4.rs`, `matroska.rs`: files and fragments;
+//! - `piece.rs`, `playlist.rs`: live output (RFC 8216);
 //! - [`edge`]: the thread that runs recordings and writes files.
 //!
-//! Not here: playback, snapshots, live output.
+//! Not here: playback, snapshots.
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,8 @@ pub mod edge;
 mod matroska;
 mod mp4;
 mod picture;
+mod piece;
+mod playlist;
 mod recording;
 mod reorder;
 mod segment;

@@ -364,6 +364,8 @@ impl Recording {
                 self.switch_segment(now, at_ns);
             } else if self.segment.is_open() && self.segment.wants_end() {
                 self.switch_segment(now, at_ns);
+            } else if self.segment.piece.ends {
+                self.end_piece(now);
             }
         }
         let track = &mut self.tracks[index];

@@ -4,6 +4,7 @@ use crate::clock::{SECOND_NS, nanos};
 use crate::config::{Container, RecordingConfig};
 use crate::matroska;
 use crate::mp4::{self, FragmentTrack, HeaderTrack};
+use crate::piece::Piece;
 use crate::recording::Recording;
 use crate::track::{Entry, Track};
 use motet_rtp::Time;
@@ -29,6 +30,13 @@ pub enum Output {
         segment: u32,
         /// To be written at once, so that a crash takes no whole fragment.
         bytes: Vec<u8>,
+    },
+    /// Live output: what was appended since the header, or since the piece before, is a piece.
+    Piece {
+        /// As in [`Output::Begin`].
+        segment: u32,
+        /// How long it lasts.
+        duration: Duration,
     },
     /// It is whole.
     End(SegmentSummary),
@@ -68,10 +76,11 @@ pub(crate) struct Segment {
     opened: Option<Time>,
     /// When a fragment was written last.
     fragment: Time,
-    fragments: u32,
+    pub(crate) fragments: u32,
     bytes: u64,
     samples: u64,
-    end_ns: i64,
+    pub(crate) end_ns: i64,
+    pub(crate) piece: Piece,
     /// Since when it is to end at the next key frame.
     end_wanted: Option<Time>,
 }
@@ -88,6 +97,7 @@ impl Segment {
             bytes: 0,
             samples: 0,
             end_ns: 0,
+            piece: Piece::default(),
             end_wanted: None,
         }
     }
@@ -154,7 +164,7 @@ impl Recording {
     pub(crate) fn open_segment(&mut self, now: Time) {
         let tracks: Vec<HeaderTrack<'_>> = self.tracks.iter().filter_map(header_track).collect();
         let bytes = match self.config.container {
-            Container::Mp4 => mp4::header(self.config.created, &tracks),
+            Container::Mp4 | Container::Hls => mp4::header(self.config.created, &tracks),
             Container::Matroska => matroska::header(self.config.created, &tracks),
         };
         let segment = &mut self.segment;
@@ -181,7 +191,7 @@ impl Recording {
         segment.fragments += 1;
         let hz = |id: u32| self.tracks.iter().find(|track| track.id == id).map_or(1, Track::hz);
         let bytes = match self.config.container {
-            Container::Mp4 => mp4::fragment(segment.fragments, &taken),
+            Container::Mp4 | Container::Hls => mp4::fragment(segment.fragments, &taken),
             Container::Matroska => matroska::fragment(&taken, hz),
         };
         segment.bytes += bytes.len() as u64;
@@ -192,10 +202,13 @@ impl Recording {
 
     /// Ends the file, if there is one.
     pub(crate) fn end_segment(&mut self) {
-        let segment = &self.segment;
-        if !segment.is_open() {
+        if !self.segment.is_open() {
             return;
         }
+        if self.config.pieces().is_some() {
+            self.close_piece();
+        }
+        let segment = &self.segment;
         let positive = |ns: i64| u64::try_from(ns).unwrap_or(0);
         self.outputs.push_back(Output::End(SegmentSummary {
             segment: segment.index,
@@ -230,6 +243,9 @@ impl Recording {
 
     /// Notes that the segment is long enough.
     pub(crate) fn check_limits(&mut self, now: Time) {
+        if let Some(pieces) = self.config.pieces() {
+            return self.check_piece(now, pieces);
+        }
         let segment = &self.segment;
         let long = self
             .config

@@ -1,6 +1,6 @@
 //! What fuzzing runs.
 
-use crate::{Codec, Output, ParameterChange, Recording, RecordingConfig, TrackConfig};
+use crate::{Codec, Container, Output, ParameterChange, Recording, RecordingConfig, TrackConfig};
 use motet_rtp::rtcp::SenderInfo;
 use motet_rtp::{Ntp, RtpBuilder, Time, WireSeq, WireTimestamp};
 use std::time::Duration;
@@ -67,6 +67,7 @@ impl World {
             } else {
                 ParameterChange::NewSegment
             },
+            container: if settings & 8 != 0 { Container::Hls } else { Container::Mp4 },
             ..RecordingConfig::default()
         };
         let starts = tracks.iter().map(|_| (65_530, u32::MAX - 9000)).collect();
@@ -130,6 +131,10 @@ impl World {
                 Output::End(summary) => {
                     let open = self.open.take();
                     assert_eq!(open, Some((summary.segment, summary.bytes, summary.fragments)));
+                }
+                Output::Piece { segment, duration } => {
+                    let fragments = self.open.filter(|open| open.0 == segment).map_or(0, |open| open.2);
+                    assert!(fragments > 0, "a piece has something in it: {duration:?}");
                 }
                 Output::KeyFrameWanted { track } => assert!(track < 3, "sound has no key frames"),
             }

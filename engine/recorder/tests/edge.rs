@@ -198,6 +198,14 @@ impl Storage for Fake {
     async fn finish(&self, file: Self::File, from: &Path, to: &Path) -> io::Result<()> {
         ThreadStorage.finish(file.0, from, to).await
     }
+
+    async fn replace(&self, path: &Path, bytes: Vec<u8>) -> io::Result<()> {
+        ThreadStorage.replace(path, bytes).await
+    }
+
+    async fn remove(&self, path: &Path) -> io::Result<()> {
+        ThreadStorage.remove(path).await
+    }
 }
 
 /// Runs one recording on a bad file beside one on a good file, and lets `after` pass once all has come; what became of

@@ -17,7 +17,8 @@ use std::time::Duration;
 #[command(
     after_help = "Files are on the node, below the folder that it was started with (--recordings): a folder for \
 each recording, and in it PARTICIPANT-00001.mp4 and so on, +mix-00001.mp4 for the mix, +canvas-00001.mp4 for the \
-composed picture with the mix, and .part.mp4 for what is being written. They play at any time."
+composed picture with the mix, and .part.mp4 for what is being written. They play at any time. With --live there are \
++canvas.m3u8 or +mix.m3u8 and what they name, to be served by any web server."
 )]
 pub(crate) struct Record {
     #[command(subcommand)]
@@ -74,6 +75,10 @@ struct Start {
     /// What files are: MP4, or Matroska with names that end with .mkv
     #[arg(long, value_enum, default_value = "mp4")]
     format: Format,
+    /// Write live output (HLS) instead of files: a playlist that players open while it grows, of the composed picture
+    /// with the mix, or with --mix alone of the mix; --segment is how long a piece lasts [default: 4s]
+    #[arg(long, conflicts_with_all = ["participants", "only", "kind", "format", "segment_bytes"])]
+    live: bool,
     /// Folder of its files, below that of the node [default: the ids of conference and recording]
     #[arg(long, value_name = "NAME", default_value = "")]
     folder: String,
@@ -140,8 +145,10 @@ pub(crate) async fn record(options: Record) -> Result<ExitCode> {
 }
 
 async fn start(options: Start) -> Result<ExitCode> {
-    let Start { which, participants, mix, canvas, only, kind, format, folder, segment, segment_bytes } =
+    let Start { which, participants, mix, canvas, only, kind, format, live, folder, segment, segment_bytes } =
         options;
+    // The composed picture unless it is to be the mix alone.
+    let canvas = canvas || (live && !mix);
     let chooses = participants || !only.is_empty() || !kind.is_empty();
     let (control, mut client) = which.server.conferences().await?;
     let (participants, mix) = if chooses || mix || canvas {
@@ -159,7 +166,7 @@ async fn start(options: Start) -> Result<ExitCode> {
         kinds: kind.into_iter().map(Kind::to_wire).collect(),
         mix,
         canvas,
-        format: format.to_wire(),
+        format: if live { RecordingFormat::Hls.into() } else { format.to_wire() },
         // What is less than a second would be none.
         segment_seconds: segment.map_or(0, |time| time.as_secs_f64().ceil() as u32),
         segment_bytes,

@@ -71,6 +71,11 @@ fn what_makes_no_sense_is_refused_by_name() {
         (Recording { folder: "monday".into(), ..all("r") }, "recording.folder"),
         (Recording { kinds: vec![0], ..all("r") }, "recording.kinds"),
         (Recording { format: 9, ..all("r") }, "recording.format"),
+        (Recording { format: 3, ..all("r") }, "recording.format"),
+        (
+            Recording { format: 3, participants: false, mix: true, segment_seconds: 61, ..all("r") },
+            "recording.segment_seconds",
+        ),
         (Recording { only: vec![String::new()], ..all("r") }, "recording.only[0]"),
         (Recording { segment_seconds: 86_401, ..all("r") }, "recording.segment_seconds"),
         (Recording { segment_bytes: 65_535, ..all("r") }, "recording.segment_bytes"),

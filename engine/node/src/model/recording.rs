@@ -41,6 +41,8 @@ const RECORDINGS_MAX: usize = 16;
 const FOLDER_BYTES_MAX: usize = 128;
 const SEGMENT_SECONDS_MAX: u32 = 86_400;
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+/// A piece of live output lasts so long at most.
+const LIVE_SECONDS_MAX: u32 = 60;
 
 impl Recording {
     pub(super) fn all(
@@ -111,6 +113,10 @@ impl Recording {
         }
         let container = match wire::RecordingFormat::try_from(given.format) {
             Ok(wire::RecordingFormat::Matroska) => Container::Matroska,
+            Ok(wire::RecordingFormat::Hls) => {
+                check_live(at, given)?;
+                Container::Hls
+            }
             Ok(_) => Container::Mp4,
             Err(_) => return Err(at.field("format").error(format!("{} is not known", given.format))),
         };
@@ -146,6 +152,18 @@ impl Recording {
             |one: &Recording| (one.folder.clone(), one.container, one.segment_duration, one.segment_bytes);
         same(self) == same(other)
     }
+}
+
+/// Live output is of what is mixed and composed here, in codecs that players take.
+fn check_live(at: &Path, given: &wire::Recording) -> Result<(), NodeError> {
+    if given.participants {
+        return Err(at.field("format").error("is live, which is of mix and canvas, not of participants"));
+    }
+    if given.segment_bytes != 0 || given.segment_seconds > LIVE_SECONDS_MAX {
+        let why = format!("live output has pieces of at most {LIVE_SECONDS_MAX} s, and of any size");
+        return Err(at.field("segment_seconds").error(why));
+    }
+    Ok(())
 }
 
 fn check_folder(at: &Path, name: &str) -> Result<(), NodeError> {
@@ -188,7 +206,12 @@ mod tests {
     fn what_makes_no_sense_is_refused_by_name() {
         let good = wire::Recording { id: "r".into(), participants: true, ..wire::Recording::default() };
         type Spoil = fn(&mut wire::Recording);
-        let cases: [(Spoil, &str); 9] = [
+        let cases: [(Spoil, &str); 11] = [
+            (|bad| bad.format = 3, "spec.recordings[0].format"),
+            (
+                |bad| (bad.format, bad.participants, bad.mix, bad.segment_seconds) = (3, false, true, 61),
+                "spec.recordings[0].segment_seconds",
+            ),
             (|bad| bad.format = 9, "spec.recordings[0].format"),
             (|bad| bad.id = String::new(), "spec.recordings[0].id"),
             (|bad| bad.participants = false, "spec.recordings[0]"),

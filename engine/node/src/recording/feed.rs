@@ -1,6 +1,7 @@
 //! What the recorder's thread does each time: takes jobs, packets and what happened.
 
 use super::folder::Folder;
+use super::mix::Coding;
 use super::room::Room;
 use super::shown::Counters;
 use super::still::Stills;
@@ -298,8 +299,10 @@ impl Feeder {
                 self.tools.tell(room.id.clone(), RecordingEventKind::TapWanted);
             }
             let mut mix = std::mem::take(&mut room.mix);
-            mix.turn(|at, timestamp, frame| {
-                room.mix_tracks().for_each(|track| deck.frame(track, at, timestamp, frame));
+            let wanted = |coding| room.mix_tracks().any(|(known, _)| known == coding);
+            mix.turn(Coding::ALL.map(wanted), |coding, at, timestamp, frame| {
+                let tracks = room.mix_tracks().filter(|(known, _)| *known == coding);
+                tracks.for_each(|(_, track)| deck.frame(track, at, timestamp, frame));
             });
             room.mix = mix;
         }

@@ -68,7 +68,8 @@ pub(super) fn prepare(root: &Path, name: String, (conference, recording): (Id, I
 
 /// The name and number of a segment's file, whole or not.
 fn parse(file: &str) -> Option<(&str, u32)> {
-    let stem = file.strip_suffix(".mp4").or_else(|| file.strip_suffix(".mkv"))?;
+    let stem = file.strip_suffix("-init.mp4").or_else(|| file.strip_suffix(".mp4"));
+    let stem = stem.or_else(|| file.strip_suffix(".mkv"))?;
     let (name, number) = stem.strip_suffix(".part").unwrap_or(stem).rsplit_once('-')?;
     Some((name, number.parse().ok()?))
 }
@@ -90,12 +91,15 @@ mod tests {
             "a-b-00002.mp4",
             "notes.txt",
             "alice-x.mp4",
+            "+canvas-00004-init.mp4",
+            "+canvas-00004-000002.m4s",
             "-00003.mp4",
         ] {
             std::fs::write(path.join(file), "").expect("written");
         }
         let mut again = Folder::open(path).expect("it is there");
-        assert_eq!(["alice", "a-b", "bob", "a"].map(|name| again.next(name)), [8, 3, 1, 1]);
+        let next = ["alice", "a-b", "bob", "a", "+canvas"].map(|name| again.next(name));
+        assert_eq!(next, [8, 3, 1, 1, 5]);
         again.went_on_to("bob".to_owned(), 4);
         assert_eq!(again.next("bob"), 4);
         assert!(Folder::open(root.path().join("no/such")).is_err());

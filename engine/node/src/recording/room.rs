@@ -2,7 +2,7 @@
 
 use super::feed::{Named, Sources, Tools};
 use super::folder::{Folder, file_name, prepare};
-use super::mix::{MixInput, codec_at};
+use super::mix::{Coding, MixInput};
 use super::{Reason, RecordingEventKind, Whose, codec};
 use crate::model::{Id, Recording};
 use crate::plan::RecordForm;
@@ -192,12 +192,14 @@ impl Room {
         self.mix_tracks().next().is_some()
     }
 
-    /// Files and tracks that the mix goes into.
-    pub(super) fn mix_tracks(&self) -> impl Iterator<Item = (u64, usize)> {
-        let files = self.recordings.values().flat_map(|active| active.files.values());
-        files.flat_map(|file| {
+    /// Files and tracks that the mix goes into, and how it is encoded for them.
+    pub(super) fn mix_tracks(&self) -> impl Iterator<Item = (Coding, (u64, usize))> {
+        let files = self.recordings.values().flat_map(|active| {
+            active.files.values().map(|file| (Coding::of(active.recording.container), file))
+        });
+        files.flat_map(|(coding, file)| {
             let tracks = file.tracks.iter().enumerate().filter(|(_, track)| track.from.is_none());
-            tracks.map(|(index, _)| (file.id, index))
+            tracks.map(move |(index, _)| (coding, (file.id, index)))
         })
     }
 
@@ -330,7 +332,7 @@ fn wanted_files(
     let mix = form.mix_rate_hz.map(|rate_hz| {
         let config = TrackConfig {
             name: "mix".to_owned(),
-            codec: codec_at(rate_hz),
+            codec: Coding::of(recording.container).codec_at(rate_hz),
             payload_type: 0,
             sender: 0,
             parameter_sets: Vec::new(),

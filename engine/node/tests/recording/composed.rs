@@ -3,9 +3,12 @@
 use super::common::{self, Probe, Source};
 use super::stage::{Participant, Stage, codec, opus};
 use super::{all, flashes_and_beeps};
-use motet_proto::media::{AudioMode, AudioSettings, CanvasSettings, Recording, VideoMode, VideoSettings};
+use motet_proto::media::{
+    AudioMode, AudioSettings, CanvasSettings, Recording, RecordingFormat, VideoMode, VideoSettings,
+};
 use motet_proto::node::{Leg, change};
 use motet_rtp::payload::PayloadFormat;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -102,6 +105,59 @@ async fn the_canvas_and_the_mix_are_recorded_in_step() {
         return;
     }
     panic!("this machine is too busy to send media in time");
+}
+
+/// A player opens it while it grows; what it shows in the end is in step.
+#[tokio::test(flavor = "multi_thread")]
+async fn live_output_is_played_while_it_grows_and_in_step() {
+    const SECONDS: u32 = 9;
+    let (pictures, sound) = flashing_and_beeping(SECONDS);
+    let mut stage = Stage::new(31_600).await;
+    stage.video = Some(canvas());
+    let legs = vec![alice(&stage)];
+    let audio = AudioSettings { mode: AudioMode::Mix.into(), ..AudioSettings::default() };
+    let format = RecordingFormat::Hls.into();
+    let live =
+        Recording { id: "web".into(), canvas: true, format, segment_seconds: 1, ..Recording::default() };
+    // Beside one to a file, which has the mix in another codec.
+    let film = Recording { id: "r1".into(), canvas: true, ..Recording::default() };
+    let allocation = stage.put(legs, vec![live, film], Some(audio)).await;
+    stage.ready().await;
+    let mut video = Source::pictures(1, PayloadFormat::H264);
+    let mut audio = Source::sound(0, 48_000, 960);
+    let alice = Participant::new("alice", &allocation);
+    let sent = [video.send(&pictures), audio.send(&sound)].concat();
+    let playing = tokio::spawn(async move { alice.play(sent).await });
+    let playlist = stage.began("web").await;
+    assert!(playlist.ends_with("room+web/+canvas.m3u8"), "{playlist}");
+    let path = Path::new(&playlist);
+    let deadline = std::time::Instant::now() + Duration::from_secs(120);
+    let text = loop {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        if text.matches("#EXTINF").count() >= 2 {
+            break text;
+        }
+        assert!(std::time::Instant::now() < deadline, "no pieces come: {text}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(!text.contains("#EXT-X-ENDLIST"), "it grows: {text}");
+    let opened = common::run("ffprobe", &["-show_entries", "stream=codec_name", "-of", "csv=p=0", &playlist]);
+    let opened = String::from_utf8(opened).expect("text");
+    // As streams, and as those of the one program.
+    assert_eq!(opened.split_whitespace().collect::<BTreeSet<_>>(), BTreeSet::from(["aac", "h264"]));
+    playing.await.expect("it sends");
+    stage.patch(vec![change::Change::RemoveRecording("web".into())]).await;
+    let closed = stage.closed("web").await;
+    assert!(closed.canvas && closed.path == playlist, "{closed:?}");
+    while !std::fs::read_to_string(path).expect("a playlist").ends_with("#EXT-X-ENDLIST\n") {
+        assert!(std::time::Instant::now() < deadline, "it ends");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(Probe::of(path).codecs, ["h264", "aac"]);
+    let apart = apart(path);
+    println!("sound comes after pictures by so many seconds: {apart:.3?}");
+    assert!(apart.len() >= 5 && median(apart.clone()).abs() <= APART_MAX, "{apart:?}");
+    stage.end().await;
 }
 
 /// Of a conference that is relayed, and of one that is composed.

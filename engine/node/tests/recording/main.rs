@@ -22,8 +22,8 @@ fn all(id: &str) -> Recording {
 /// Where pictures turn white, and where sound begins after silence, in seconds.
 fn flashes_and_beeps(path: &Path) -> (Vec<f64>, Vec<f64>) {
     let (file, probe) = (path.to_str().expect("text"), Probe::of(path));
-    let stream = |codec: &str| probe.codecs.iter().position(|known| known == codec).expect(codec);
-    let times = probe.times(stream("h264"));
+    let seen = probe.codecs.iter().position(|codec| codec == "h264").expect("pictures");
+    let times = probe.times(seen);
     // One after another: pictures that were brought into step lie too near to each other for raw video.
     let filter = "scale=1:1,format=gray,setpts=N/25/TB";
     let gray = ["-i", file, "-map", "0:v", "-vf", filter, "-fps_mode", "passthrough"];
@@ -34,7 +34,8 @@ fn flashes_and_beeps(path: &Path) -> (Vec<f64>, Vec<f64>) {
 
     let sound = ["-i", file, "-map", "0:a", "-ac", "1", "-ar", "48000", "-f", "s16le", "-"];
     let sound = run("ffmpeg", &sound);
-    let begins = probe.times(stream("opus"))[0];
+    let heard = probe.codecs.iter().position(|codec| codec != "h264").expect("sound");
+    let begins = probe.times(heard)[0];
     let (mut beeps, mut quiet) = (Vec::new(), 0);
     for (index, sample) in sound.chunks_exact(2).enumerate() {
         if i16::from_le_bytes([sample[0], sample[1]]).unsigned_abs() < 2_000 {

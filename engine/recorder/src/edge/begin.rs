@@ -61,6 +61,7 @@ impl RecordingSpec {
 pub(super) struct FileNames {
     pub(super) part: PathBuf,
     pub(super) whole: PathBuf,
+    pub(super) segment: u32,
 }
 
 impl FileNames {
@@ -69,6 +70,7 @@ impl FileNames {
         FileNames {
             part: folder.join(format!("{name}-{segment:05}.part.{extension}")),
             whole: folder.join(format!("{name}-{segment:05}.{extension}")),
+            segment,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One recording: its core, and the task that writes its files.
 
 use super::begin::{FileNames, RecordingSpec};
+use super::live::{Live, LiveSpec};
 use super::storage::Storage;
 use super::thread::EventQueue;
 use super::{EventKind, Failure};
@@ -37,6 +38,8 @@ pub(super) struct Writes {
     busy_since: Cell<Option<Time>>,
     state: Cell<WriterState>,
     error: RefCell<Option<io::Error>>,
+    /// None: files that are whole in the end.
+    live: Option<LiveSpec>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +52,11 @@ enum WriterState {
     Abandoned,
 }
 
-enum Operation {
+pub(super) enum Operation {
     Begin(FileNames),
     Append(Vec<u8>),
+    /// Of live output: what was appended is a piece of so long.
+    Piece(Duration),
     End(SegmentSummary),
     /// Nothing will come.
     Close,
@@ -73,6 +78,7 @@ impl Job {
             busy_since: Cell::new(None),
             state: Cell::new(WriterState::Running),
             error: RefCell::new(None),
+            live: LiveSpec::of(spec),
         });
         let (folder, name) = (spec.folder.clone(), spec.name.clone());
         Job { id, recording, writes, stopping: false, folder, name }
@@ -87,6 +93,7 @@ impl Job {
                     Operation::Begin(FileNames::new(&self.folder, &self.name, segment, container))
                 }
                 Output::Append { bytes, .. } => Operation::Append(bytes),
+                Output::Piece { duration, .. } => Operation::Piece(duration),
                 Output::End(summary) => Operation::End(summary),
                 Output::KeyFrameWanted { track } => {
                     events.send(self.id, EventKind::KeyFrameWanted { track });
@@ -174,6 +181,12 @@ impl Writes {
     }
 }
 
+/// What a recording is written to.
+enum Files<F> {
+    Whole(Option<Open<F>>),
+    Live(Box<Live<F>>),
+}
+
 /// A file that is written.
 struct Open<F> {
     file: F,
@@ -191,13 +204,19 @@ pub(super) async fn write<S: Storage>(
     clock: Clock,
     sync_every: Option<Duration>,
 ) {
-    let mut open: Option<Open<S::File>> = None;
+    let mut files: Files<S::File> = match &writes.live {
+        Some(spec) => Files::Live(Box::new(Live::new(spec.clone()))),
+        None => Files::Whole(None),
+    };
     while let Some(operation) = writes.next().await {
         let now = clock();
         writes.busy_since.set(Some(now));
         let bytes = if let Operation::Append(bytes) = &operation { bytes.len() } else { 0 };
         let closes = matches!(operation, Operation::Close);
-        let done = perform(&storage, &mut open, operation, now, sync_every).await;
+        let done = match &mut files {
+            Files::Whole(open) => perform(&storage, open, operation, now, sync_every).await,
+            Files::Live(live) => live.perform(&storage, operation).await,
+        };
         writes.busy_since.set(None);
         writes.bytes.set(writes.bytes.get() - bytes);
         match done {
@@ -244,7 +263,7 @@ async fn perform<S: Storage>(
             storage.finish(file, &names.part, &names.whole).await?;
             return Ok(Some(EventKind::SegmentEnded { path: names.whole, summary }));
         }
-        Operation::Close => {}
+        Operation::Piece(_) | Operation::Close => {}
     }
     Ok(None)
 }

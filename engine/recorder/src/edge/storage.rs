@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio::io::AsyncWriteExt;
 
 /// How files are written.
@@ -47,6 +47,12 @@ pub trait Storage: Clone + 'static {
 
     /// Closes a file and gives it another name, which nothing has.
     fn finish(&self, file: Self::File, from: &Path, to: &Path) -> impl Future<Output = io::Result<()>>;
+
+    /// Gives a file these bytes, whether or not it is there: who reads it finds the old ones or the new ones.
+    fn replace(&self, path: &Path, bytes: Vec<u8>) -> impl Future<Output = io::Result<()>>;
+
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> impl Future<Output = io::Result<()>>;
 }
 
 /// By `tokio-uring`.
@@ -72,6 +78,20 @@ impl Storage for UringStorage {
         file.close().await?;
         is_free(to)?;
         tokio_uring::fs::rename(from, to).await
+    }
+
+    async fn replace(&self, path: &Path, bytes: Vec<u8>) -> io::Result<()> {
+        let part = part_of(path);
+        let mut options = tokio_uring::fs::OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(MODE).open(&part).await?;
+        let written = file.write_all_at(bytes, 0).await.0;
+        file.close().await?;
+        written?;
+        tokio_uring::fs::rename(&part, path).await
+    }
+
+    async fn remove(&self, path: &Path) -> io::Result<()> {
+        tokio_uring::fs::remove_file(path).await
     }
 }
 
@@ -101,10 +121,31 @@ impl Storage for ThreadStorage {
         is_free(to)?;
         tokio::fs::rename(from, to).await
     }
+
+    async fn replace(&self, path: &Path, bytes: Vec<u8>) -> io::Result<()> {
+        let part = part_of(path);
+        let mut options = tokio::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(MODE).open(&part).await?;
+        file.write_all(&bytes).await?;
+        file.flush().await?;
+        drop(file.into_std().await);
+        tokio::fs::rename(&part, path).await
+    }
+
+    async fn remove(&self, path: &Path) -> io::Result<()> {
+        tokio::fs::remove_file(path).await
+    }
 }
 
 /// What others may do with a recording is for the folder to say.
 const MODE: u32 = 0o640;
+
+/// What a file is written to before it takes the place of the one that is there.
+fn part_of(path: &Path) -> PathBuf {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    PathBuf::from(part)
+}
 
 /// A recording never takes another one's place.
 fn is_free(path: &Path) -> io::Result<()> {
