@@ -99,6 +99,30 @@ async fn eventually_changes(store: &RedisStore, since: Cursor) -> Cursor {
     }
 }
 
+#[tokio::test]
+async fn when_replicas_are_lost_others_are_read_and_at_last_the_primary() {
+    let primary = Redis::start_with(free_port(), &["--save", "", "--repl-diskless-sync-delay", "0"]);
+    let mut replicas = vec![replica_of(&primary), replica_of(&primary)];
+    eventually("both are known", || {
+        let role = primary.cli(&["ROLE"]);
+        replicas.iter().all(|replica| role.contains(&replica.port.to_string())).then_some(())
+    });
+    let options = RedisOptions { read_replicas: true, ..RedisOptions::default() };
+    let address = format!("redis://127.0.0.1:{}", primary.port);
+    let store = RedisStore::open(&address, options).expect("an address");
+    let start = store.changes(Cursor::default()).await.expect("all").cursor;
+    let reads = |redis: &Redis| redis.cli(&["INFO", "commandstats"]).contains("cmdstat_zrangebyscore");
+    assert_eq!(store.put(&record("c1", "700", 1), None).await, Ok(()));
+    while !replicas.is_empty() {
+        eventually_changes(&store, start).await;
+        // Whoever reads is told no other address.
+        let read = replicas.iter().position(reads).expect("one of the replicas is read");
+        drop(replicas.remove(read));
+    }
+    eventually_changes(&store, start).await;
+    assert!(reads(&primary), "nobody else is left");
+}
+
 /// Waits for one replica, and holds back what it does not confirm for as long as a test may take.
 fn holding(address: &str) -> RedisStore {
     let options =
