@@ -84,6 +84,10 @@ impl Step<'_> {
         if self.now.steady_ms < since_ms + self.state.options.detection.leave_isolated_ms {
             return Err(stays(""));
         }
+        // It would end for those who are in it.
+        if conference.record.no_restore {
+            return Err(stays(", and it is not to go to another node (no_restore)"));
+        }
         let promised = self.state.conferences.promised();
         self.place_again(&conference.record, &promised, BTreeMap::new(), "")
             .map_err(|refusal| stays(&format!(", and no other takes it: {}", refusal.message)))?;

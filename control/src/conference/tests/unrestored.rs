@@ -89,6 +89,27 @@ fn it_waits_while_its_node_may_run_it() {
     assert_eq!((world.phase("u1"), world.state.conferences["u1"].record.epoch), (Phase::Running, 1));
 }
 
+/// A join moves what is restored away from a node that nobody reaches; this would end it for those who are in it.
+#[test]
+fn a_join_does_not_end_it_on_a_node_that_nobody_reaches() {
+    let mut world = world();
+    world.announce("n2", "b1");
+    world.settle();
+    world.cut.insert("n1".into());
+    world.alone.insert("n1".into());
+    let (node, boot_id) = ("n1".to_owned(), "b1".to_owned());
+    world.event(Event::NodeUnreachable { node, boot_id, why: "broke".into(), certain: false });
+    for _ in 0..80 {
+        world.announce("n1", "b1");
+        world.live(250);
+    }
+    let join = world.join("u1", "carol");
+    world.live(1_000);
+    assert_eq!(world.refusal(join).code, Code::Unavailable, "{}", world.refusal(join));
+    assert!(world.refusal(join).message.contains("no_restore"), "{}", world.refusal(join));
+    assert_eq!((world.phase("u1"), world.node_of("u1")), (Phase::Running, "n1"));
+}
+
 #[test]
 fn an_end_that_the_store_did_not_take_is_tried_again() {
     let mut world = world();
