@@ -103,6 +103,12 @@ pub trait AudioDecoder: Send {
         0
     }
 
+    /// Whether `next`, the payload right after a gap, holds a copy of the sound that is lost, so that
+    /// [`conceal`](Self::conceal) gives that and not what the codec makes up. False of codecs without copies.
+    fn holds_copy(&self, _next: &[u8]) -> bool {
+        false
+    }
+
     /// Forgets what came before: the sender has started anew.
     fn reset(&mut self);
 }

@@ -162,13 +162,19 @@ fn any_loss_that_is_known_puts_copies_into_packets() {
         encoder.set_loss_percent(loss_percent);
         assert_eq!(encoder.corrects_loss(), fec);
         let packets = encode(&mut *encoder, &sound);
-        packets.iter().filter(|packet| packet[0] >> 3 < 16 && packet[1] & 0x40 != 0).count()
+        let has_copy = |packet: &&Vec<u8>| packet[0] >> 3 < 16 && packet[1] & 0x40 != 0;
+        assert!(packets.iter().all(|packet| decoder().holds_copy(packet) == has_copy(&packet)));
+        packets.iter().filter(has_copy).count()
     };
     for loss_percent in [1, 5, 6, 10, 20, 100] {
         let copies = copies(loss_percent, true);
         assert!(copies > 40, "{copies} at {loss_percent} %: a voice that is silent half of the time");
     }
     assert_eq!((copies(0, true), copies(20, false)), (0, 0));
+    // Nothing, no frame, a frame of CELT.
+    for packet in [&[][..], &[0x48], &[0xf8, 0xff]] {
+        assert!(!decoder().holds_copy(packet));
+    }
 }
 
 #[test]

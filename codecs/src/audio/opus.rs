@@ -252,7 +252,32 @@ impl AudioDecoder for OpusDecoder {
         }
     }
 
+    fn holds_copy(&self, next: &[u8]) -> bool {
+        holds_copy(next)
+    }
+
     fn reset(&mut self) {
         self.decoder.reset();
     }
+}
+
+/// Whether the SILK part of a packet begins with a copy of the frame before, by its flags (RFC 6716 sections 3.1, 3.2
+/// and 4.2.3). Encoders copy what they take for speech. Of packets with frames of their own lengths, which are rare:
+/// true.
+fn holds_copy(packet: &[u8]) -> bool {
+    let [toc, rest @ ..] = packet else { return false };
+    let (configuration, stereo, code) = (toc >> 3, toc & 4 != 0, toc & 3);
+    if configuration >= 16 {
+        // CELT only.
+        return false;
+    }
+    if code > 1 {
+        return true;
+    }
+    let Some(flags) = rest.first() else { return false };
+    // Of 20 ms, of which SILK's frames of 40 and 60 ms hold two and three. Hybrid ones are no longer than that.
+    let frames = if configuration < 12 { (configuration & 3).max(1) } else { 1 };
+    // A flag of voice for each, then that of the copy; all again for the other channel.
+    let middle = flags >> (7 - frames) & 1 == 1;
+    middle || (stereo && flags >> (6 - 2 * frames) & 1 == 1)
 }

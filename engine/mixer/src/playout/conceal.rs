@@ -3,6 +3,7 @@
 
 use super::line::FADE_US;
 use super::similar::most_similar;
+use crate::kernel::energy;
 
 /// How long made-up sound is as loud as what it follows, and when it is silent.
 const FULL_US: usize = 10_000;
@@ -12,6 +13,12 @@ const PERIOD_US: (usize, usize) = (2500, 15_000);
 const PATTERN_US: usize = 10_000;
 /// Below this likeness there is no pitch: a short period would make noise buzz.
 const VOICED: f32 = 0.4;
+/// From this likeness on sound repeats itself so well that codecs do no better.
+const STEADY: f32 = 0.8;
+/// A decoder that has made sound up may take a while to find the real one again. Real sound with less than this part
+/// of the energy fades in more slowly.
+const FAINT: f32 = 0.25;
+const FAINT_FADE_US: usize = 20_000;
 
 /// Goes on where sound ends.
 pub(super) struct Concealment {
@@ -21,13 +28,16 @@ pub(super) struct Concealment {
     /// Samples made up.
     made: usize,
     active: bool,
+    steady: bool,
+    /// From this sample on it gets no softer.
+    held: usize,
 }
 
 impl Concealment {
     pub(super) fn new(rate_hz: u32) -> Concealment {
         let rate_hz = rate_hz as usize;
         let period = Vec::with_capacity(rate_hz * PERIOD_US.1 / 1_000_000);
-        Concealment { rate_hz, period, made: 0, active: false }
+        Concealment { rate_hz, period, made: 0, active: false, steady: false, held: usize::MAX }
     }
 
     /// Begins after `past`, unless it has begun. `past` is at least 25 ms long.
@@ -52,6 +62,23 @@ impl Concealment {
         }
         self.made = 0;
         self.active = true;
+        self.steady = found.likeness >= STEADY;
+        self.held = usize::MAX;
+    }
+
+    /// What is real comes after this piece: it need not get softer until then.
+    pub(super) fn hold(&mut self) {
+        self.held = self.held.min(self.made);
+    }
+
+    /// What is made up has begun.
+    pub(super) fn is_active(&self) -> bool {
+        self.active
+    }
+
+    /// What it follows repeats itself: a tone, or a vowel that is held.
+    pub(super) fn is_steady(&self) -> bool {
+        self.steady
     }
 
     /// Appends `samples` more.
@@ -66,7 +93,10 @@ impl Concealment {
     /// What comes now is real: it fades in over what would have been made up. `past` as for [`Self::begin`].
     pub(super) fn blend_into(&mut self, past: &[f32], sound: &mut [f32]) {
         self.begin(past);
-        let fade = self.samples(FADE_US).min(sound.len());
+        let mut fade = self.samples(FADE_US).min(sound.len());
+        if energy(&sound[..fade]) < FAINT * self.energy_of_next(fade) {
+            fade = self.samples(FAINT_FADE_US).min(sound.len());
+        }
         for (at, sample) in sound[..fade].iter_mut().enumerate() {
             let share = (at as f32 + 0.5) / fade as f32;
             let made_up = self.period[self.made % self.period.len()] * self.gain(self.made);
@@ -81,8 +111,16 @@ impl Concealment {
         self.active = false;
     }
 
+    /// Of so many samples that would have been made up next.
+    fn energy_of_next(&self, samples: usize) -> f32 {
+        let next = (self.made..self.made + samples)
+            .map(|made| self.period[made % self.period.len()] * self.gain(made));
+        next.map(|sample| sample * sample).sum()
+    }
+
     fn gain(&self, made: usize) -> f32 {
         let (full, silent) = (self.samples(FULL_US), self.samples(SILENT_US));
+        let made = made.min(self.held);
         (silent.saturating_sub(made) as f32 / (silent - full) as f32).min(1.0)
     }
 

@@ -140,6 +140,14 @@ impl Voices {
         samples > 0
     }
 
+    /// Whether a payload brings the sound before it, which is lost.
+    pub(super) fn holds_copy(&self, number: usize, next: &[u8]) -> bool {
+        match &self.voices[number].carries {
+            Carries::Sound(decoder) => decoder.holds_copy(next),
+            Carries::Events | Carries::ComfortNoise => false,
+        }
+    }
+
     /// The sender starts anew, or its sound was not followed. Gives the samples that its first sound is short of.
     pub(super) fn reset(&mut self, number: usize) -> usize {
         let voice = &mut self.voices[number];
