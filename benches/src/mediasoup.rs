@@ -180,7 +180,7 @@ impl Subject for Mediasoup {
         match row.work {
             Work::FanOut(sinks) => sinks <= SINKS_MAX,
             Work::Calls(_) => true,
-            Work::Rooms(_) => false,
+            Work::Rooms(_) | Work::SharedPort(_) => false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The real `motet node`: one conference for each room.
 
 use crate::process::Pinned;
-use crate::relay::{self, Residence, Room, Row, Shape, Subject, Task, residence};
+use crate::relay::{self, Residence, Room, Row, Shape, Subject, Task, Work, residence};
 use anyhow::{Context, bail};
 use motet_proto::media::{Codec, Direction, LatchPolicy, MediaKind};
 use motet_proto::node::media_node_client::MediaNodeClient;
@@ -20,6 +20,8 @@ use tonic::transport::Channel;
 const START_MAX: Duration = Duration::from_secs(10);
 /// Ports for media: two for each leg, ten thousand legs and more.
 const PORT_RANGE: &str = "10000-59999";
+/// The port for media where all legs share one.
+const SHARED_PORT: &str = "10000";
 /// The allocation of ten thousand legs is larger than tonic reads unless told.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -35,6 +37,8 @@ pub struct Node {
     /// How it was started, without the program.
     arguments: Vec<String>,
     core: usize,
+    /// All legs are at one port.
+    shares_port: bool,
     /// Where the socket for take-overs is; goes with the node.
     _handover: tempfile::TempDir,
     epoch: u64,
@@ -55,6 +59,17 @@ impl Node {
         Node::start_with(name, io, binary, ip, core, &[])
     }
 
+    /// The same with one port for all legs.
+    pub fn start_at_one_port(
+        name: &'static str,
+        io: &str,
+        binary: &Path,
+        ip: IpAddr,
+        core: usize,
+    ) -> anyhow::Result<Node> {
+        Node::start_with(name, io, binary, ip, core, &["--shared-port", SHARED_PORT])
+    }
+
     /// The same with further options of the command.
     pub fn start_with(
         name: &'static str,
@@ -72,13 +87,16 @@ impl Node {
             ["--listen", &listen.to_string()],
             ["--metrics", &metrics.to_string()],
             ["--media-ip", &ip.to_string()],
-            ["--port-range", PORT_RANGE],
             ["--io", io],
             ["--workers", "1"],
             ["--worker-cores", &core.to_string()],
-            ["--handover-socket", &socket.to_string_lossy()],
         ];
-        let arguments = arguments.concat().into_iter().chain(options.iter().copied());
+        let shares_port = options.contains(&"--shared-port");
+        let socket = socket.to_string_lossy();
+        // A node with one port for all has no range of them, and cannot be taken over.
+        let own_ports = ["--port-range", PORT_RANGE, "--handover-socket", &*socket];
+        let own_ports = if shares_port { &[][..] } else { &own_ports[..] };
+        let arguments = arguments.concat().into_iter().chain(own_ports.iter().chain(options).copied());
         let arguments: Vec<String> = arguments.map(str::to_owned).collect();
         let mut process = Pinned::start(command(binary, &arguments), core)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -94,6 +112,7 @@ impl Node {
             binary,
             arguments,
             core,
+            shares_port,
             _handover: handover,
             epoch,
             conferences,
@@ -167,8 +186,8 @@ impl Subject for Node {
         self.process.pid()
     }
 
-    fn takes_part(&self, _: &Row) -> bool {
-        true
+    fn takes_part(&self, row: &Row) -> bool {
+        matches!(row.work, Work::SharedPort(_)) == self.shares_port
     }
 
     fn prepare(&mut self, task: &Task<'_>) -> anyhow::Result<Vec<SocketAddr>> {

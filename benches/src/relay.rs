@@ -16,7 +16,7 @@ pub mod turns;
 
 pub use residence::Residence;
 pub use results::{flatness, row_table};
-pub use rows::{HALF_LOAD, ROWS, Row, Shape, TAKE_OVERS, Work};
+pub use rows::{HALF_LOAD, ROWS, Row, SHARED_PORT, Shape, TAKE_OVERS, Work};
 pub use turns::{Results, Settings, measure_row};
 
 use std::net::{IpAddr, SocketAddr};
@@ -49,7 +49,7 @@ impl Room {
 /// Where the generator sends from and receives.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
-    /// The generator's address.
+    /// The generator's address; the unspecified one where it has many.
     pub ip: IpAddr,
     /// The publisher's port; the receivers' follow.
     pub first: u16,

@@ -181,7 +181,7 @@ impl Subject for Rtpengine {
         match row.work {
             Work::FanOut(sinks) => sinks <= SINKS_MAX,
             Work::Calls(_) => true,
-            Work::Rooms(_) => false,
+            Work::Rooms(_) | Work::SharedPort(_) => false,
         }
     }
 

@@ -14,7 +14,8 @@ use motet_benches::relay::memory::{self, SPREADS, footprint_table};
 use motet_benches::relay::rows::PORTS_MAX;
 use motet_benches::relay::takeover::{self, TakeOvers, take_over_table};
 use motet_benches::relay::{
-    HALF_LOAD, Ports, ROWS, Settings, Subject, TAKE_OVERS, flatness, measure_row, row_table,
+    HALF_LOAD, Ports, ROWS, Results, Row, SHARED_PORT, Settings, Subject, TAKE_OVERS, flatness, measure_row,
+    row_table,
 };
 use motet_benches::rtpengine::Rtpengine;
 use motet_benches::{Figure, machine};
@@ -117,7 +118,11 @@ fn bench(options: &Options) -> anyhow::Result<ExitCode> {
     measure_memory(options, &mut report)?;
     measure_half_load(options, &settings, &mut report)?;
     measure_take_overs(options, &settings, &mut report)?;
-    let skipped = measure_rows(options, &settings, &mut report)?;
+    let mut all = Vec::new();
+    let skipped = measure_rows(options, &settings, &mut report, &mut all)?;
+    measure_shared_port(options, &settings, &mut report, &mut all)?;
+    let (table, figures) = flatness(&all);
+    report.add(&table, figures);
     ensure!(!report.figures.is_empty(), "--row {}: no row has this in its name", options.row);
     skipped.iter().for_each(|line| report.add(line, Vec::new()));
     finish(options, &report.tables, &report.figures)
@@ -136,6 +141,14 @@ impl Report {
             self.tables += &format!("\n{table}\n");
         }
         self.figures.extend(figures);
+    }
+
+    /// What all subjects of a row came to, if any took part.
+    fn add_row(&mut self, row: &Row, results: &[Results]) {
+        if !results.is_empty() {
+            let figures = results.iter().flat_map(|result| result.figures(results)).collect();
+            self.add(&row_table(row, results), figures);
+        }
     }
 }
 
@@ -168,9 +181,8 @@ fn measure_half_load(options: &Options, settings: &Settings, report: &mut Report
     }
     // A few milliseconds in which something else had the core spoil a turn's p99; more turns help.
     let settings = Settings { rounds: 2 * settings.rounds, ..*settings };
-    let results = measure_row(&HALF_LOAD, &mut nodes, &free_ports()?, &settings)?;
-    let figures = results.iter().flat_map(|result| result.figures(&results)).collect();
-    report.add(&row_table(&HALF_LOAD, &results), figures);
+    let results = measure_row(&HALF_LOAD, &mut nodes, &free_ports(GENERATOR_IP)?, &settings)?;
+    report.add_row(&HALF_LOAD, &results);
     Ok(())
 }
 
@@ -179,7 +191,7 @@ fn measure_take_overs(options: &Options, settings: &Settings, report: &mut Repor
     for row in TAKE_OVERS.iter().filter(|row| row.name.contains(&options.row)) {
         for (name, io, ip) in NODES.into_iter().filter(|(name, ..)| options.wants(name)) {
             let mut node = Node::start(name, io, &options.motet()?, ip, options.subject_core)?;
-            all.push(takeover::measure(row, &mut node, &free_ports()?, settings)?);
+            all.push(takeover::measure(row, &mut node, &free_ports(GENERATOR_IP)?, settings)?);
         }
     }
     let figures = all.iter().flat_map(TakeOvers::figures).collect();
@@ -188,25 +200,49 @@ fn measure_take_overs(options: &Options, settings: &Settings, report: &mut Repor
 }
 
 /// Gives a loud line for each subject that could not be had.
-fn measure_rows(options: &Options, settings: &Settings, report: &mut Report) -> anyhow::Result<Vec<String>> {
+fn measure_rows(
+    options: &Options,
+    settings: &Settings,
+    report: &mut Report,
+    all: &mut Vec<Results>,
+) -> anyhow::Result<Vec<String>> {
     let rows: Vec<_> = ROWS.iter().filter(|row| row.name.contains(&options.row)).collect();
     if rows.is_empty() {
         return Ok(Vec::new());
     }
     let (mut subjects, skipped) = start_subjects(options)?;
-    let ports = free_ports()?;
-    let mut all = Vec::new();
+    let ports = free_ports(GENERATOR_IP)?;
     for row in rows {
         let results = measure_row(row, &mut subjects, &ports, settings)?;
-        let figures = results.iter().flat_map(|result| result.figures(&results)).collect();
-        if !results.is_empty() {
-            report.add(&row_table(row, &results), figures);
-        }
+        report.add_row(row, &results);
         all.extend(results);
     }
-    let (table, figures) = flatness(&all);
-    report.add(&table, figures);
     Ok(skipped)
+}
+
+/// On nodes of their own, after all others have ended: here the generator's sockets take every address's ports.
+fn measure_shared_port(
+    options: &Options,
+    settings: &Settings,
+    report: &mut Report,
+    all: &mut Vec<Results>,
+) -> anyhow::Result<()> {
+    let rows: Vec<_> = SHARED_PORT.iter().filter(|row| row.name.contains(&options.row)).collect();
+    let mut nodes: Subjects = Vec::new();
+    for (name, io, ip) in NODES.into_iter().filter(|(name, ..)| !rows.is_empty() && options.wants(name)) {
+        let node = Node::start_at_one_port(name, io, &options.motet()?, ip, options.subject_core)?;
+        nodes.push(Box::new(node));
+    }
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    let ports = free_ports(Ipv4Addr::UNSPECIFIED.into())?;
+    for row in rows {
+        let results = measure_row(row, &mut nodes, &ports, settings)?;
+        report.add_row(row, &results);
+        all.extend(results);
+    }
+    Ok(())
 }
 
 fn how(options: &Options, settings: &Settings, preferred: bool) -> String {
@@ -303,12 +339,12 @@ fn start_subjects(options: &Options) -> anyhow::Result<(Subjects, Vec<String>)> 
 }
 
 /// A run of free ports for the generator.
-fn free_ports() -> anyhow::Result<Ports> {
+fn free_ports(ip: IpAddr) -> anyhow::Result<Ports> {
     for first in GENERATOR_PORTS {
-        let ports = Ports { ip: GENERATOR_IP, first };
+        let ports = Ports { ip, first };
         if (0..PORTS_MAX).all(|index| UdpSocket::bind(ports.address(index)).is_ok()) {
             return Ok(ports);
         }
     }
-    bail!("no {PORTS_MAX} free UDP ports in a row on {GENERATOR_IP}")
+    bail!("no {PORTS_MAX} free UDP ports in a row on {ip}")
 }

@@ -2,7 +2,7 @@
 
 use crate::figures::{Figure, median};
 use crate::relay::Residence;
-use crate::relay::rows::{HALF_LOAD, Row};
+use crate::relay::rows::{HALF_LOAD, Row, Work};
 use crate::relay::turns::{Results, Turn};
 use crate::table;
 
@@ -193,20 +193,20 @@ pub fn verdict(figure: &Figure) -> Option<String> {
 /// How the cost per packet changes with the number of legs: a table, and one figure for each subject and
 /// shape. Empty when fewer than two sizes were measured.
 pub fn flatness(all: &[Results]) -> (String, Vec<Figure>) {
-    let mut kinds: Vec<(&str, &str)> = all.iter().filter_map(kind).collect();
+    let mut kinds: Vec<Kind> = all.iter().filter_map(kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
     let (mut lines, mut figures) = (Vec::new(), Vec::new());
-    for (shape, subject) in kinds {
-        let sizes: Vec<&Results> =
-            all.iter().filter(|result| kind(result) == Some((shape, subject))).collect();
+    for of_kind in kinds {
+        let (shape, subject, ports) = of_kind;
+        let sizes: Vec<&Results> = all.iter().filter(|result| kind(result) == Some(of_kind)).collect();
         if sizes.len() < 2 {
             continue;
         }
         let costs: Vec<f64> = sizes.iter().map(|result| result.processor_ns()).collect();
         let least = costs.iter().copied().fold(f64::INFINITY, f64::min);
         let figure = Figure {
-            row: format!("{shape} legs / {subject}"),
+            row: format!("{shape} legs{ports} / {subject}"),
             metric: "cost_ratio_largest_to_smallest",
             value: costs.iter().copied().fold(0.0, f64::max) / least,
             unit: "ratio",
@@ -217,7 +217,7 @@ pub fn flatness(all: &[Results]) -> (String, Vec<Figure>) {
             list.map(|(result, cost)| format!("{}: {cost:.0}", result.row.legs())).collect();
         let mark = if figure.is_reached() { "ok" } else { "MISSED" };
         lines.push(vec![
-            format!("{shape}, {subject}"),
+            format!("{shape}, {subject}{ports}"),
             list.join(", "),
             format!("{:.2}", figure.value),
             format!("≤ {FLATNESS_MAX} {mark}"),
@@ -231,8 +231,13 @@ pub fn flatness(all: &[Results]) -> (String, Vec<Figure>) {
     (format!("### cost per packet from 10 to 10,000 legs\n\n{table}"), figures)
 }
 
-/// Shape and subject of a result that belongs to a row of growing size.
-fn kind(result: &Results) -> Option<(&'static str, &'static str)> {
-    let (shape, _) = result.row.name.split_once(" legs ")?;
-    matches!(result.row.work, super::Work::Rooms(_)).then_some((shape, result.subject))
+/// Shape, subject, and what is said of the relay's ports: rows that differ only in size have all in common.
+type Kind = (&'static str, &'static str, &'static str);
+
+/// None: the result belongs to no row of growing size.
+fn kind(result: &Results) -> Option<Kind> {
+    let (shape, size) = result.row.name.split_once(" legs ")?;
+    let ports = size.trim_start_matches(|digit: char| digit.is_ascii_digit());
+    let grows = matches!(result.row.work, Work::Rooms(_) | Work::SharedPort(_));
+    grows.then_some((shape, result.subject, ports))
 }

@@ -5,13 +5,15 @@ use motet_net::IoChoice;
 use motet_rtpgen::options::{Expect, Shape as StreamShape};
 use motet_rtpgen::raw::RawLoad;
 use motet_rtpgen::run::Wait;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Distance of the receivers' ports where there are few: a peer may want the odd ones for RTCP.
 const STRIDE: u16 = 2;
 /// Receivers of a room of ten, of which one publishes.
 const ROOM_SINKS: u16 = 9;
+/// Where participants share a port of the relay, the publishers' ports begin so many after the first.
+const PUBLISHERS_AFTER: u16 = 20;
 
 /// What the packets of a row are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,9 @@ pub enum Work {
     /// So many rooms of ten legs, of which one publishes. The generator has one port to send from and
     /// nine to receive at, whatever the number of rooms, so that what grows is in the relay.
     Rooms(u16),
+    /// The same at one port of the relay, which tells participants apart by their address: each publisher has
+    /// a port of its own, each receiver an address of its own; the generator still receives at nine ports.
+    SharedPort(u16),
     /// So many pairs that talk to each other, each participant at a port of its own.
     Calls(u16),
 }
@@ -123,6 +128,18 @@ pub const ROWS: [Row; 15] = [
     row("one stream to 10000 legs", Shape::Audio, Work::FanOut(10_000), 40_000),
 ];
 
+/// Legs that share a port of the relay; else as the rows named "legs".
+pub const SHARED_PORT: [Row; 8] = [
+    row("video legs 10, shared port", Shape::Video, Work::SharedPort(1), 900),
+    row("video legs 100, shared port", Shape::Video, Work::SharedPort(10), 9_000),
+    row("video legs 1000, shared port", Shape::Video, Work::SharedPort(100), 90_000),
+    row("video legs 10000, shared port", Shape::Video, Work::SharedPort(1_000), 900_000),
+    row("audio legs 10, shared port", Shape::Audio, Work::SharedPort(1), 180),
+    row("audio legs 100, shared port", Shape::Audio, Work::SharedPort(10), 1_800),
+    row("audio legs 1000, shared port", Shape::Audio, Work::SharedPort(100), 18_000),
+    row("audio legs 10000, shared port", Shape::Audio, Work::SharedPort(1_000), 180_000),
+];
+
 /// One packet after another through a hundred rooms, so many that the relay's core is busy about half of the
 /// time: how long they stay in it is what is measured.
 pub const HALF_LOAD: Row = row("half load", Shape::Audio, Work::Rooms(100), 5_000);
@@ -159,7 +176,7 @@ impl Row {
     pub fn packets_per_second(&self) -> f64 {
         let streams = match self.work {
             Work::FanOut(sinks) => f64::from(sinks),
-            Work::Rooms(rooms) => f64::from(rooms) * f64::from(ROOM_SINKS),
+            Work::Rooms(rooms) | Work::SharedPort(rooms) => f64::from(rooms) * f64::from(ROOM_SINKS),
             Work::Calls(calls) => 2.0 * f64::from(calls),
         };
         f64::from(self.shape.burst()) * streams / self.interval.as_secs_f64()
@@ -169,7 +186,7 @@ impl Row {
     pub fn legs(&self) -> usize {
         match self.work {
             Work::FanOut(sinks) => usize::from(sinks) + 1,
-            Work::Rooms(rooms) => usize::from(rooms) * usize::from(ROOM_SINKS + 1),
+            Work::Rooms(rooms) | Work::SharedPort(rooms) => usize::from(rooms) * usize::from(ROOM_SINKS + 1),
             Work::Calls(calls) => 2 * usize::from(calls),
         }
     }
@@ -181,6 +198,11 @@ impl Row {
         let who = match self.work {
             Work::FanOut(sinks) => format!("to {sinks} sinks"),
             Work::Rooms(rooms) => format!("in each of {rooms} rooms of 10 legs, of which 9 receive"),
+            Work::SharedPort(rooms) => {
+                format!(
+                    "in each of {rooms} rooms of 10 legs, of which 9 receive, all at one port of the relay"
+                )
+            }
             Work::Calls(calls) => format!("from each side of {calls} two-party calls"),
         };
         let offered = self.packets_per_second();
@@ -199,10 +221,28 @@ impl Row {
         match self.work {
             Work::FanOut(sinks) => vec![one_to(sinks)],
             Work::Rooms(rooms) => (0..rooms).map(|_| one_to(ROOM_SINKS)).collect(),
+            Work::SharedPort(rooms) => (0..rooms).map(|room| self.room_at_shared_port(ports, room)).collect(),
             Work::Calls(calls) => {
                 (0..calls).map(|call| Room { legs: vec![talker(2 * call), talker(2 * call + 1)] }).collect()
             }
         }
+    }
+
+    /// A room whose participants all have addresses of their own, which lead to few sockets: those of the
+    /// generator are bound to no address.
+    fn room_at_shared_port(&self, ports: &Ports, room: u16) -> Room {
+        let port = |index| ports.address(index).port();
+        // What the kernel sends from such a socket on loopback has this source.
+        let publisher =
+            SocketAddr::from((Ipv4Addr::LOCALHOST, port(PUBLISHERS_AFTER + room * self.stride())));
+        let [high, low] = room.to_be_bytes();
+        let ip: IpAddr = [127, 2, high, low].into();
+        let sinks = (0..ROOM_SINKS).map(|index| {
+            let remote = SocketAddr::new(ip, port(1 + index * self.stride()));
+            Leg { remote, sends: false, receives: true }
+        });
+        let publisher = Leg { remote: publisher, sends: true, receives: false };
+        Room { legs: std::iter::once(publisher).chain(sinks).collect() }
     }
 
     /// Distance of the receivers' ports.
@@ -218,16 +258,17 @@ impl Row {
         let streams = turn.targets.len() as u32;
         let (receivers, expect) = match self.work {
             Work::FanOut(sinks) => (u32::from(sinks), Expect::All),
-            Work::Rooms(_) => (u32::from(ROOM_SINKS), Expect::All),
+            Work::Rooms(_) | Work::SharedPort(_) => (u32::from(ROOM_SINKS), Expect::All),
             Work::Calls(_) => {
                 (streams, Expect::Map((0..streams).map(|stream| (stream ^ 1, stream)).collect()))
             }
         };
+        let own_sources = matches!(self.work, Work::SharedPort(_));
         RawLoad {
             run: turn.run,
             send: turn.targets.to_vec(),
-            send_from: Some(ports.first),
-            one_source: true,
+            send_from: Some(ports.first + if own_sources { PUBLISHERS_AFTER } else { 0 }),
+            one_source: !own_sources,
             symmetric: matches!(self.work, Work::Calls(_)),
             receive: ports.address(1),
             receivers,

@@ -3,7 +3,8 @@ use crate::figures::Figure;
 use crate::relay::turns::Turn;
 use motet_rtpgen::report::Report;
 use motet_rtpgen::run::Wait;
-use std::net::UdpSocket;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -13,7 +14,7 @@ fn turn(processor_ns: f64) -> Turn {
 }
 
 fn row(name: &str) -> Row {
-    *ROWS.iter().find(|row| row.name == name).expect("a row's name")
+    *ROWS.iter().chain(&SHARED_PORT).find(|row| row.name == name).expect("a row's name")
 }
 
 fn results(row: Row, subject: &'static str, processor_ns: &[f64]) -> Results {
@@ -86,9 +87,60 @@ fn cost_is_flat_when_the_dearest_size_is_near_the_cheapest() {
 }
 
 #[test]
+fn legs_that_share_a_port_are_another_line_than_those_with_their_own() {
+    let all = [
+        results(row("video legs 10"), "motet-uring", &[400.0]),
+        results(row("video legs 10000"), "motet-uring", &[1200.0]),
+        results(row("video legs 10, shared port"), "motet-uring", &[500.0]),
+        results(row("video legs 10000, shared port"), "motet-uring", &[600.0]),
+    ];
+    let (table, figures) = flatness(&all);
+    let figures = figures.iter().map(|figure| (figure.row.as_str(), figure.value, figure.goal));
+    assert_eq!(
+        figures.collect::<Vec<_>>(),
+        [
+            ("video legs / motet-uring", 3.0, Some(1.5)),
+            ("video legs, shared port / motet-uring", 1.2, Some(1.5))
+        ]
+    );
+    assert!(table.contains("video, motet-uring, shared port"), "{table}");
+}
+
+#[test]
+fn participants_at_a_shared_port_have_addresses_that_lead_to_few_sockets() {
+    let ports = Ports { ip: Ipv4Addr::UNSPECIFIED.into(), first: 1000 };
+    let shared = row("video legs 10000, shared port");
+    let rooms = shared.rooms(&ports);
+    let legs = || rooms.iter().flat_map(|room| &room.legs);
+    let addresses: BTreeSet<SocketAddr> = legs().map(|leg| leg.remote).collect();
+    assert_eq!((legs().count(), addresses.len()), (10_000, 10_000));
+    let turn = rows::Turn {
+        run: 1,
+        targets: &vec![SocketAddr::from(([127, 0, 0, 1], 9)); rooms.len()],
+        payload_type: 96,
+        duration: Duration::from_secs(1),
+        wait: Wait::Block,
+        core: 0,
+    };
+    let load = shared.load(&ports, &turn);
+    assert_eq!((load.streams, load.receivers, load.one_source), (1000, 9, false));
+    let listens: BTreeSet<u16> = (0..9).map(|index| load.receive.port() + index * load.stride).collect();
+    let receivers: BTreeSet<u16> = legs().filter(|leg| leg.receives).map(|leg| leg.remote.port()).collect();
+    assert_eq!(receivers, listens);
+    let source = |room: u16| load.send_from.expect("it is known") + room * load.stride;
+    let publishers = rooms.iter().map(|room| room.senders().next().expect("one publishes").1.remote.port());
+    assert_eq!(publishers.collect::<Vec<_>>(), (0..1000).map(source).collect::<Vec<_>>());
+    assert!(
+        source(999) < ports.first + rows::PORTS_MAX && source(0) > *listens.last().expect("there are nine")
+    );
+}
+
+#[test]
 fn rows_that_grow_keep_packets_and_fan_out() {
-    for shape in ["video", "audio"] {
-        let sizes = [10, 100, 1000, 10_000].map(|legs| row(&format!("{shape} legs {legs}")));
+    for (shape, ports) in
+        [("video", ""), ("audio", ""), ("video", ", shared port"), ("audio", ", shared port")]
+    {
+        let sizes = [10, 100, 1000, 10_000].map(|legs| row(&format!("{shape} legs {legs}{ports}")));
         assert_eq!(sizes.map(|row| row.legs()), [10, 100, 1000, 10_000]);
         let rates = sizes.map(|row| row.packets_per_second().round());
         assert!(rates.iter().all(|rate| *rate == rates[0]), "{rates:?}");
