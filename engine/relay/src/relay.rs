@@ -242,6 +242,7 @@ impl Relay {
                 let sink = self.sinks.at(route.sink);
                 if sink.first_job == NONE {
                     sink.first_job = index;
+                    sink.batches = sink.batches.wrapping_add(1);
                     scratch.sinks.push(route.sink);
                 } else {
                     scratch.jobs[sink.last_job as usize].next = index;

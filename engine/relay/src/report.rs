@@ -27,9 +27,9 @@ const SENDER_REPORT_BYTES: usize = 28;
 const CHUNK_BYTES: usize = 12;
 /// Octets of video for which a report is due: 360 s at a kilobit a second (RFC 3550 section 6.2).
 const VIDEO_REPORT_OCTETS: u64 = 360 * 1000 / 8;
-/// Packets in an interval from which on a socket of its own for one peer pays: with few, it is only one more thing
-/// that the processor's cache has lost when the next comes.
-const PEER_PACKETS_MIN: u64 = 10;
+/// Batches in an interval from which on a socket of its own for one peer pays: to open it takes as long as ten sends.
+/// A batch is one send, or few: all packets of a picture leave together.
+const PEER_BATCHES_MIN: u32 = 10;
 
 /// An empty receiver report and the sender's name: what every compound packet begins with.
 pub(crate) fn write_preamble(bytes: &mut Vec<u8>, ssrc: u32, cname: &str) {
@@ -273,16 +273,14 @@ impl Relay {
         if place.report_wait > 0 {
             return;
         }
-        let before = u64::from(place.report_waited);
+        let (before, sink) = (place.report_waited, place.sink);
         let intervals = before.max(1);
-        if let Some(sent) = self.report(now, id, transport, out) {
-            let octets = sent.iter().map(|sender| sender.octets).sum::<u64>();
-            let packets = sent.iter().map(|sender| sender.packets).sum::<u64>();
-            if packets >= PEER_PACKETS_MIN * intervals {
+        if let Some(octets) = self.report(now, id, transport, out) {
+            if std::mem::take(&mut self.sinks.at(sink).batches) >= PEER_BATCHES_MIN * intervals {
                 self.name_peer(id, transport, out);
             }
             // The first report is of a part of an interval, which says little of those to come.
-            let octets = if before == 0 { VIDEO_REPORT_OCTETS } else { octets / intervals };
+            let octets = if before == 0 { VIDEO_REPORT_OCTETS } else { octets / u64::from(intervals) };
             let wait = self.report_wait(id, transport, octets);
             let place = self.transport_mut(id, transport as u8).expect("it was there a moment ago");
             (place.report_wait, place.report_waited) = (wait, wait);
@@ -325,9 +323,9 @@ impl Relay {
         }
     }
 
-    /// Sends the reports of one transport, as many datagrams as it takes. Gives what was sent there since the last;
+    /// Sends the reports of one transport, as many datagrams as it takes. Gives the octets sent there since the last;
     /// none: there was nothing to report.
-    fn report(&mut self, now: Time, id: LegId, transport: usize, out: &mut Outbox) -> Option<Vec<DueReport>> {
+    fn report(&mut self, now: Time, id: LegId, transport: usize, out: &mut Outbox) -> Option<u64> {
         let leg = self.legs[id.0 as usize].as_ref().expect("the caller looked it up");
         let place = &leg.transports[transport];
         let destination = place.latch.rtcp_destination()?;
@@ -365,7 +363,7 @@ impl Relay {
             blocks = more;
             senders = &senders[some..];
         }
-        Some(due)
+        Some(due.iter().map(|sender| sender.octets).sum())
     }
 
     /// Sender reports for the routes that sent since the last ones.
@@ -390,7 +388,6 @@ impl Relay {
             let timestamp = stream.timestamp_at(now, ntp, publisher.clock_offset);
             let packets = route.packets - route.packets_reported;
             due.push(DueReport {
-                packets,
                 // Packets of one route are much alike.
                 octets: packets * (route.octets / route.packets),
                 ssrc: route.ssrc,
@@ -410,9 +407,7 @@ impl Relay {
 
 /// A sender report to be written.
 struct DueReport {
-    /// That went out since the last report.
-    packets: u64,
-    /// Of these, about.
+    /// That went out since the last report, about.
     octets: u64,
     ssrc: u32,
     cname: String,

@@ -20,6 +20,8 @@ pub(crate) struct Sink {
     /// First and last job of this batch.
     pub(crate) first_job: u32,
     pub(crate) last_job: u32,
+    /// Batches with a job, since the last report.
+    pub(crate) batches: u32,
     pub(crate) port: PortId,
     /// As its latch says; none: not known yet.
     pub(crate) destination: Option<SocketAddr>,
@@ -34,7 +36,7 @@ pub(crate) struct Sinks {
 
 impl Sinks {
     pub(crate) fn add(&mut self, port: PortId, destination: Option<SocketAddr>) -> SinkId {
-        let sink = Sink { first_job: NONE, last_job: NONE, port, destination };
+        let sink = Sink { first_job: NONE, last_job: NONE, batches: 0, port, destination };
         if let Some(id) = self.free.pop() {
             *self.at(id) = sink;
             return id;

@@ -1,7 +1,7 @@
 //! RTCP: reports, key-frame requests, goodbyes.
 
 use motet_relay::testing::{Script, Sent, participant};
-use motet_relay::{Command, DropReason, Event, Kind, Latch, LegId, PortId, RouteId, StreamId};
+use motet_relay::{Command, DropReason, Event, Inbound, Kind, Latch, LegId, PortId, RouteId, StreamId};
 use motet_rtp::rtcp::{
     Compound, FirEntry, Packet, ReportBlock, SenderInfo, write_bye, write_fir, write_nack, write_pli,
     write_receiver_report, write_sender_report,
@@ -254,6 +254,13 @@ fn the_edge_is_told_where_media_goes_as_long_as_it_does() {
     }
     script.pass(Duration::from_secs(5));
     assert_eq!(script.peers(), [], "so few packets are not worth it");
+    // Packets of one batch leave together.
+    let run: Vec<u8> = (30..90).flat_map(|sequence| packet(111, sequence, 0)).collect();
+    let segment_bytes = packet(111, 0, 0).len();
+    let inbound = Inbound { port: PortId(0), source: participant(0), bytes: &run, segment_bytes };
+    assert_eq!(script.batch(&[inbound]).len(), 2 * 60);
+    script.pass(Duration::from_secs(5));
+    assert_eq!(script.peers(), [], "neither is one batch, however long");
 }
 
 /// Sender reports that the first receiver gets in 16 s of a packet of 112 bytes every so many milliseconds.
