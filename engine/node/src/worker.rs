@@ -17,6 +17,7 @@ use motet_rtp::Time;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 mod clock;
@@ -36,6 +37,9 @@ use trunks::{Arrivals, pack, slice};
 const JOBS_PER_TURN: usize = 64;
 /// Sockets connected to another peer between two batches at most; each takes some 20 µs.
 const PEERS_PER_TURN: usize = 8;
+/// How late the relay's timers may be where no packet wakes the worker before: reports and looks for silence, which
+/// come once a second for each leg, are done with packets then, and thousands of legs do not wake it for each.
+const TIMER_SLACK: Duration = Duration::from_millis(5);
 /// Jobs that may wait for a worker.
 const JOBS_WAITING_MAX: usize = 1024;
 
@@ -341,7 +345,7 @@ impl Loop {
         if self.fence.is_up() {
             return self.fence.wake_at();
         }
-        let wake_at = self.relay.poll_timeout().min(self.meter.due());
+        let wake_at = (self.relay.poll_timeout() + TIMER_SLACK).min(self.meter.due());
         if self.desk.has_mail() { now } else { wake_at }
     }
 
