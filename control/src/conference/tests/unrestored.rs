@@ -104,7 +104,7 @@ fn a_join_does_not_end_it_on_a_node_that_nobody_reaches() {
         world.live(250);
     }
     let join = world.join("u1", "carol");
-    world.live(1_000);
+    world.settle();
     assert_eq!(world.refusal(join).code, Code::Unavailable, "{}", world.refusal(join));
     assert!(world.refusal(join).message.contains("no_restore"), "{}", world.refusal(join));
     assert_eq!((world.phase("u1"), world.node_of("u1")), (Phase::Running, "n1"));
