@@ -15,21 +15,14 @@ fn a_thousand_worlds_keep_all_rules() {
         panic!("seeds {seeds:?} broke rules; the first:\n{}", again.report(60));
     }
     // Worlds in which nothing happens would keep all rules, too.
-    let wanted = [
-        "created",
-        "joined",
-        "left",
-        "muted",
-        "ended",
-        "got",
-        "control killed",
-        "nodes lost",
-        "pending",
-        "ended unrestored",
-    ];
-    for what in wanted {
+    let wanted =
+        ["created", "joined", "left", "muted", "ended", "got", "control killed", "nodes lost", "pending"];
+    // Only some worlds have conferences that are not restored, or a link that is cut at the right time.
+    let seldom = ["ended unrestored", "told through another node"];
+    let wanted = wanted.map(|what| (what, SEEDS / 10)).into_iter();
+    for (what, at_least) in wanted.chain(seldom.map(|what| (what, SEEDS / 20))) {
         let times = counts.get(what).copied().unwrap_or_default();
-        assert!(times >= SEEDS / 10, "{what}: {times} times in {SEEDS} worlds; {counts:?}");
+        assert!(times >= at_least, "{what}: {times} times in {SEEDS} worlds; {counts:?}");
     }
 }
 
