@@ -12,6 +12,8 @@ use std::sync::{Arc, PoisonError};
 
 /// Records that are asked for at once.
 const READ_TOGETHER: usize = 256;
+/// Keys that one SCAN looks at: some 0.1 ms, for which everything else that is asked of the server waits.
+const SCANNED_AT_ONCE: usize = 100;
 
 impl RedisStore {
     /// Reads records; what cannot be read is left out, and said.
@@ -139,7 +141,7 @@ impl RedisStore {
         let mut cursor = 0_u64;
         loop {
             let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg("domain/*/info").arg("COUNT").arg(1_000);
+            scan.arg(cursor).arg("MATCH").arg("domain/*/info").arg("COUNT").arg(SCANNED_AT_ONCE);
             let (next, some): (u64, Vec<String>) = match server.ask(&scan).await {
                 Ok(answer) => answer,
                 Err(error) => {
