@@ -211,3 +211,51 @@ fn what_is_passed_on_follows_the_number_to_who_has_it_now() {
     assert_eq!(passed(&mut world).1, "http://c");
     assert!(!world.replies.contains_key(&asked), "who asked waits");
 }
+
+/// With ten thousand conferences beside it, a new one made control ask for all of them in full.
+#[test]
+fn a_list_that_overtakes_the_store_is_not_asked_for_again() {
+    let mut world = follower();
+    let alice = world.state.conferences["c1"].allocation.clone().expect("it was listed");
+    let record =
+        Record { id: "c2".into(), number: "702".into(), ..world.state.conferences["c1"].record.clone() };
+    let tell = |world: &mut World, brief: bool| {
+        for _ in 0..12 {
+            world.announce("n1", "b1");
+            world.announce("n2", "b1");
+            let peers = ["a", "b"].map(|id| Peer { id: id.into(), address: format!("http://{id}") });
+            world.event(Event::PeersSeen(Ok(peers.to_vec())));
+            world.pass(500);
+        }
+        let asked = |effect: &Effect| matches!(effect, Effect::NodeList { node, .. } if node == "n1");
+        let at = world.pending.iter().rposition(asked).expect("the node is asked");
+        let Effect::NodeList { token, node, since, .. } = world.pending.remove(at) else { panic!() };
+        let mut copies = Vec::new();
+        for id in ["c1", "c2"] {
+            let allocation = ConferenceAllocation { id: id.into(), revision: 2, ..alice.clone() };
+            let copy =
+                RunningConference { id: id.into(), epoch: 1, revision: 2, brief, ..Default::default() };
+            copies.push(if brief {
+                copy
+            } else {
+                let metadata = serde_json::to_vec(&record).expect("a record");
+                RunningConference { allocation: Some(allocation), metadata, ..copy }
+            });
+        }
+        let (boot_id, cursor) = (world.boots["n1"].clone(), "k1".to_owned());
+        let list = ListConferencesResponse { boot_id, cursor, conferences: copies, ..Default::default() };
+        world.event(Event::NodeListed { token, node, result: Ok(list) });
+        since
+    };
+    tell(&mut world, false);
+    assert!(!world.state.conferences.contains_key("c2"), "the store tells of it, not the node");
+    world.announce("n1", "b1");
+    let followed = world.pending.iter().position(|effect| matches!(effect, Effect::StoreFollow { .. }));
+    let Effect::StoreFollow { token } = world.pending.remove(followed.expect("it follows")) else { panic!() };
+    let news = News { records: vec![record.clone()], ..News::default() };
+    world.event(Event::StoreChanged { token, result: Ok(news) });
+    assert_eq!(tell(&mut world, true), "k1");
+    let known = world.state.conferences["c2"].allocation.clone().expect("as the list before told");
+    assert_eq!((known.id.as_str(), known.legs.len()), ("c2", 1));
+    assert_eq!(tell(&mut world, true), "k1", "nothing is asked for in full");
+}
