@@ -93,7 +93,6 @@ impl Step<'_> {
             let (conference, said) = (copy.id.clone(), Heard { epoch: copy.epoch, legs, sequence });
             let known = self.state.conferences.get(&copy.id);
             if copy.brief {
-                self.take_early(id, &copy);
                 if self.is_too_brief(id, token, &copy)
                     && let Some(told) = self.state.nodes.get_mut(id).and_then(|node| node.told.as_mut())
                 {
@@ -113,7 +112,6 @@ impl Step<'_> {
         }
         let Some(node) = self.state.nodes.get_mut(id) else { return };
         let Some(told) = node.told.take() else { return };
-        node.early.retain(|id, _| told.listed.contains(id));
         if told.too_brief {
             node.listed.clear();
             node.list_at_ms = node.list_at_ms.min(self.now.steady_ms + RETRY_MS);
@@ -157,18 +155,6 @@ impl Step<'_> {
         }
         let same = here && record.revision == copy.revision && record.phase == Phase::Running;
         !(same && known.heard && known.allocation.is_some())
-    }
-
-    /// A list told in full of what another control process had just created, before the store did.
-    fn take_early(&mut self, node: &str, copy: &RunningCopy) {
-        let Some(known) = self.state.nodes.get_mut(node) else { return };
-        if let Some(early) = known.early.remove(&copy.id)
-            && (early.epoch, early.revision) == (copy.epoch, copy.revision)
-            && self.state.conferences.get(&copy.id).is_some_and(|known| known.allocation.is_none())
-            && !self.ours(&copy.id)
-        {
-            self.copy_of_another(node, RunningCopy { allocation: Some(early), ..copy.clone() });
-        }
     }
 
     /// Lists that were too long for one step.
@@ -298,11 +284,6 @@ impl Step<'_> {
             .filter(|record| record.id == copy.id)
             .unwrap_or_else(|| self.unnamed(&copy));
         if self.left_to(&record.maintainer) {
-            if let (Some(known), Some(early)) = (self.state.nodes.get_mut(node), copy.allocation)
-                && known.early.len() < COPIES_MAX
-            {
-                known.early.insert(copy.id, early);
-            }
             return;
         }
         record.maintainer.clone_from(&self.state.options.css);

@@ -343,9 +343,6 @@ pub struct Node {
     pub(super) listing: Option<Token>,
     /// When to ask for a list again.
     pub(super) list_at_ms: u64,
-    /// Allocations that its last lists told of conferences that another control process maintains and that are not
-    /// known here yet: a bounded number.
-    pub(super) early: BTreeMap<String, wire::ConferenceAllocation>,
     /// Cursor of the last list that was compared; empty: all is to be told in full.
     pub(super) listed: String,
     /// What speaks against its life, and who is asked about it.

@@ -10,7 +10,6 @@ use motet_proto::conference::ConferenceEventKind as Kind;
 use motet_proto::node::NodeDescription;
 use motet_proto::node::event::Kind as Media;
 use motet_proto::registry::{AnnounceResponse, HeldConference, NodeState};
-use std::collections::BTreeMap;
 
 /// After a start of control, nodes have so long to announce themselves before their conferences move.
 const START_PATIENCE_MS: u64 = 5_000;
@@ -70,7 +69,6 @@ impl Step<'_> {
             lease_until_ms: now + lease_ms,
             listing: None,
             list_at_ms: 0,
-            early: BTreeMap::new(),
             listed: String::new(),
             doubt: None,
             isolation: None,
@@ -350,7 +348,6 @@ impl Node {
             lease_until_ms: 0,
             listing: None,
             list_at_ms: 0,
-            early: BTreeMap::new(),
             listed: String::new(),
             doubt: None,
             isolation: None,
