@@ -11,6 +11,7 @@
 //! and the files that it names.
 
 mod begin;
+mod events;
 mod feed;
 mod job;
 mod live;

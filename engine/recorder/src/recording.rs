@@ -4,7 +4,7 @@ use crate::clock::{Clocks, SECOND_NS, Seen, nanos};
 use crate::config::{ConfigError, Container, RecordingConfig, TrackConfig};
 use crate::segment::{Output, Segment};
 use crate::stats::{DropReason, TrackStats};
-use crate::track::{Media, Order, Place, Track};
+use crate::track::{Media, Order, Place, Track, count_dropped};
 use motet_rtp::payload::PicturePacket;
 use motet_rtp::rtcp::SenderInfo;
 use motet_rtp::{RtpView, Time, WireTimestamp};
@@ -209,6 +209,7 @@ impl Recording {
         let mut stats = track.stats.clone();
         stats.lost = track.lost_before + track.lost();
         stats.silence_ms = track.silence * 1000 / u64::from(track.hz());
+        count_dropped(&track.order, &mut stats);
         if let Order::Pictures(depacketizer) = &track.order {
             stats.packets_to_pictures = Some(*depacketizer.stats());
         }

@@ -23,6 +23,7 @@ pub(crate) struct Reorder {
     /// What would continue packets that are all too late, and how many they are.
     behind: Option<(WireSeq, u32)>,
     lost: u64,
+    flushed: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -35,7 +36,7 @@ pub(crate) struct Held {
 
 impl Reorder {
     pub(crate) fn new(wait: Duration) -> Reorder {
-        Reorder { wait, next: None, held: Vec::new(), suspect: None, behind: None, lost: 0 }
+        Reorder { wait, next: None, held: Vec::new(), suspect: None, behind: None, lost: 0, flushed: 0 }
     }
 
     /// Takes a packet in.
@@ -96,7 +97,13 @@ impl Reorder {
         self.lost
     }
 
+    /// Packets that waited when the sender began anew.
+    pub(crate) fn flushed(&self) -> u64 {
+        self.flushed
+    }
+
     fn begin(&mut self, sequence: WireSeq) {
+        self.flushed += self.held.len() as u64;
         self.held.clear();
         self.next = Some(sequence);
     }
@@ -141,6 +148,8 @@ mod tests {
     fn a_sender_that_begins_anew_is_believed() {
         assert_eq!(run(&[5, 30_000, 30_001, 30_002]).0, [5, 30_001, 30_002]);
         assert_eq!(run(&[5, 30_000, 6]).0, [5, 6], "one stray packet is not");
+        let (out, reorder) = run(&[5, 7, 30_000, 30_001]);
+        assert_eq!((out, reorder.flushed()), (vec![5, 30_001], 1), "7 waited for 6");
         let back: Vec<u16> = [500].into_iter().chain(100..=112).collect();
         assert_eq!(run(&back).0, [500, 109, 110, 111, 112]);
     }

@@ -1,7 +1,7 @@
 //! What was counted, and why media is not in the file.
 
 use motet_rtp::RtpError;
-use motet_rtp::payload::DepacketizerStats;
+use motet_rtp::payload::{DepacketizerStats, PayloadDrop};
 
 /// Why something that came for a track is not in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,11 +33,17 @@ pub enum DropReason {
     ParameterSets,
     /// Longer than a sample may be.
     TooLong,
+    /// Padding and nothing else, which no picture lacks.
+    Empty,
+    /// A payload of pictures that is not of its format, or does not continue what came before.
+    BadPayload,
+    /// It waited for one before it when the sender began anew.
+    Flushed,
 }
 
 impl DropReason {
     /// Every reason, for counters.
-    pub const ALL: [DropReason; 13] = [
+    pub const ALL: [DropReason; 16] = [
         DropReason::NotRtp,
         DropReason::PayloadType,
         DropReason::Stray,
@@ -51,6 +57,9 @@ impl DropReason {
         DropReason::WaitingKeyFrame,
         DropReason::ParameterSets,
         DropReason::TooLong,
+        DropReason::Empty,
+        DropReason::BadPayload,
+        DropReason::Flushed,
     ];
 
     /// A stable word for counters.
@@ -69,6 +78,9 @@ impl DropReason {
             DropReason::WaitingKeyFrame => "waiting_key_frame",
             DropReason::ParameterSets => "parameter_sets",
             DropReason::TooLong => "too_long",
+            DropReason::Empty => "empty",
+            DropReason::BadPayload => "bad_payload",
+            DropReason::Flushed => "flushed",
         }
     }
 }
@@ -76,6 +88,20 @@ impl DropReason {
 impl From<RtpError> for DropReason {
     fn from(_: RtpError) -> DropReason {
         DropReason::NotRtp
+    }
+}
+
+impl From<PayloadDrop> for DropReason {
+    fn from(reason: PayloadDrop) -> DropReason {
+        match reason {
+            PayloadDrop::Empty => DropReason::Empty,
+            PayloadDrop::TooLong | PayloadDrop::UnitTooLong => DropReason::TooLong,
+            PayloadDrop::Late => DropReason::Late,
+            PayloadDrop::Duplicate => DropReason::Duplicate,
+            PayloadDrop::Jump => DropReason::Jump,
+            PayloadDrop::Flushed => DropReason::Flushed,
+            _ => DropReason::BadPayload,
+        }
     }
 }
 
@@ -116,6 +142,10 @@ impl TrackStats {
     }
 
     pub(crate) fn drop(&mut self, reason: DropReason) {
-        self.drops[reason as usize] += 1;
+        self.drop_all(reason, 1);
+    }
+
+    pub(crate) fn drop_all(&mut self, reason: DropReason, count: u64) {
+        self.drops[reason as usize] += count;
     }
 }

@@ -8,7 +8,7 @@ use crate::reorder::Reorder;
 use crate::sound::Sound;
 use crate::stats::{DropReason, TrackStats};
 use crate::{ConfigError, ParameterChange};
-use motet_rtp::payload::{Depacketizer, PayloadFormat};
+use motet_rtp::payload::{Depacketizer, PayloadDrop, PayloadFormat};
 use motet_rtp::{Time, WireSeq, WireTimestamp};
 use shiguredo_mp4::boxes::SampleEntry;
 use std::time::Duration;
@@ -148,6 +148,7 @@ impl Track {
     /// Packets of another source, or of the same after a pause.
     pub(crate) fn renew(&mut self, wait: Duration) {
         self.lost_before += self.lost();
+        count_dropped(&self.order, &mut self.stats);
         self.order = order(&self.config, wait);
     }
 
@@ -333,6 +334,18 @@ impl Track {
             self.pending.start = last.decoded;
         }
         (!samples.is_empty()).then_some(FragmentTrack { id: self.id, start, samples, data })
+    }
+}
+
+/// Adds what was dropped of the present source while it was put in order.
+pub(crate) fn count_dropped(order: &Order, stats: &mut TrackStats) {
+    match order {
+        Order::Sound(reorder) => stats.drop_all(DropReason::Flushed, reorder.flushed()),
+        Order::Pictures(depacketizer) => {
+            for reason in PayloadDrop::ALL {
+                stats.drop_all(reason.into(), depacketizer.stats().dropped(reason));
+            }
+        }
     }
 }
 

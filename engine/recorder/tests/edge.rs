@@ -275,6 +275,29 @@ fn a_queue_that_is_full_drops_and_counts() {
     assert_eq!(pushed + input.dropped(), 100_000);
 }
 
+/// Packets may be there before the thread has looked at the command that begins.
+#[test]
+fn what_comes_right_after_the_beginning_is_in_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = TestClock::new();
+    let config = RecorderConfig::default();
+    let (recorder, events) = Recorder::start(config, Backend::Threads, clock.read()).expect("it starts");
+    let (input, sent) = (recorder.input(), media(1));
+    for number in 0..20 {
+        let id = recorder.begin(spec(folder.path(), &format!("r{number}"))).expect("it begins");
+        feed(&recorder, &clock, &[id], &sent);
+        recorder.stop(id);
+        let packets = wait_for(&events, "stopped", |event| match &event.kind {
+            EventKind::Stopped { tracks } => Some(tracks.iter().map(|track| track.packets).sum::<u64>()),
+            _ => None,
+        });
+        assert_eq!((packets, input.unclaimed()), (sent.len() as u64, 0));
+    }
+    assert!(input.push_packet(9_999, 0, Time::ZERO, &[0; 20]));
+    recorder.settle();
+    assert_eq!(input.unclaimed(), 1);
+}
+
 /// Runs a test of this file, which is ignored otherwise, in a process of its own.
 fn child(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program"));

@@ -1,8 +1,8 @@
 //! Packets that a caller fetches by itself, on the recorder's thread.
 
 use super::begin::{BeginError, RecordingSpec};
+use super::events::EventQueue;
 use super::job::{Job, Writes};
-use super::thread::EventQueue;
 use super::{EventKind, RecorderEvent};
 use crate::{Recording, TrackStats};
 use motet_rtp::rtcp::SenderInfo;

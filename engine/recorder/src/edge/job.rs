@@ -1,9 +1,9 @@
 //! One recording: its core, and the task that writes its files.
 
 use super::begin::{FileNames, RecordingSpec};
+use super::events::EventQueue;
 use super::live::{Live, LiveSpec};
 use super::storage::Storage;
-use super::thread::EventQueue;
 use super::{EventKind, Failure};
 use crate::{Output, Recording, SegmentSummary};
 use motet_rtp::Time;

@@ -1,6 +1,7 @@
 //! The thread: what comes in, the recordings, and their writers.
 
 use super::begin::{BeginError, RecordingSpec};
+use super::events::EventQueue;
 use super::feed::{Deck, Feed};
 use super::job::{Clock, Job, Outcome, Writes, write};
 use super::storage::{Backend, Storage, ThreadStorage, UringStorage};
@@ -9,13 +10,12 @@ use crate::Recording;
 use crossbeam_queue::ArrayQueue;
 use motet_rtp::Time;
 use motet_rtp::rtcp::SenderInfo;
-use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -76,6 +76,7 @@ struct Queue {
     /// Memory of packets that were handled.
     free: ArrayQueue<Vec<u8>>,
     dropped: AtomicU64,
+    unclaimed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -159,14 +160,18 @@ impl Recorder {
             packets: ArrayQueue::new(waiting),
             free: ArrayQueue::new(waiting),
             dropped: AtomicU64::new(0),
+            unclaimed: AtomicU64::new(0),
         });
         let queue = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("recorder".to_owned()).spawn(move || {
-            let for_feed = feed.is_some().then(RefCell::default);
-            let events = Rc::new(EventQueue { sender: events, for_feed });
+            let events = Rc::new(EventQueue::new(events, feed.is_some()));
             let (clock, jobs) = (Rc::new(clock), HashMap::new());
-            let (commands, fed_id) = (to_thread, FED_FROM);
-            run(World { config, storage, queue, commands, events, clock, jobs, feed, fed_id }, started);
+            let (commands, waiting, settling) = (to_thread, VecDeque::new(), Vec::new());
+            let waits = Waits { commands, waiting, settling };
+            run(
+                World { config, storage, queue, waits, events, clock, jobs, feed, fed_id: FED_FROM },
+                started,
+            );
         })?;
         starts.recv().unwrap_or_else(|_| Err(io::Error::other("the recorder's thread ended")))?;
         let input = RecorderInput { shared };
@@ -256,6 +261,11 @@ impl RecorderInput {
         self.shared.dropped.load(Relaxed)
     }
 
+    /// Packets so far that no recording was there for any longer, or no track.
+    pub fn unclaimed(&self) -> u64 {
+        self.shared.unclaimed.load(Relaxed)
+    }
+
     fn push(&self, item: Item) -> bool {
         let pushed = self.shared.packets.push(item);
         if pushed.is_err() {
@@ -265,42 +275,27 @@ impl RecorderInput {
     }
 }
 
-/// Where events go out.
-pub(super) struct EventQueue {
-    sender: SyncSender<RecorderEvent>,
-    /// What the feed is to be told; none: there is no feed, and events go to the sender.
-    for_feed: Option<RefCell<VecDeque<RecorderEvent>>>,
-}
-
-impl EventQueue {
-    /// The next one for the feed.
-    pub(super) fn take(&self) -> Option<RecorderEvent> {
-        self.for_feed.as_ref()?.borrow_mut().pop_front()
-    }
-
-    pub(super) fn send(&self, recording: u64, kind: EventKind) {
-        if let Some(events) = &self.for_feed {
-            // Taken each turn; what one turn makes is bounded by what came in it.
-            return events.borrow_mut().push_back(RecorderEvent { recording, kind });
-        }
-        if let Err(TrySendError::Full(event)) = self.sender.try_send(RecorderEvent { recording, kind }) {
-            tracing::warn!(recording, ?event, "an event found no room: nobody reads them");
-        }
-    }
-}
-
 /// All that the thread has.
 struct World<S: Storage> {
     config: RecorderConfig,
     storage: S,
     queue: Arc<Queue>,
-    commands: mpsc::UnboundedReceiver<Command>,
+    waits: Waits,
     events: Rc<EventQueue>,
     clock: Clock,
     jobs: HashMap<u64, Job>,
     feed: Option<Box<dyn Feed>>,
     /// Number of the next recording that the feed begins.
     fed_id: u64,
+}
+
+/// What the thread was told.
+struct Waits {
+    commands: mpsc::UnboundedReceiver<Command>,
+    /// Commands that wait until what came before them is handled.
+    waiting: VecDeque<Command>,
+    /// Who waits for all to be written.
+    settling: Vec<oneshot::Sender<()>>,
 }
 
 fn run_uring<S: Storage>(world: World<S>, started: SyncSender<io::Result<()>>) {
@@ -329,20 +324,18 @@ async fn run<S: Storage>(mut world: World<S>, started: SyncSender<io::Result<()>
     let _ = started.send(Ok(()));
     let mut turns = tokio::time::interval(TURN);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut settling = Vec::new();
     loop {
         tokio::select! {
-            command = world.commands.recv() => match command {
-                Some(Command::Settle(done)) => settling.push(done),
-                Some(command) => world.handle_command(command),
+            command = world.waits.commands.recv() => match command {
+                Some(command) => world.take_command(command),
                 None => break,
             },
             _ = turns.tick() => {}
         }
         world.turn();
-        if !settling.is_empty() && world.is_settled() {
+        if !world.waits.settling.is_empty() && world.is_settled() {
             // Who asked may have gone.
-            for done in settling.drain(..) {
+            for done in world.waits.settling.drain(..) {
                 let _: Result<(), ()> = oneshot::Sender::send(done, ());
             }
         }
@@ -351,12 +344,16 @@ async fn run<S: Storage>(mut world: World<S>, started: SyncSender<io::Result<()>
 }
 
 impl<S: Storage> World<S> {
-    fn handle_command(&mut self, command: Command) {
-        // What came before the command is handled before it.
-        let now = (self.clock)();
-        self.handle_packets();
+    /// Begins what is to begin, before packets for it are handled. Other commands wait until packets are.
+    fn take_command(&mut self, command: Command) {
+        match command {
+            Command::Begin(id, spec, recording) => self.begin(id, &spec, *recording),
+            other => self.waits.waiting.push_back(other),
+        }
+    }
+
+    fn handle_command(&mut self, command: Command, now: Time) {
         let (id, act): (u64, fn(&mut Recording, Time)) = match command {
-            Command::Begin(id, spec, recording) => return self.begin(id, &spec, *recording),
             Command::Stop(id) => {
                 if let Some(job) = self.jobs.get_mut(&id) {
                     job.stop(now, &self.events);
@@ -366,7 +363,8 @@ impl<S: Storage> World<S> {
             Command::Pause(id) => (id, Recording::pause),
             Command::Resume(id) => (id, Recording::resume),
             Command::Cut(id) => (id, Recording::cut),
-            Command::Settle(_) => return,
+            Command::Settle(done) => return self.waits.settling.push(done),
+            Command::Begin(..) => unreachable!("it does not wait"),
         };
         if let Some(job) = self.jobs.get_mut(&id) {
             act(&mut job.recording, now);
@@ -401,6 +399,9 @@ impl<S: Storage> World<S> {
         // Packets of before this moment are in the queue.
         let now = (self.clock)();
         self.handle_packets();
+        while let Some(command) = self.waits.waiting.pop_front() {
+            self.handle_command(command, now);
+        }
         self.take_fed(now);
         for job in self.jobs.values_mut() {
             if job.recording.poll_timeout().is_some_and(|due| due <= now) {
@@ -427,7 +428,12 @@ impl<S: Storage> World<S> {
 
     /// As many as there are now: more may come all the time.
     fn handle_packets(&mut self) {
-        for _ in 0..self.queue.packets.len() {
+        let count = self.queue.packets.len();
+        // Who has sent them was told by `begin` what for, which has sent its command before.
+        while let Ok(command) = self.waits.commands.try_recv() {
+            self.take_command(command);
+        }
+        for _ in 0..count {
             let Some(Item { recording, track, at, what }) = self.queue.packets.pop() else { return };
             let job = self.jobs.get_mut(&recording).filter(|job| track < job.recording.tracks());
             match what {
@@ -435,6 +441,8 @@ impl<S: Storage> World<S> {
                     if let Some(job) = job {
                         job.recording.handle_packet(at, track, &packet);
                         job.pass_on(&self.events);
+                    } else {
+                        self.queue.unclaimed.fetch_add(1, Relaxed);
                     }
                     // What finds no room is freed.
                     let _ = self.queue.free.push(packet);
