@@ -7,6 +7,7 @@
 //!
 //! - `codec.rs`: what files can hold;
 //! - `feed.rs`: what the thread does each time;
+//! - `early.rs`: what comes before a folder is there;
 //! - `room.rs`: a conference's recordings and their files;
 //! - `folder.rs`: folders, and which numbers files in them have;
 //! - `mix.rs`: the sound of a mix, encoded for its file;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) mod codec;
+mod early;
 mod feed;
 mod folder;
 mod mix;
@@ -38,7 +40,7 @@ mod room;
 mod shown;
 mod still;
 
-pub(crate) use shown::{RecordingShown, RecordingSnapshot};
+pub(crate) use shown::{RecordingShown, RecordingSnapshot, Unfiled};
 pub(crate) use still::Still;
 
 /// Of whom something is recorded.

@@ -1,7 +1,7 @@
 //! What the recorder says of itself.
 
 use super::{Shared, WORKER_SILENT_MAX, metric, trunk_drops};
-use crate::recording::{Reason, RecordingSnapshot};
+use crate::recording::{Reason, RecordingSnapshot, Unfiled};
 use crate::run::cpu_times;
 use motet_recorder::DropReason;
 use motet_status::Page;
@@ -38,7 +38,8 @@ impl Shared {
         let help = "Packets that never came to the recorder.";
         page.gauge(metric("motet_recording_lost", "packets", help), all.counters.lost as f64);
         let drops = DropReason::ALL.iter().map(|reason| reason.reason()).zip(all.counters.drops);
-        let drops = drops.chain(trunk_drops(&all.crossed));
+        let unfiled = Unfiled::ALL.iter().map(|reason| reason.word()).zip(all.counters.unfiled);
+        let drops = drops.chain(unfiled).chain(trunk_drops(&all.crossed));
         let drops = drops.map(|(reason, count)| (vec![("reason", reason.to_owned())], count));
         let help = "Packets, pictures and packets of sound that came to the recorder and were not written, by reason.";
         page.counts(metric("motet_recording_dropped", "packets", help), drops);

@@ -67,6 +67,27 @@ impl RecordForm {
     pub(crate) fn streams(&self) -> impl Iterator<Item = &TrackForm> {
         self.tracks.values().chain(&self.canvas)
     }
+
+    /// This form with what only the one before has: nothing of that ends or is paused by it.
+    pub(crate) fn with(&self, before: &RecordForm) -> RecordForm {
+        let mut both = self.clone();
+        for (id, recording) in &before.recordings {
+            let resumes =
+                |after: &Recording| recording.paused && !after.paused && after.goes_on_as(recording);
+            if !self.recordings.get(id).is_some_and(resumes) {
+                both.recordings.insert(id.clone(), recording.clone());
+            }
+        }
+        both.ends.extend(before.ends.iter().filter(|end| !self.ends.contains(end)));
+        for (key, track) in &before.tracks {
+            both.tracks.entry(key.clone()).or_insert_with(|| track.clone()).take_in(track);
+        }
+        both.mix_rate_hz = both.mix_rate_hz.or(before.mix_rate_hz);
+        if let Some(canvas) = &before.canvas {
+            both.canvas.get_or_insert_with(|| canvas.clone()).take_in(canvas);
+        }
+        both
+    }
 }
 
 /// A medium, as the recorder knows it.
@@ -82,6 +103,15 @@ pub struct TrackForm {
     pub codecs: Vec<Arc<Codec>>,
     /// Recordings that write it.
     pub recordings: BTreeSet<Id>,
+}
+
+impl TrackForm {
+    /// Goes to those, too, that another form of the same stream went to.
+    fn take_in(&mut self, before: &TrackForm) {
+        if (self.port, self.ssrc) == (before.port, before.ssrc) {
+            self.recordings.extend(before.recordings.iter().cloned());
+        }
+    }
 }
 
 /// What the recorder is to do.

@@ -7,18 +7,19 @@ use super::shown::Counters;
 use super::still::Stills;
 use super::{
     Closed, Job, Reason, RecordingEvent, RecordingEventKind, RecordingOptions, RecordingShown,
-    RecordingSnapshot, Whose,
+    RecordingSnapshot, Unfiled, Whose,
 };
 use crate::exchange::Desk;
 use crate::model::{Codec, Id};
-use crate::plan::RecordForm;
+use crate::plan::{RecordForm, TrunkEnd};
 use crate::worker::{Clock, thread_id};
 use crossbeam_channel::{Receiver, Sender};
+use motet_recorder::DropReason;
 use motet_recorder::edge::{Deck, EventKind, Feed};
 use motet_relay::PortId;
 use motet_rtp::Time;
 use motet_rtp::demux::{PacketClass, classify};
-use motet_rtp::rtcp::{Compound, Packet, write_pli, write_receiver_report, write_sdes_cname};
+use motet_rtp::rtcp::{Compound, Packet, SenderInfo, write_pli, write_receiver_report, write_sdes_cname};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ const OWN_SSRC: u32 = 1;
 pub(super) struct Feeder {
     desk: Desk,
     waiting: Receiver<Job>,
+    /// Forms by which something ends, until what came before is taken.
+    ending: Vec<(Id, Option<Arc<RecordForm>>)>,
     rooms: HashMap<Id, Room>,
     sources: Sources,
     tools: Tools,
@@ -84,6 +87,10 @@ struct Source {
     other: (u8, u8),
     /// Recordings and tracks that it goes to.
     targets: Vec<(u64, usize)>,
+    /// Some recording takes it; false: it is looked at for a single picture.
+    recorded: bool,
+    /// A recording that takes it waits for its folder.
+    early: bool,
 }
 
 impl Tools {
@@ -120,6 +127,8 @@ impl Sources {
                 current: 0,
                 other: (0, 0),
                 targets: Vec::new(),
+                recorded: false,
+                early: false,
             };
             let source = self.all.entry((track.port, track.ssrc)).or_insert_with(fresh);
             if source.codecs != track.codecs {
@@ -137,20 +146,24 @@ impl Sources {
         source.codecs.get(source.current).map(|codec| &**codec)
     }
 
-    /// Directs what comes of a conference to these tracks, and nowhere else.
-    pub(super) fn direct<I: Iterator<Item = ((PortId, u32), (u64, usize))>>(
+    /// Directs what comes of a conference to these tracks, and nowhere else; `waits` tells which recordings have none
+    /// yet.
+    pub(super) fn direct(
         &mut self,
         conference: &Id,
         form: &RecordForm,
-        tracks: impl Fn() -> I,
+        tracks: impl Iterator<Item = ((PortId, u32), (u64, usize))>,
+        waits: impl Fn(&Id) -> bool,
     ) {
         for track in form.streams() {
             if let Some(source) = self.all.get_mut(&(track.port, track.ssrc)) {
                 debug_assert_eq!(source.conference, *conference);
                 source.targets.clear();
+                source.recorded = !track.recordings.is_empty();
+                source.early = track.recordings.iter().any(&waits);
             }
         }
-        for (from, to) in tracks() {
+        for (from, to) in tracks {
             if let Some(source) = self.all.get_mut(&from) {
                 source.targets.push(to);
             }
@@ -190,6 +203,7 @@ impl Feeder {
         Feeder {
             desk: Desk::new(station, exchange),
             waiting,
+            ending: Vec::new(),
             rooms: HashMap::new(),
             sources: Sources::default(),
             tools: Tools { root: folder, jobs, files, counters, events, clock },
@@ -202,18 +216,13 @@ impl Feeder {
     }
 
     fn handle_job(&mut self, job: Job, deck: &mut Deck<'_>) {
+        if !matches!(job, Job::Put(..)) {
+            // Who asks after an end finds it.
+            self.end_after_packets(deck);
+        }
         let (tools, sources) = (&mut self.tools, &mut self.sources);
         match job {
-            Job::Put(id, Some(form)) => {
-                let room = self.rooms.entry(id.clone()).or_insert_with(|| Room::new(id));
-                change_ends(&mut self.desk, &room.form, &form);
-                room.put(form, (tools, sources), deck);
-            }
-            Job::Put(id, None) => {
-                let Some(mut room) = self.rooms.remove(&id) else { return };
-                change_ends(&mut self.desk, &room.form, &RecordForm::default());
-                room.end_all(sources, deck);
-            }
+            Job::Put(id, form) => self.put(id, form, deck),
             Job::Folder { conference, recording, name, found } => {
                 let Some(room) = self.rooms.get_mut(&conference) else { return };
                 let found: Result<Folder, _> = found.map_err(|error| {
@@ -243,6 +252,48 @@ impl Feeder {
         }
     }
 
+    /// Begins at once what a form begins; what ends by it takes in first what came until now.
+    fn put(&mut self, id: Id, form: Option<Arc<RecordForm>>, deck: &mut Deck<'_>) {
+        let taken = |end: &TrunkEnd| self.desk.end(end.port).is_some_and(|open| open != *end);
+        if self.ending.iter().any(|(known, _)| *known == id)
+            || form.as_ref().is_some_and(|form| form.ends.iter().any(taken))
+        {
+            self.end_after_packets(deck);
+        }
+        let Some(form) = form else { return self.ending.push((id, None)) };
+        let before = self.rooms.get(&id).map(|room| Arc::clone(&room.form)).unwrap_or_default();
+        let both = form.with(&before);
+        if both == *form {
+            return self.make(id, form, deck);
+        }
+        self.make(id.clone(), Arc::new(both), deck);
+        self.ending.push((id, Some(form)));
+    }
+
+    fn make(&mut self, id: Id, form: Arc<RecordForm>, deck: &mut Deck<'_>) {
+        let room = self.rooms.entry(id.clone()).or_insert_with(|| Room::new(id));
+        change_ends(&mut self.desk, &room.form, &form);
+        room.put(form, (&mut self.tools, &mut self.sources), deck);
+    }
+
+    /// Ends what ends, if something does, once what came until now is taken.
+    fn end_after_packets(&mut self, deck: &mut Deck<'_>) {
+        if self.ending.is_empty() {
+            return;
+        }
+        self.take_packets(deck);
+        for (id, form) in std::mem::take(&mut self.ending) {
+            match form {
+                Some(form) => self.make(id, form, deck),
+                None => {
+                    let Some(mut room) = self.rooms.remove(&id) else { continue };
+                    change_ends(&mut self.desk, &room.form, &RecordForm::default());
+                    room.end_all((&mut self.tools, &mut self.sources), deck);
+                }
+            }
+        }
+    }
+
     /// Hands what workers packed to the files that it is for.
     fn take_packets(&mut self, deck: &mut Deck<'_>) {
         self.desk.look();
@@ -253,7 +304,7 @@ impl Feeder {
                     match classify(datagram) {
                         PacketClass::Rtp => self.take_rtp((run.to, run.at), datagram, deck),
                         PacketClass::Rtcp => self.take_rtcp((run.to, run.at), datagram, deck),
-                        _ => {}
+                        _ => self.tools.counters.dropped(DropReason::NotRtp),
                     }
                 }
             }
@@ -267,27 +318,37 @@ impl Feeder {
     }
 
     fn take_rtp(&mut self, (port, at): (PortId, Time), packet: &[u8], deck: &mut Deck<'_>) {
-        // What is too short is counted by the track that it is for, of which it says nothing: by nobody.
-        let Some(ssrc) = packet.get(8..12) else { return };
-        let ssrc = u32::from_be_bytes([ssrc[0], ssrc[1], ssrc[2], ssrc[3]]);
-        let Some(source) = self.sources.all.get_mut(&(port, ssrc)) else { return };
+        let counters = &mut self.tools.counters;
+        let Some(ssrc) = packet.get(8..12) else { return counters.dropped(DropReason::NotRtp) };
+        let from = (port, u32::from_be_bytes([ssrc[0], ssrc[1], ssrc[2], ssrc[3]]));
+        let Some(source) = self.sources.all.get_mut(&from) else {
+            return counters.unfiled(Unfiled::UnknownSource);
+        };
         if source.follow(packet[1] & 0x7f) {
             self.changed.push(source.conference.clone());
         }
         for (recording, track) in &source.targets {
             deck.packet(*recording, *track, at, packet);
         }
-        self.stills.handle_packet((port, ssrc), at, packet);
+        if source.early {
+            let room = self.rooms.get_mut(&source.conference).expect("its sources go with it");
+            room.hold(from, at, packet, counters);
+        } else if source.recorded && source.targets.is_empty() {
+            counters.unfiled(Unfiled::NoFile);
+        }
+        self.stills.handle_packet(from, at, packet);
     }
 
     /// Sender reports put tracks in step.
     fn take_rtcp(&mut self, (port, at): (PortId, Time), packet: &[u8], deck: &mut Deck<'_>) {
-        let Ok(compound) = Compound::new(packet) else { return };
-        for packet in compound.packets() {
-            let Packet::SenderReport(report) = packet else { continue };
-            let Some(source) = self.sources.all.get(&(port, report.ssrc)) else { continue };
+        for (ssrc, info) in sender_reports(packet) {
+            let Some(source) = self.sources.all.get(&(port, ssrc)) else { continue };
             for target in &source.targets {
-                deck.report(*target, at, report.ssrc, &report.info);
+                deck.report(*target, at, ssrc, &info);
+            }
+            if source.early {
+                let room = self.rooms.get_mut(&source.conference).expect("its sources go with it");
+                room.hold((port, ssrc), at, packet, &mut self.tools.counters);
             }
         }
     }
@@ -377,13 +438,14 @@ impl Feeder {
 impl Feed for Feeder {
     fn turn(&mut self, now: Time, deck: &mut Deck<'_>) {
         self.desk.begin(now);
-        // Before packets are looked for: who was told of an end has sent its job before.
+        // Before packets are looked for: what they are for is known before they are sent.
         for _ in 0..self.waiting.len() {
             let Ok(job) = self.waiting.try_recv() else { break };
             self.handle_job(job, deck);
         }
         self.take_packets(deck);
         self.take_sound(now, deck);
+        self.end_after_packets(deck);
         self.take_events(deck);
         self.stills.turn(now, &mut self.desk, &mut self.rtcp);
         self.desk.flush();
@@ -391,6 +453,15 @@ impl Feed for Feeder {
             self.show(now, deck);
         }
     }
+}
+
+/// What a compound packet says of senders' clocks.
+pub(super) fn sender_reports(compound: &[u8]) -> impl Iterator<Item = (u32, SenderInfo)> {
+    let compound = Compound::new(compound).ok();
+    compound.into_iter().flat_map(|compound| compound.packets()).filter_map(|packet| match packet {
+        Packet::SenderReport(report) => Some((report.ssrc, report.info)),
+        _ => None,
+    })
 }
 
 /// Opens and closes ends of trunks.

@@ -1,8 +1,10 @@
 //! A conference's recordings, and the files of each.
 
-use super::feed::{Named, Sources, Tools};
+use super::early::Early;
+use super::feed::{Named, Sources, Tools, sender_reports};
 use super::folder::{Folder, file_name, prepare};
 use super::mix::{Coding, MixInput};
+use super::shown::{Counters, Unfiled};
 use super::{Reason, RecordingEventKind, Whose, codec};
 use crate::model::{Id, Recording};
 use crate::plan::RecordForm;
@@ -10,6 +12,8 @@ use motet_proto::node as wire;
 use motet_recorder::edge::{Deck, RecordingSpec};
 use motet_recorder::{DropReason, RecordingConfig, TrackConfig, TrackStats};
 use motet_relay::PortId;
+use motet_rtp::Time;
+use motet_rtp::demux::{PacketClass, classify};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -28,6 +32,8 @@ struct Active {
     recording: Recording,
     /// None: it is being made.
     folder: Option<Folder>,
+    /// What has come until then.
+    early: Early,
     files: BTreeMap<Whose, File>,
     /// Files that are whole.
     segments: BTreeMap<Whose, u32>,
@@ -79,7 +85,7 @@ impl Room {
         let ended: Vec<Id> =
             self.recordings.keys().filter(|id| !form.recordings.contains_key(*id)).cloned().collect();
         for id in ended {
-            self.end(&id, deck);
+            self.end(&id, tools, deck);
         }
         self.failed.retain(|id| form.recordings.contains_key(id));
         for (id, recording) in &form.recordings {
@@ -97,28 +103,44 @@ impl Room {
     }
 
     /// Ends all.
-    pub(super) fn end_all(&mut self, sources: &mut Sources, deck: &mut Deck<'_>) {
+    pub(super) fn end_all(&mut self, (tools, sources): (&mut Tools, &mut Sources), deck: &mut Deck<'_>) {
         sources.replace(&self.id, &self.form, &RecordForm::default());
         for id in self.recordings.keys().cloned().collect::<Vec<_>>() {
-            self.end(&id, deck);
+            self.end(&id, tools, deck);
+        }
+    }
+
+    /// Keeps what came for recordings that wait for their folder.
+    pub(super) fn hold(&mut self, from: (PortId, u32), at: Time, datagram: &[u8], counters: &mut Counters) {
+        let track = self.form.streams().find(|track| (track.port, track.ssrc) == from);
+        let Some(track) = track else { return };
+        let waiting = self.recordings.iter_mut().filter(|(_, active)| active.folder.is_none());
+        for (_, active) in waiting.filter(|(id, _)| track.recordings.contains(*id)) {
+            active.hold(from, at, datagram, counters);
         }
     }
 
     fn begin(&mut self, id: &Id, recording: &Recording, tools: &mut Tools, deck: &mut Deck<'_>) {
         // What ended a moment ago may have files that do not show in the folder yet.
-        let before = self.end(id, deck).filter(|before| before.recording.folder == recording.folder);
+        let before = self.end(id, tools, deck).filter(|before| before.recording.folder == recording.folder);
         let (folder, segments) = before.map(|before| (before.folder, before.segments)).unwrap_or_default();
         if folder.is_none() {
             let names = (self.id.clone(), id.clone());
             prepare(&tools.root, recording.folder.clone(), names, tools.jobs.clone());
         }
-        let active = Active { recording: recording.clone(), folder, files: BTreeMap::new(), segments };
+        let (files, early) = (BTreeMap::new(), Early::default());
+        let active = Active { recording: recording.clone(), folder, early, files, segments };
         self.recordings.insert(id.clone(), active);
     }
 
     /// Ends a recording; what is left of it.
-    fn end(&mut self, id: &Id, deck: &mut Deck<'_>) -> Option<Active> {
+    fn end(&mut self, id: &Id, tools: &mut Tools, deck: &mut Deck<'_>) -> Option<Active> {
         let mut active = self.recordings.remove(id)?;
+        for (_, _, datagram) in std::mem::take(&mut active.early).datagrams() {
+            if is_packet(datagram) {
+                tools.counters.unfiled(Unfiled::NoFile);
+            }
+        }
         for (whose, file) in std::mem::take(&mut active.files) {
             active.end_file(&whose, &file, deck);
         }
@@ -152,7 +174,7 @@ impl Room {
         (tools, sources): (&mut Tools, &mut Sources),
         deck: &mut Deck<'_>,
     ) {
-        if self.end(recording, deck).is_none() {
+        if self.end(recording, tools, deck).is_none() {
             return;
         }
         self.failed.insert(recording.clone());
@@ -172,13 +194,9 @@ impl Room {
                 failed.push((id.clone(), whose, message));
             }
         }
-        sources.direct(&self.id, &self.form, || {
-            let files = self.recordings.values().flat_map(|active| active.files.values());
-            files.flat_map(|file| {
-                let tracks = file.tracks.iter().enumerate();
-                tracks.filter_map(|(index, track)| Some((track.from?, (file.id, index))))
-            })
-        });
+        let waits = |id: &Id| self.recordings.get(id).is_some_and(|active| active.folder.is_none());
+        let tracks = self.recordings.values().flat_map(Active::tracks);
+        sources.direct(&self.id, &self.form, tracks, waits);
         if !self.mixes() {
             self.mix.end();
         }
@@ -299,6 +317,7 @@ impl Active {
             tools.files.insert(begun, named);
             self.files.insert(whose, File { id: begun, tracks, paused: false });
         }
+        self.hand_over(tools, deck);
         for file in self.files.values_mut().filter(|file| file.paused != self.recording.paused) {
             file.paused = self.recording.paused;
             if file.paused { deck.pause(file.id) } else { deck.resume(file.id) }
@@ -306,11 +325,53 @@ impl Active {
         Ok(())
     }
 
+    /// Tracks that files are written of, with where each comes from.
+    fn tracks(&self) -> impl Iterator<Item = ((PortId, u32), (u64, usize))> {
+        self.files.values().flat_map(|file| {
+            let tracks = file.tracks.iter().enumerate();
+            tracks.filter_map(|(index, track)| Some((track.from?, (file.id, index))))
+        })
+    }
+
+    fn hold(&mut self, from: (PortId, u32), at: Time, datagram: &[u8], counters: &mut Counters) {
+        let counted = is_packet(datagram);
+        if self.recording.paused {
+            if counted {
+                counters.dropped(DropReason::Paused);
+            }
+        } else if !self.early.push(from, at, datagram) && counted {
+            counters.unfiled(Unfiled::WaitingFolder);
+        }
+    }
+
+    /// Has the first files take in what came before they were there. Only then are they paused.
+    fn hand_over(&mut self, tools: &mut Tools, deck: &mut Deck<'_>) {
+        for (from, at, datagram) in std::mem::take(&mut self.early).datagrams() {
+            let targets = self.tracks().filter(|(track, _)| *track == from).map(|(_, target)| target);
+            if is_packet(datagram) {
+                let count = targets.map(|(file, track)| deck.packet(file, track, at, datagram)).count();
+                if count == 0 {
+                    tools.counters.unfiled(Unfiled::NoFile);
+                }
+                continue;
+            }
+            let report = sender_reports(datagram).find(|(ssrc, _)| *ssrc == from.1);
+            if let Some((ssrc, info)) = report {
+                targets.for_each(|target| deck.report(target, at, ssrc, &info));
+            }
+        }
+    }
+
     fn end_file(&mut self, whose: &Whose, file: &File, deck: &mut Deck<'_>) {
         if let (Some(next), Some(folder)) = (deck.stop(file.id), &mut self.folder) {
             folder.went_on_to(file_name(whose), next);
         }
     }
+}
+
+/// Whether it carries media, which is counted; reports are not.
+fn is_packet(datagram: &[u8]) -> bool {
+    matches!(classify(datagram), PacketClass::Rtp)
 }
 
 /// The files that a recording is to have at the moment.

@@ -22,6 +22,31 @@ pub(crate) struct RecordingSnapshot {
     pub(crate) thread_id: Option<u32>,
 }
 
+/// Why a packet came to no file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unfiled {
+    /// Nothing that is recorded at the moment is sent so.
+    UnknownSource,
+    /// No file is written of it: its recording has failed, or ended before it had a folder, or files hold no such codec.
+    NoFile,
+    /// The folder of its recording was not there yet, and too much waited for that.
+    WaitingFolder,
+}
+
+impl Unfiled {
+    /// All of them, for counters.
+    pub(crate) const ALL: [Unfiled; 3] = [Unfiled::UnknownSource, Unfiled::NoFile, Unfiled::WaitingFolder];
+
+    /// A stable word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Unfiled::UnknownSource => "unknown_source",
+            Unfiled::NoFile => "no_file",
+            Unfiled::WaitingFolder => "waiting_folder",
+        }
+    }
+}
+
 /// What only rises, however many recordings come and go.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counters {
@@ -34,6 +59,8 @@ pub(crate) struct Counters {
     pub(crate) lost: u64,
     /// By reason.
     pub(crate) drops: [u64; DropReason::ALL.len()],
+    /// Packets that came to no file, by reason; counted among `packets`, too.
+    pub(crate) unfiled: [u64; Unfiled::ALL.len()],
     /// Files that are whole.
     pub(crate) segments: u64,
     /// Recordings that ended by themselves, by reason.
@@ -54,6 +81,18 @@ impl Counters {
                 *sum += stats.dropped(reason);
             }
         }
+    }
+
+    /// Notes a packet that no track of a file counts.
+    pub(super) fn unfiled(&mut self, why: Unfiled) {
+        self.packets += 1;
+        self.unfiled[why as usize] += 1;
+    }
+
+    /// The same, for a reason that tracks have, too.
+    pub(super) fn dropped(&mut self, reason: DropReason) {
+        self.packets += 1;
+        self.drops[reason as usize] += 1;
     }
 
     /// Notes that a recording ended by itself.

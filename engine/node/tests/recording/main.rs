@@ -10,6 +10,7 @@ use common::{Probe, Source, decode, run};
 use motet_proto::media::{AudioMode, AudioSettings, Recording};
 use motet_proto::node::event::Kind;
 use motet_proto::node::*;
+use motet_rtp::Time;
 use motet_rtp::payload::PayloadFormat;
 use stage::{Participant, Stage, codec, opus};
 use std::path::Path;
@@ -97,6 +98,38 @@ async fn what_a_participant_sends_is_recorded_in_step() {
         return;
     }
     panic!("this machine is too busy to send media in time");
+}
+
+/// All that reaches the node once it has said that it records, and until it is asked to end, is in the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_where_a_recording_begins_and_ends() {
+    let mut stage = Stage::new(32_200).await;
+    let media = [("audio", opus()), ("video", codec(96, "H264", 90_000, "packetization-mode=1"))];
+    let legs = vec![stage.join("alice", &media)];
+    let (sound, pictures) = (common::opus(2), common::h264(2, "160x96"));
+    let samples = (sound.len() + pictures.len()) as u64;
+    let mut first = Source::sound(0, 48_000, 960).send(&sound);
+    first.extend(Source::pictures(1, PayloadFormat::H264).send(&pictures));
+    first.sort_by_key(|sent| sent.at);
+    // As fast as can be.
+    first.iter_mut().for_each(|sent| sent.at = Time::ZERO);
+    let second = first.split_off(first.len() / 2);
+    let allocation = stage.put(legs, vec![all("r1")], None).await;
+    let alice = Participant::new("alice", &allocation);
+    let mut count = first.len() as u64;
+    alice.play(first).await;
+    let stats = stage.until(|stats| stats.recordings[0].files.iter().any(|file| file.packets == count)).await;
+    let file = &stats.recordings[0].files[0];
+    assert_eq!((file.lost, file.drops.len()), (0, 0), "{file:?}");
+
+    count += second.len() as u64;
+    alice.play(second).await;
+    let came =
+        |stats: &ConferenceStatsResponse| stats.streams.iter().map(|stream| stream.packets).sum::<u64>();
+    stage.until(|stats| came(stats) == count).await;
+    stage.patch(vec![change::Change::RemoveRecording("r1".into())]).await;
+    assert_eq!(stage.closed("r1").await.samples, samples);
+    stage.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
