@@ -88,7 +88,7 @@ bench-audio: ## CPU per participant of a mix, mouth to ear, gaps and quality, be
 	$(BUILD_BENCHES)
 	target/release/bench_audio --out-markdown benches/RESULTS.md
 
-bench-video: setup ## CPU per composed picture, beside ffmpeg's, and how near they come to the pictures themselves; of recording
+bench-video: setup ## CPU per composed picture, beside ffmpeg's, and how near they come to the pictures themselves; from camera to receiver; of recording
 	$(BUILD_BENCHES)
 	target/release/bench_video --out-markdown benches/RESULTS.md
 

@@ -7,12 +7,11 @@
 use crate::node::Node;
 use crate::process::{pin, processor_ns};
 use crate::relay::Subject;
-use crate::video::ffmpeg;
+use crate::video::{ffmpeg, motet::payloads};
 use crate::{Figure, table};
 use anyhow::{Context, ensure};
 use motet_proto::media::{Codec, Direction, MediaKind, Recording};
 use motet_proto::node::{ConferenceAllocation, ConferenceSpec, Leg, Medium, Transport};
-use motet_rtp::payload::{H264Mode, Packetizer};
 use motet_rtp::{RtpBuilder, WireSeq, WireTimestamp};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
@@ -230,16 +229,7 @@ struct Stream {
 
 impl Stream {
     fn new(units: &[Vec<u8>]) -> anyhow::Result<Stream> {
-        let mut pictures = Vec::new();
-        for unit in units {
-            let mut room = vec![0; 1_200];
-            let mut packetizer = Packetizer::h264(unit, H264Mode::NonInterleaved, room.len())?;
-            let mut payloads = Vec::new();
-            while let Some(payload) = packetizer.next_payload(&mut room) {
-                payloads.push((room[..payload.bytes].to_vec(), payload.marker));
-            }
-            pictures.push(payloads);
-        }
+        let pictures = units.iter().map(|unit| payloads(unit)).collect::<anyhow::Result<_>>()?;
         Ok(Stream { pictures })
     }
 }

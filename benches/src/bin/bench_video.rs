@@ -1,11 +1,14 @@
-//! `bench_video`: composing and transcoding pictures, against ffmpeg in one run, and recording. See `make bench-video`.
+//! `bench_video`: composing and transcoding pictures, against ffmpeg in one run; how long a picture takes; recording. See
+//! `make bench-video`.
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, ensure};
 use clap::Parser;
 use motet_benches::figures::{between_marks, write_json};
 use motet_benches::process::{pin, prefer};
-use motet_benches::video::{ROWS, Settings, TRANSCODED, ffmpeg, measure, measure_transcoding, parts};
+use motet_benches::video::{
+    ROWS, Settings, TRANSCODED, ffmpeg, latency, measure, measure_transcoding, parts,
+};
 use motet_benches::{Figure, machine, recording};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +16,7 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures what composing and transcoding pictures costs, and how they look, and what recording costs
+/// Measures what composing and transcoding pictures costs, how they look and how long they take, and what recording costs
 #[derive(Parser, Debug)]
 struct Options {
     /// Turns of each in each row
@@ -28,13 +31,16 @@ struct Options {
     /// Core of motet and of ffmpeg
     #[arg(long, default_value_t = 0)]
     core: usize,
-    /// Core of what sends to a node that records
+    /// Core of what sends to a node, and receives from it
     #[arg(long, default_value_t = 1)]
     sender_core: usize,
+    /// Seconds of pictures from camera to receiver; 0: that is not measured
+    #[arg(long, default_value_t = 20)]
+    latency_seconds: u32,
     /// Seconds of each turn of recording; 0: it is not measured
     #[arg(long, default_value_t = 20)]
     record_seconds: u32,
-    /// The program that records
+    /// The program whose nodes compose and record in time
     #[arg(long, value_name = "FILE", default_value = "target/release/motet")]
     motet: PathBuf,
     /// Where the figures go
@@ -88,8 +94,12 @@ fn bench(options: &Options) -> anyhow::Result<ExitCode> {
     if TRANSCODED.contains(&options.row) {
         add(measure_transcoding(&settings, folder.path())?);
     }
+    let cores = (options.core, options.sender_core);
+    if options.latency_seconds > 0 && latency::ROW.contains(&options.row) {
+        let seconds = options.latency_seconds;
+        add(latency::measure(&latency::Settings { binary: &options.motet, cores, seconds }, folder.path())?);
+    }
     if options.record_seconds > 0 && "recording".contains(&options.row) {
-        let cores = (options.core, options.sender_core);
         let settings = recording::Settings { binary: &options.motet, cores, seconds: options.record_seconds };
         add(recording::measure(&settings, folder.path())?);
     }

@@ -115,24 +115,33 @@ fn run(
 
 /// The packets of each picture of a stream.
 fn packets(ssrc: u32, stream: &Stream) -> anyhow::Result<Vec<Vec<Vec<u8>>>> {
-    let (mut sequence, mut room) = (WireSeq(0), vec![0; 1200]);
-    let mut all = Vec::new();
+    let (mut sequence, mut all) = (WireSeq(0), Vec::new());
     for (number, unit) in (0..).zip(&stream.units) {
-        let mut packetizer = Packetizer::h264(unit, H264Mode::NonInterleaved, room.len())?;
         let mut packets = Vec::new();
-        while let Some(payload) = packetizer.next_payload(&mut room) {
+        for (payload, marker) in payloads(unit)? {
             let packet = RtpBuilder::new(ssrc)
                 .payload_type(96)
                 .sequence(sequence)
                 .timestamp(WireTimestamp(number * 3000))
-                .marker(payload.marker)
-                .payload(&room[..payload.bytes]);
+                .marker(marker)
+                .payload(&payload);
             packets.push(packet.to_vec());
             sequence = sequence.next();
         }
         all.push(packets);
     }
     Ok(all)
+}
+
+/// Payloads of an access unit of H.264, each with its marker.
+pub(crate) fn payloads(unit: &[u8]) -> anyhow::Result<Vec<(Vec<u8>, bool)>> {
+    let mut room = vec![0; 1_200];
+    let mut packetizer = Packetizer::h264(unit, H264Mode::NonInterleaved, room.len())?;
+    let mut payloads = Vec::new();
+    while let Some(payload) = packetizer.next_payload(&mut room) {
+        payloads.push((room[..payload.bytes].to_vec(), payload.marker));
+    }
+    Ok(payloads)
 }
 
 /// Time that this thread has spent on a processor.
