@@ -317,8 +317,8 @@ impl Runtime {
                 }
                 None
             }),
-            Effect::NodeList { token, address, node, since } => self.ask_node(move |nodes| async move {
-                let result = nodes.list(&address, &since).await;
+            Effect::NodeList { token, address, node, list } => self.ask_node(move |nodes| async move {
+                let result = nodes.list(&address, list).await;
                 Some(Event::NodeListed { token, node, result })
             }),
             Effect::NodeDescribe { token, node, address, timeout_ms } => {

@@ -174,8 +174,8 @@ impl World {
             Effect::NodeDelete { to, delete } => {
                 self.tell_node(index, to, Ask::NodeDelete(delete), Waiting::Delete);
             }
-            Effect::NodeList { token, address, node, since } => {
-                self.ask_node(index, &address, Ask::NodeList(since), Waiting::List { token, node });
+            Effect::NodeList { token, address, node, list } => {
+                self.ask_node(index, &address, Ask::NodeList(list), Waiting::List { token, node });
             }
             Effect::NodeDescribe { token, node, address, timeout_ms } => {
                 let waiting = Waiting::Described { token, node };

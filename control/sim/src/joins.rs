@@ -305,9 +305,9 @@ impl Trial {
                     self.nodes[index].delete(&delete);
                 }
             }
-            Effect::NodeList { token, node, since, .. } => {
+            Effect::NodeList { token, node, list, .. } => {
                 let Some(index) = node_index(&node) else { return true };
-                let result = Ok(self.nodes[index].list(&since));
+                let result = Ok(self.nodes[index].list(&list));
                 self.take(css, Event::NodeListed { token, node, result });
             }
             _ => {}

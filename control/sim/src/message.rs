@@ -73,7 +73,7 @@ pub(crate) enum Ask {
     Remove(String),
     NodePut(Box<wire::PutConferenceRequest>),
     NodeDelete(wire::DeleteConferenceRequest),
-    NodeList(String),
+    NodeList(wire::ListConferencesRequest),
     Describe,
     Probe {
         address: String,

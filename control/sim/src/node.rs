@@ -184,11 +184,13 @@ impl Node {
         true
     }
 
-    /// What it runs; in brief what has not changed since the answer with this cursor.
-    pub(crate) fn list(&self, since: &str) -> wire::ListConferencesResponse {
-        let known = since.split_once('/').filter(|(boot_id, _)| *boot_id == self.boot_id());
+    /// What it runs and is asked for.
+    pub(crate) fn list(&self, asked: &wire::ListConferencesRequest) -> wire::ListConferencesResponse {
+        let known = asked.since.split_once('/').filter(|(boot_id, _)| *boot_id == self.boot_id());
         let known = known.and_then(|(_, changes)| changes.parse::<u64>().ok());
-        let brief = |running: &Running| known.is_some_and(|known| running.changed <= known);
+        let brief = |(id, running): (&String, &Running)| {
+            known.is_some_and(|known| running.changed <= known) && !asked.in_full.contains(id)
+        };
         let in_brief = |(id, running): (&String, &Running)| wire::RunningConference {
             id: id.clone(),
             epoch: running.epoch,
@@ -207,12 +209,15 @@ impl Node {
             workers: vec![0],
             ..wire::RunningConference::default()
         };
-        let conferences = self.conferences.iter();
-        let conferences = conferences.map(|copy| if brief(copy.1) { in_brief(copy) } else { in_full(copy) });
+        let limit = if asked.limit == 0 { usize::MAX } else { asked.limit as usize };
+        let mut conferences = self.conferences.iter().filter(|(id, _)| **id > asked.after);
+        let page = conferences.by_ref().take(limit);
+        let page = page.map(|copy| if brief(copy) { in_brief(copy) } else { in_full(copy) }).collect();
         wire::ListConferencesResponse {
             node_id: self.name.clone(),
             boot_id: self.boot_id(),
-            conferences: conferences.collect(),
+            conferences: page,
+            more: conferences.next().is_some(),
             cursor: format!("{}/{}", self.boot_id(), self.changes),
             ..wire::ListConferencesResponse::default()
         }

@@ -170,6 +170,7 @@ impl Plan {
         }
         plan.faults.sort_by_key(|planned| planned.at_ms);
         plan.unrestored_one_in = *random.pick(&[0, 0, 2, 5]);
+        plan.control.list_page = *random.pick(&[1, 2, 128]);
         plan
     }
 

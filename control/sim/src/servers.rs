@@ -61,7 +61,7 @@ impl World {
                 node.delete(&delete);
                 Reply::Deleted
             }
-            Ask::NodeList(since) => Reply::Listed(node.list(&since)),
+            Ask::NodeList(list) => Reply::Listed(node.list(&list)),
             Ask::Describe => Reply::Described(Box::new(node.describe())),
             Ask::Probe { address, timeout_ms } => {
                 let Some(other) = node_index(&address) else { return };

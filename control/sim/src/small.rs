@@ -372,9 +372,9 @@ impl Small {
                 }
                 return;
             }
-            Effect::NodeList { token, node, since, .. } => {
+            Effect::NodeList { token, node, list, .. } => {
                 let there = node_index(&node).expect("a node of this world");
-                let result = if done { Ok(self.nodes[there].list(&since)) } else { Err(silent()) };
+                let result = if done { Ok(self.nodes[there].list(&list)) } else { Err(silent()) };
                 Event::NodeListed { token, node, result }
             }
             _ => return,

@@ -12,6 +12,14 @@ use std::cell::{Ref, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+/// From one id to another.
+pub(super) type IdRange<'a> = (Bound<&'a str>, Bound<&'a str>);
+
+/// From after this id, to this one or the end.
+pub(super) fn ids_after<'a>(after: &'a str, through: Option<&'a str>) -> IdRange<'a> {
+    (Bound::Excluded(after), through.map_or(Bound::Unbounded, Bound::Included))
+}
+
 /// Conferences by id, tombstones included.
 #[derive(Clone, Debug, Default)]
 pub struct Conferences {
@@ -200,12 +208,10 @@ impl Conferences {
         self.labelled(Label::Node, node)
     }
 
-    /// Some that run on this node or are restored there, as far as the records say: at most so many after this
-    /// id.
-    pub(super) fn placed_on(&self, node: &str, after: &str, count: usize) -> Vec<&Conference> {
+    /// Some that run on this node or are restored there, as far as the records say: at most so many of these ids.
+    pub(super) fn placed_on(&self, node: &str, ids: IdRange<'_>, count: usize) -> Vec<&Conference> {
         let index = self.index();
-        let ids = index.labelled(Label::Placed, node).into_iter();
-        let ids = ids.flat_map(|ids| ids.range::<str, _>((Bound::Excluded(after), Bound::Unbounded)));
+        let ids = index.labelled(Label::Placed, node).into_iter().flat_map(|all| all.range::<str, _>(ids));
         ids.take(count).map(|id| &self[&**id]).collect()
     }
 
@@ -219,9 +225,11 @@ impl Conferences {
         self.labelled(Label::Queued, node)
     }
 
-    /// Those on this node of which it has not said yet what it runs.
-    pub(super) fn unheard_on(&self, node: &str) -> Vec<&Conference> {
-        self.labelled(Label::Unheard, node)
+    /// Ids of those on this node of which it has not said yet what it runs, among these.
+    pub(super) fn unheard_on(&self, node: &str, ids: IdRange<'_>) -> Vec<String> {
+        let index = self.index();
+        let ids = index.labelled(Label::Unheard, node).into_iter().flat_map(|all| all.range::<str, _>(ids));
+        ids.map(|id| id.to_string()).collect()
     }
 
     /// Nodes that some are placed on.

@@ -159,7 +159,7 @@ impl Step<'_> {
             next_ms: now,
         });
         node.state = NodeState::Suspect;
-        (node.listing, node.told) = (None, None);
+        node.lists.stop();
         self.emit(Kind::NodeSuspect, About { node: id, ..About::default() }, message);
         self.ask_around(id);
     }
@@ -360,7 +360,7 @@ impl Step<'_> {
             node.state = if node.description.draining { NodeState::Draining } else { NodeState::Ready };
             let about = About { node: id, ..About::default() };
             self.emit(Kind::NodeReady, about, format!("node {id} answers again"));
-            node_of(self, id).look_when_listed = true;
+            node_of(self, id).lists.look_for_restores();
         }
         self.effects.push(Effect::NodeWatch { address, node: id.to_owned(), boot_id });
         self.ask_list(id);

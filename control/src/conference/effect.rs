@@ -91,8 +91,8 @@ pub enum Effect {
         address: String,
         /// Node id.
         node: String,
-        /// Cursor of the list that is known: what has not changed since may be given in brief. Empty: nothing may.
-        since: String,
+        /// What to send.
+        list: wire::ListConferencesRequest,
     },
     /// Ask a node who it is; no answer within the time is an answer, too.
     NodeDescribe {

@@ -4,144 +4,36 @@ use super::access::Role;
 use super::audio::{Audio, PairGain, ParticipantAudio};
 use super::content::Content;
 use super::media::media_of_leg;
-use super::model::{Conference, Node, Participant, Phase, Record, RunningCopy, Token};
+use super::model::{Conference, Participant, Phase, Record, RunningCopy, Token};
 use super::recordings::Recording;
 use super::specification::runs_as_written;
-use super::step::{About, RETRY_MS, Step};
+use super::step::{About, Step};
 use super::video::Video;
 use super::views::ParticipantVideo;
-use crate::nodes::NodeFailure;
 use motet_proto::conference::ConferenceEventKind as Kind;
-use motet_proto::node::{ConferenceAllocation, ConferenceSpec, Leg, ListConferencesResponse};
-use motet_proto::registry::NodeState;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-/// Copies that one step compares.
-const COPIES_MAX: usize = 512;
-
-/// What a node said that it runs.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Told {
-    /// Step at which it was asked.
-    token: Token,
-    /// The last event of the node that this includes; 0: it does not tell.
-    sequence: u64,
-    /// What was not compared yet.
-    copies: VecDeque<RunningCopy>,
-    /// Ids of all.
-    listed: BTreeSet<String>,
-    /// The last conference of which it was looked whether it is among them.
-    looked: String,
-    /// For the next list.
-    cursor: String,
-    /// Something was told in brief of which more is to be known.
-    too_brief: bool,
-}
-
-impl Node {
-    /// Asks soon, and for everything.
-    pub(super) fn list_in_full(&mut self) {
-        self.listed.clear();
-        self.list_at_ms = 0;
-    }
-}
+use motet_proto::node::{ConferenceAllocation, ConferenceSpec, Leg};
+use std::collections::BTreeMap;
 
 /// What a list says of those who are heard in a conference.
-struct Heard {
-    epoch: u64,
-    legs: Vec<String>,
+pub(super) struct Heard {
+    pub(super) epoch: u64,
+    pub(super) legs: Vec<String>,
     /// The last event of the node that this includes.
-    sequence: u64,
+    pub(super) sequence: u64,
 }
 
 impl Step<'_> {
-    /// A node said what it runs, or did not.
-    pub(super) fn node_listed(
-        &mut self,
-        token: Token,
-        id: &str,
-        result: Result<ListConferencesResponse, NodeFailure>,
-    ) {
-        let Some(node) = self.state.nodes.get_mut(id) else { return };
-        if node.listing != Some(token) {
-            return;
-        }
-        node.listing = None;
-        let list = match result {
-            Ok(list) if list.boot_id == node.description.boot_id => list,
-            // Another start of the node answered; its announcement comes.
-            Ok(_) => return,
-            Err(_) => {
-                node.list_at_ms = self.now.steady_ms + RETRY_MS;
-                return;
-            }
-        };
-        let listed = list.conferences.iter().map(|copy| copy.id.clone()).collect();
-        let (sequence, copies, cursor) = (list.event_sequence, list.conferences.into(), list.cursor);
-        let (looked, too_brief) = (String::new(), false);
-        node.told = Some(Told { token, sequence, copies, listed, looked, cursor, too_brief });
-        self.compare_list(id);
-    }
-
-    /// Compares some of what a node said that it runs; the rest follows with the next steps.
-    fn compare_list(&mut self, id: &str) {
-        for _ in 0..COPIES_MAX {
-            let Some(told) = self.state.nodes.get_mut(id).and_then(|node| node.told.as_mut()) else { return };
-            let (token, sequence) = (told.token, told.sequence);
-            let Some(mut copy) = told.copies.pop_front() else { return self.list_compared(id) };
-            let legs = std::mem::take(&mut copy.alive_legs);
-            let (conference, said) = (copy.id.clone(), Heard { epoch: copy.epoch, legs, sequence });
-            let known = self.state.conferences.get(&copy.id);
-            if copy.brief {
-                if self.is_too_brief(id, token, &copy)
-                    && let Some(told) = self.state.nodes.get_mut(id).and_then(|node| node.told.as_mut())
-                {
-                    told.too_brief = true;
-                }
-            } else if !known.is_some_and(|known| self.ours(&copy.id) && known.is_what_runs(id, &copy)) {
-                self.copy_found(id, token, copy);
-            }
-            self.heard_on(id, &conference, said);
-        }
-    }
-
-    /// All that the node runs was compared: what it did not mention does not run there.
-    fn list_compared(&mut self, id: &str) {
-        if !self.missed(id) {
-            return;
-        }
-        let Some(node) = self.state.nodes.get_mut(id) else { return };
-        let Some(told) = node.told.take() else { return };
-        if told.too_brief {
-            node.listed.clear();
-            node.list_at_ms = node.list_at_ms.min(self.now.steady_ms + RETRY_MS);
-            return;
-        }
-        let token = told.token;
-        node.listed = told.cursor;
-        let answers_again = std::mem::take(&mut node.look_when_listed);
-        if node.state == NodeState::Joining {
-            node.state = if node.description.draining { NodeState::Draining } else { NodeState::Ready };
-            let address = node.address.clone();
-            let about = About { node: id, ..About::default() };
-            self.emit(Kind::NodeReady, about, format!("node {id} at {address} is ready"));
-            self.look_for_restores();
-            self.kick(id);
-        } else if answers_again {
-            // What waits to be restored from it stayed there as long as nobody knew what it runs.
-            self.look_for_restores();
-        }
-        let unheard = self.state.conferences.unheard_on(id).into_iter();
-        for id in unheard.map(|conference| conference.record.id.clone()).collect::<Vec<_>>() {
-            if let Some(conference) = self.conference(&id) {
-                conference.heard = conference.confirmed <= token;
-            }
+    /// A node told this in full.
+    pub(super) fn copy_told(&mut self, node: &str, token: Token, copy: RunningCopy) {
+        let known = self.state.conferences.get(&copy.id);
+        if !known.is_some_and(|known| self.ours(&copy.id) && known.is_what_runs(node, &copy)) {
+            self.copy_found(node, token, copy);
         }
     }
 
     /// Whether a node is to tell more of what it runs: it says that nothing has changed there, and what is known here
     /// is something else.
-    fn is_too_brief(&self, node: &str, token: Token, copy: &RunningCopy) -> bool {
+    pub(super) fn is_too_brief(&self, node: &str, token: Token, copy: &RunningCopy) -> bool {
         let Some(known) = self.state.conferences.get(&copy.id) else { return true };
         let record = &known.record;
         let here = (record.node_id.as_str(), record.epoch) == (node, copy.epoch);
@@ -157,17 +49,9 @@ impl Step<'_> {
         !(same && known.heard && known.allocation.is_some())
     }
 
-    /// Lists that were too long for one step.
-    pub(super) fn tick_lists(&mut self) {
-        let long = self.state.nodes.iter().filter(|(_, node)| node.told.is_some());
-        for id in long.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-            self.compare_list(&id);
-        }
-    }
-
     /// A node says from whom packets come, who may be others than its events have said: control was started
     /// after them, or the stream broke.
-    fn heard_on(&mut self, node: &str, id: &str, said: Heard) {
+    pub(super) fn heard_on(&mut self, node: &str, id: &str, said: Heard) {
         let Some(conference) = self.state.conferences.get(id) else { return };
         let record = &conference.record;
         let here = (record.node_id.as_str(), record.epoch) == (node, said.epoch);
@@ -190,7 +74,7 @@ impl Step<'_> {
         (conference.heard, conference.repair, conference.confirmed) = (false, false, asked);
         let node = conference.record.node_id.clone();
         if let Some(node) = self.state.nodes.get_mut(&node) {
-            node.list_in_full();
+            node.lists.soon();
         }
     }
 
@@ -348,27 +232,6 @@ impl Step<'_> {
             seed: spec.map_or(0, |spec| spec.seed),
             ..Record::default()
         }
-    }
-
-    /// Conferences that the node should run and did not mention: they wait to be restored, nothing is
-    /// deleted. True: all were looked at.
-    fn missed(&mut self, node: &str) -> bool {
-        let Some(told) = self.state.nodes.get(node).and_then(|node| node.told.as_ref()) else { return false };
-        let placed = self.state.conferences.placed_on(node, &told.looked, COPIES_MAX);
-        let looked = placed.last().filter(|_| placed.len() == COPIES_MAX).map(|last| last.record.id.clone());
-        let missed = placed.into_iter().filter(|conference| {
-            conference.operation.is_none()
-                && conference.confirmed < told.token
-                && !told.listed.contains(&conference.record.id)
-        });
-        for id in missed.map(|conference| conference.record.id.clone()).collect::<Vec<_>>() {
-            self.pending_restore(&id, &format!("node {node} was started again and no longer runs it"));
-        }
-        let Some(looked) = looked else { return true };
-        if let Some(told) = self.state.nodes.get_mut(node).and_then(|node| node.told.as_mut()) {
-            told.looked = looked;
-        }
-        false
     }
 }
 

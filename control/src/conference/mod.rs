@@ -30,6 +30,7 @@ mod history;
 mod index;
 mod info;
 mod limits;
+mod listing;
 mod lists;
 mod lookup;
 mod maintain;

@@ -9,7 +9,7 @@ use super::detect::{Doubt, Hold, MassLoss};
 use super::domains::Domains;
 use super::history::History;
 use super::limits::Claim;
-use super::lists::Told;
+use super::listing::Lists;
 use super::maintain::Peers;
 use super::media::Medium;
 use super::notes::Notes;
@@ -339,12 +339,8 @@ pub struct Node {
     pub announced_ms: u64,
     /// Lost when it has not announced until then.
     pub lease_until_ms: u64,
-    /// The list that was asked for, and the step at which it was.
-    pub(super) listing: Option<Token>,
-    /// When to ask for a list again.
-    pub(super) list_at_ms: u64,
-    /// Cursor of the last list that was compared; empty: all is to be told in full.
-    pub(super) listed: String,
+    /// What it is asked, and says, of what it runs.
+    pub(super) lists: Lists,
     /// What speaks against its life, and who is asked about it.
     pub(super) doubt: Option<Doubt>,
     /// When it is isolated: since when, and who reaches it.
@@ -355,12 +351,8 @@ pub struct Node {
     pub(super) lost_ms: u64,
     /// Why, for people.
     pub(super) lost_why: String,
-    /// What it said that it runs, as far as that was not looked at yet.
-    pub(super) told: Option<Told>,
     /// Did not answer a command; others are preferred until then.
     pub(super) avoid_until_ms: u64,
-    /// It answers again; when its list has been compared, what waits to be restored from it is looked at.
-    pub(super) look_when_listed: bool,
 }
 
 /// What a node says about itself.

@@ -1,10 +1,12 @@
 //! Nodes that come, go and come back, and what they report.
 
+use super::conferences::ids_after;
 use super::detect::{Hold, node_of};
 use super::effect::Effect;
+use super::listing::Lists;
 use super::model::{Conference, MediaEvent, Node, NodeAnnouncement, Phase, RequestId};
 use super::requests::Response;
-use super::step::{About, RETRY_MS, Step};
+use super::step::{About, Step};
 use crate::refusal::Refusal;
 use motet_proto::conference::ConferenceEventKind as Kind;
 use motet_proto::node::NodeDescription;
@@ -67,17 +69,13 @@ impl Step<'_> {
             state: NodeState::Joining,
             announced_ms: now,
             lease_until_ms: now + lease_ms,
-            listing: None,
-            list_at_ms: 0,
-            listed: String::new(),
+            lists: Lists::default(),
             doubt: None,
             isolation: None,
             hold: None,
             lost_ms: 0,
             lost_why: String::new(),
-            told: None,
             avoid_until_ms: 0,
-            look_when_listed: false,
         };
         self.state.nodes.insert(id.clone(), node);
         self.effects.push(Effect::NodeWatch { address, node: id.clone(), boot_id });
@@ -109,19 +107,6 @@ impl Step<'_> {
         }
     }
 
-    /// Asks a node what it runs.
-    pub(super) fn ask_list(&mut self, id: &str) {
-        let token = self.token();
-        let next = self.now.steady_ms + self.state.options.list_ms;
-        let Some(node) = self.state.nodes.get_mut(id) else { return };
-        node.listing = Some(token);
-        // An answer that never comes is asked for again sooner.
-        node.list_at_ms =
-            if node.state == NodeState::Joining { self.now.steady_ms + 2 * RETRY_MS } else { next };
-        let (address, since, node) = (node.address.clone(), node.listed.clone(), id.to_owned());
-        self.effects.push(Effect::NodeList { token, address, node, since });
-    }
-
     /// Leases, lists, and nodes that never came back after a restart of control.
     pub(super) fn tick_nodes(&mut self) {
         let now = self.now.steady_ms;
@@ -135,7 +120,7 @@ impl Step<'_> {
                 let silent_s = (now - node.announced_ms) as f64 / 1000.0;
                 let why = format!("has not announced itself for {silent_s:.1} s");
                 self.suspect(&id, why, false, false);
-            } else if now >= node.list_at_ms {
+            } else if node.lists.are_due(now) {
                 self.ask_list(&id);
             }
         }
@@ -164,7 +149,8 @@ impl Step<'_> {
         let orphaned: Vec<(String, String)> =
             orphaned.filter_map(|node| why(&node).map(|why| (node, why))).collect();
         for (node, why) in orphaned {
-            let placed = self.state.conferences.placed_on(&node, &self.state.swept, LOST_AT_ONCE_MAX);
+            let placed =
+                self.state.conferences.placed_on(&node, ids_after(&self.state.swept, None), LOST_AT_ONCE_MAX);
             let last = placed.last().filter(|_| placed.len() == LOST_AT_ONCE_MAX);
             let last = last.map(|conference| conference.record.id.clone());
             let idle = placed.into_iter().filter(|conference| conference.operation.is_none());
@@ -190,7 +176,8 @@ impl Step<'_> {
             return;
         }
         node.state = NodeState::Lost;
-        (node.listing, node.told, node.hold, node.lost_ms) = (None, None, hold, now);
+        node.lists.stop();
+        (node.hold, node.lost_ms) = (hold, now);
         self.effects.push(Effect::NodeUnwatch { node: id.to_owned() });
         let about = About { node: id, ..About::default() };
         match hold {
@@ -205,7 +192,7 @@ impl Step<'_> {
             Some(hold) => format!("node {id} {why}; {}", hold.reason()),
         };
         // The others follow with the next steps; see `sweep_orphans`.
-        let placed = self.state.conferences.placed_on(id, "", LOST_AT_ONCE_MAX).into_iter();
+        let placed = self.state.conferences.placed_on(id, ids_after("", None), LOST_AT_ONCE_MAX).into_iter();
         let carried: Vec<String> = placed.map(|conference| conference.record.id.clone()).collect();
         for conference in carried {
             self.pending_restore(&conference, &reason);
@@ -346,17 +333,13 @@ impl Node {
             state,
             announced_ms: 0,
             lease_until_ms: 0,
-            listing: None,
-            list_at_ms: 0,
-            listed: String::new(),
+            lists: Lists::default(),
             doubt: None,
             isolation: None,
             hold: None,
             lost_ms: 0,
             lost_why: String::new(),
-            told: None,
             avoid_until_ms: 0,
-            look_when_listed: false,
         }
     }
 }

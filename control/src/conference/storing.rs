@@ -183,7 +183,7 @@ impl Step<'_> {
         self.look_for_restores();
         // What nodes said before now is to be seen in the light of the records.
         for node in self.state.nodes.values_mut() {
-            node.list_in_full();
+            node.lists.in_full();
         }
     }
 
@@ -319,7 +319,7 @@ impl Step<'_> {
             && let Some(node) = self.state.nodes.get_mut(&after.node_id)
         {
             // It knows where participants send now.
-            node.list_in_full();
+            node.lists.soon();
         }
         if !quiet {
             self.tell_difference(&before, &after);

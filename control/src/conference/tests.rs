@@ -7,7 +7,8 @@ use crate::store::StoreError;
 use motet_proto::conference as wire;
 use motet_proto::media::MediaKind;
 use motet_proto::node::{
-    self, ConferenceAllocation, ListConferencesResponse, NodeDescription, RunningConference,
+    self, ConferenceAllocation, ListConferencesRequest, ListConferencesResponse, NodeDescription,
+    RunningConference,
 };
 use motet_proto::registry::{self, NodeState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ mod following;
 mod heard;
 mod histories;
 mod isolation;
+mod listing;
 mod losing;
 mod many;
 mod notes;
@@ -176,9 +178,9 @@ impl World {
                     runs.remove(&delete.id);
                 }
             }
-            Effect::NodeList { token, node, .. } => {
+            Effect::NodeList { token, node, list, .. } => {
                 let well = well && self.reached(&node);
-                let result = if well { Ok(self.list(&node)) } else { Err(cut()) };
+                let result = if well { Ok(self.page(&node, &list)) } else { Err(cut()) };
                 self.event(Event::NodeListed { token, node, result });
             }
             Effect::NodeDescribe { token, node, .. } => {
@@ -280,6 +282,17 @@ impl World {
             event_sequence,
             ..Default::default()
         }
+    }
+
+    /// What it was asked for of what it runs.
+    fn page(&self, node: &str, asked: &ListConferencesRequest) -> ListConferencesResponse {
+        let mut list = self.list(node);
+        list.conferences.retain(|copy| copy.id > asked.after);
+        list.more = asked.limit > 0 && list.conferences.len() > asked.limit as usize;
+        if list.more {
+            list.conferences.truncate(asked.limit as usize);
+        }
+        list
     }
 
     fn settle(&mut self) {

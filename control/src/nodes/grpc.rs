@@ -99,8 +99,11 @@ impl Nodes for GrpcNodes {
         Ok(())
     }
 
-    async fn list(&self, address: &str, since: &str) -> Result<wire::ListConferencesResponse, NodeFailure> {
-        let list = wire::ListConferencesRequest { full: true, since: since.to_owned() };
+    async fn list(
+        &self,
+        address: &str,
+        list: wire::ListConferencesRequest,
+    ) -> Result<wire::ListConferencesResponse, NodeFailure> {
         Ok(self.client(address)?.list_conferences(timed(list)).await?.into_inner())
     }
 

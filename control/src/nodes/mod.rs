@@ -92,8 +92,12 @@ pub trait Nodes: Send + Sync {
         to: &NodeAddress,
         delete: wire::DeleteConferenceRequest,
     ) -> Result<(), NodeFailure>;
-    /// Asks what a node runs: in full what has changed since the answer with this cursor, else in brief.
-    async fn list(&self, address: &str, since: &str) -> Result<wire::ListConferencesResponse, NodeFailure>;
+    /// Asks what a node runs.
+    async fn list(
+        &self,
+        address: &str,
+        list: wire::ListConferencesRequest,
+    ) -> Result<wire::ListConferencesResponse, NodeFailure>;
     /// Asks who a node is.
     async fn describe(&self, address: &str) -> Result<wire::NodeDescription, NodeFailure>;
     /// Asks a node whether it reaches another one.

@@ -75,15 +75,16 @@ impl MediaNode for Service {
         request: Request<wire::ListConferencesRequest>,
     ) -> Result<Response<wire::ListConferencesResponse>, Status> {
         // Of one moment: who is heard changes under the lock, and so does the number.
-        let wire::ListConferencesRequest { full, since } = request.into_inner();
+        let request = request.into_inner();
         let state = self.shared.state.lock().await;
-        let (conferences, cursor) = state.list(full, &since);
+        let (conferences, more) = state.list(&request);
         Ok(Response::new(wire::ListConferencesResponse {
             node_id: self.shared.node_id.clone(),
             boot_id: self.shared.boot_id.clone(),
             conferences,
             event_sequence: self.events.sequence(),
-            cursor,
+            cursor: state.cursor(),
+            more,
         }))
     }
 

@@ -172,6 +172,34 @@ async fn refusals_name_the_field_and_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_runs_is_told_page_by_page_and_in_brief_unless_named() {
+    let mut node = node(IoChoice::Auto, 20_640).await;
+    for id in ["e", "a", "c", "d", "b"] {
+        let put = put_as(id, vec![leg("a", None, Direction::SendReceive)], 1, 1);
+        node.client.put_conference(put).await.expect("accepted");
+    }
+    let mut pages = Vec::new();
+    let mut asked = ListConferencesRequest { full: true, limit: 2, ..Default::default() };
+    loop {
+        let page = node.client.list_conferences(asked.clone()).await.expect("listed").into_inner();
+        pages.push(page.conferences.iter().map(|copy| copy.id.clone()).collect::<String>());
+        asked.after = page.conferences.last().expect("a page has some").id.clone();
+        if !page.more {
+            asked.since = page.cursor;
+            break;
+        }
+    }
+    assert_eq!(pages, ["ab", "cd", "e"]);
+    let asked = ListConferencesRequest { after: "b".into(), in_full: vec!["d".into()], ..asked };
+    let page = node.client.list_conferences(asked).await.expect("listed").into_inner();
+    let told: Vec<(&str, bool)> =
+        page.conferences.iter().map(|copy| (copy.id.as_str(), copy.brief)).collect();
+    assert_eq!(told, [("c", true), ("d", false)], "nothing has changed since, and one was named");
+    assert!(page.more && page.conferences[1].allocation.is_some());
+    node.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_patch_changes_a_leg_and_an_ended_conference_stays_ended() {
     let mut node = node(IoChoice::Auto, 20_600).await;
     let legs = vec![leg("a", None, Direction::SendReceive), leg("b", None, Direction::SendReceive)];

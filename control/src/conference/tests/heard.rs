@@ -89,16 +89,16 @@ fn a_node_that_was_started_again_counts_anew() {
     assert!(is_alive(&world));
 }
 
-/// The node is asked what it runs; gives the question and the list of before that it may build on.
-fn asked(world: &mut World) -> (Token, String) {
+/// The node is asked what it runs.
+fn asked(world: &mut World) -> (Token, ListConferencesRequest) {
     for _ in 0..40 {
-        world.announce("n1", "b1");
-        world.pass(250);
         let lists = |effect: &Effect| matches!(effect, Effect::NodeList { .. });
         if let Some(at) = world.pending.iter().position(lists) {
-            let Effect::NodeList { token, since, .. } = world.pending.remove(at) else { panic!() };
-            return (token, since);
+            let Effect::NodeList { token, list, .. } = world.pending.remove(at) else { panic!() };
+            return (token, list);
         }
+        world.announce("n1", "b1");
+        world.pass(250);
     }
     panic!("it is not asked");
 }
@@ -122,16 +122,20 @@ fn what_has_not_changed_is_listed_in_brief_and_in_full_where_that_does_not_fit()
     let revision = world.state.conferences["c1"].record.revision;
     let (token, _) = asked(&mut world);
     tells(&mut world, token, false, revision, "one");
-    let (token, since) = asked(&mut world);
-    assert_eq!(since, "one");
+    let (token, list) = asked(&mut world);
+    assert_eq!(list.since, "one");
     tells(&mut world, token, true, revision, "two");
-    let (token, since) = asked(&mut world);
-    assert_eq!(since, "two");
+    let (token, list) = asked(&mut world);
+    assert_eq!((list.since.as_str(), list.in_full), ("two", Vec::new()));
     // It knows better, and does not say what.
     tells(&mut world, token, true, revision + 1, "three");
     assert_eq!(world.state.conferences["c1"].record.revision, revision);
-    let (token, since) = asked(&mut world);
-    assert_eq!(since, "", "all is to be told");
+    let (token, list) = asked(&mut world);
+    assert_eq!((list.since.as_str(), list.in_full), ("two", vec!["c1".to_owned()]), "that one is to be told");
+    // It does not listen.
+    tells(&mut world, token, true, revision + 1, "three");
+    let (token, list) = asked(&mut world);
+    assert_eq!(list.since, "", "all is to be told");
     tells(&mut world, token, false, revision + 1, "four");
     assert_eq!(world.state.conferences["c1"].record.revision, revision + 1);
     assert_eq!(world.phase("c1"), Phase::Running);

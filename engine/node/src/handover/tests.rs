@@ -170,10 +170,11 @@ async fn is_taken_over(io: IoChoice, first_port: u16) {
     }
     while watch.message().await.expect("the watch ends in good order").is_some() {}
     let mut client = client(&world.node).await;
-    let known = wire::ListConferencesRequest { full: true, since: before.cursor.clone() };
+    let known =
+        wire::ListConferencesRequest { full: true, since: before.cursor.clone(), ..Default::default() };
     let after = client.list_conferences(known).await.expect("listed").into_inner();
     assert!(after.event_sequence >= before.event_sequence, "events are counted on");
-    let known = wire::ListConferencesRequest { full: true, since: after.cursor };
+    let known = wire::ListConferencesRequest { full: true, since: after.cursor, ..Default::default() };
     let brief = client.list_conferences(known).await.expect("listed").into_inner().conferences.remove(0);
     assert!(brief.brief && brief.metadata.is_empty() && brief.allocation.is_none(), "nothing has changed");
     assert_eq!(

@@ -9,6 +9,7 @@ use crate::rates::Rate;
 use crate::routing::{View, Wanted};
 use motet_proto::{media, node as wire};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 
 /// What the mix is called where a medium is.
 const MIX: &str = "mix";
@@ -180,15 +181,24 @@ fn made(what: &str, leg: &str, medium: &str, ssrc: u32) -> wire::Route {
 }
 
 impl State {
-    /// Every conference that runs here, in brief if it has not changed since, and from where to go on.
-    pub(crate) fn list(&self, full: bool, since: &str) -> (Vec<wire::RunningConference>, String) {
-        let since = since.split_once('/').filter(|(process, _)| full && *process == self.process);
+    /// The conferences that run here and are asked for, and whether there are more after these.
+    pub(crate) fn list(&self, asked: &wire::ListConferencesRequest) -> (Vec<wire::RunningConference>, bool) {
+        let since = asked.since.split_once('/').filter(|(process, _)| asked.full && *process == self.process);
         let known = since.and_then(|(_, changes)| changes.parse::<u64>().ok());
-        let list = self.conferences.values().map(|conference| match known {
-            Some(known) if conference.changed <= known => conference.brief(),
-            _ => conference.running(full),
+        let named: BTreeSet<&str> = asked.in_full.iter().map(String::as_str).collect();
+        let after = (Bound::Excluded(asked.after.as_str()), Bound::Unbounded);
+        let mut conferences = self.conferences.range::<str, _>(after);
+        let limit = if asked.limit == 0 { usize::MAX } else { asked.limit as usize };
+        let list = conferences.by_ref().take(limit).map(|(id, conference)| match known {
+            Some(known) if conference.changed <= known && !named.contains(id.as_str()) => conference.brief(),
+            _ => conference.running(asked.full),
         });
-        (list.collect(), format!("{}/{}", self.process, self.changes))
+        (list.collect(), conferences.next().is_some())
+    }
+
+    /// What has changed after this moment has changed since this.
+    pub(crate) fn cursor(&self) -> String {
+        format!("{}/{}", self.process, self.changes)
     }
 
     /// How busy the node is; what is per time is measured by the caller.
