@@ -119,6 +119,8 @@ impl World {
             let known = conference.people.get(who).copied().unwrap_or(absent);
             let next = match what {
                 What::Mute(..) => Person { muted: Belief::Perhaps, ..known },
+                // Who comes back is not muted, if it was done.
+                What::Leave(_) => Person { present: Belief::Perhaps, muted: Belief::Perhaps },
                 _ => Person { present: Belief::Perhaps, ..known },
             };
             conference.people.insert(who.clone(), next);
