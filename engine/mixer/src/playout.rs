@@ -42,6 +42,8 @@ use voices::{Kind, Voices};
 /// Ticks a second.
 pub const TICKS_PER_SECOND: u32 = 50;
 const TICK_US: i64 = 20_000;
+/// What packets wait is to spare only as far as it is more than so many times their jitter.
+const SPARE_JITTERS: i64 = 4;
 /// The playout of one source.
 pub struct Playout {
     config: PlayoutConfig,
@@ -70,6 +72,8 @@ pub struct Playout {
     skipped_at: Option<Time>,
     noise: Noise,
     stats: PlayoutStats,
+    /// See [`take_spare_us`](Playout::take_spare_us).
+    spare_us: Option<i64>,
 }
 
 /// Whether sound goes on.
@@ -137,6 +141,7 @@ impl Playout {
             skipped_at: None,
             noise,
             stats: PlayoutStats::default(),
+            spare_us: None,
         })
     }
 
@@ -303,6 +308,13 @@ impl Playout {
         }
     }
 
+    /// How much sooner all ticks since this was asked last could have been without a packet too late for them, in
+    /// microseconds: the least of what packets waited for longer than is aimed at, and than their jitter calls for.
+    /// Below 0: some were wanted too soon. None: no packet was taken.
+    pub fn take_spare_us(&mut self) -> Option<i64> {
+        self.spare_us.take()
+    }
+
     /// Packets that wait for their moment.
     pub fn waiting_packets(&self) -> usize {
         self.buffer.len()
@@ -380,6 +392,8 @@ impl Playout {
         if !self.buffer.take(now, &mut self.taken) {
             return None;
         }
+        let early_us = self.buffer.early_us(now, self.taken.media) - SPARE_JITTERS * self.buffer.jitter_us();
+        self.spare_us = Some(self.spare_us.map_or(early_us, |least_us| least_us.min(early_us)));
         let found = self.voices.find(self.taken.payload_type);
         if let Some((_, Kind::ComfortNoise)) = found {
             self.noise.begin(&self.taken.payload);

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 mod groups;
 mod meter;
 pub(crate) mod overload;
+mod phase;
 pub(crate) mod prompts;
 mod room;
 mod schedule;

@@ -187,6 +187,12 @@ impl AudioMixer {
         })
     }
 
+    /// How much sooner all ticks since this was asked last could have been without a packet too late for them, in
+    /// microseconds. Below 0: some were wanted too soon. `None`: no packet was taken.
+    pub fn take_spare_us(&mut self) -> Option<i64> {
+        self.sources.iter_mut().filter_map(|(_, source)| source.voice.take_spare_us()).min()
+    }
+
     /// The active speaker of a room; `None` before anybody spoke.
     pub fn active_speaker(&self, group: GroupId) -> Option<SourceId> {
         let group = self.groups.iter().find(|found| found.id == group)?;

@@ -25,6 +25,8 @@ pub(crate) trait Voice: Send {
     fn skip(&mut self, now: Time);
     /// So many ticks are left out.
     fn miss(&mut self, now: Time, ticks: u32);
+    /// How much sooner all ticks since it was asked last could have been, in microseconds.
+    fn take_spare_us(&mut self) -> Option<i64>;
     /// What was counted; `now` matters to the delays only.
     fn stats(&self, now: Time) -> PlayoutStats;
 }

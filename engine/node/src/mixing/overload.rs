@@ -241,7 +241,7 @@ mod tests {
                 }
             }
             late_before = 0;
-            history.push((ticks.into_iter().min().expect("four"), late));
+            history.push((slots.iter().map(|slot| ticks[*slot]).min().expect("some"), late));
         }
         (overload.level(), history)
     }

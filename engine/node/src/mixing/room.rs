@@ -4,6 +4,7 @@
 //! as a source and as an output.
 
 use super::groups::Groups;
+use super::phase::Phase;
 use super::tap::{TapEnd, TapOf};
 use super::{MixingEvent, MixingEventKind, PromptOrder, translate};
 use crate::exchange::Desk;
@@ -46,6 +47,7 @@ pub(crate) struct RoomStatus {
 pub(super) struct Room {
     pub(super) id: Id,
     pub(super) slot: usize,
+    pub(super) phase: Phase,
     pub(super) form: Arc<MixForm>,
     pub(super) mixer: AudioMixer,
     /// By number.
@@ -71,6 +73,7 @@ impl Room {
         Ok(Room {
             id,
             slot,
+            phase: Phase::default(),
             form,
             mixer,
             members,

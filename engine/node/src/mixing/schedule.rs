@@ -1,14 +1,20 @@
 //! When conferences are mixed: each every 20 ms, on a timeline that never drifts, a quarter of them each 5 ms, so
-//! that the work is even. Quarters without conferences are passed over. Pure.
+//! that the work is even. Where few conferences are, each may be mixed a little earlier (`phase.rs`), in slots of 1 ms.
+//! Slots without conferences are passed over. Pure.
 
 use motet_rtp::Time;
 use std::time::Duration;
 
 /// Every conference is mixed once in so long.
 pub(crate) const ROUND: Duration = Duration::from_millis(20);
-/// Parts of a round. Before each of them packets are taken.
-pub(crate) const SLOTS: usize = 4;
-const STEP: Duration = Duration::from_millis(ROUND.as_millis() as u64 / SLOTS as u64);
+/// Parts of a round. Before each of them that holds conferences packets are taken.
+pub(crate) const SLOTS: usize = 20;
+/// How long a slot is.
+pub(crate) const STEP: Duration = Duration::from_millis(ROUND.as_millis() as u64 / SLOTS as u64);
+/// New conferences come to every so many-th slot: the fewer have some, the fewer wake-ups are needed.
+const QUARTER: usize = SLOTS / 4;
+/// A conference of its own way is given a slot of its own while no more than so many are in use.
+const IN_USE_MAX: usize = 8;
 /// Work that is this far behind is not made up for: it would only make what follows late, too. What is left out then
 /// is short enough for receivers to conceal.
 const BEHIND_MAX: Duration = Duration::from_millis(40);
@@ -45,7 +51,7 @@ pub(crate) struct Due {
 
 impl Schedule {
     pub(crate) fn new(now: Time) -> Schedule {
-        Schedule { next: now + STEP, slot: 0, slots: [Slot::default(); SLOTS] }
+        Schedule { next: now + STEP * QUARTER as u32, slot: 0, slots: [Slot::default(); SLOTS] }
     }
 
     /// When there is something to do; none: nothing is mixed.
@@ -72,12 +78,28 @@ impl Schedule {
             }
         }
         let least = |a: &&Slot, b: &&Slot| a.work.total_cmp(&b.work).then(a.rooms.cmp(&b.rooms));
-        let chosen = self.slots.iter().min_by(least).copied().expect("there are slots");
-        let slot = self.slots.iter().position(|slot| *slot == chosen).expect("it was found a moment ago");
+        let quarters = self.slots.iter().enumerate().step_by(QUARTER);
+        let (slot, _) = quarters.min_by(|a, b| least(&a.1, &b.1)).expect("there are slots");
         self.slots[slot].rooms += 1;
         // Until it is measured: several that come at once must not all go to one place.
         self.slots[slot].work += 1e-4;
         slot
+    }
+
+    /// Moves a conference so many slots ahead, if there is a place for it. Right after its slot was due: it is mixed
+    /// next when less than a round has passed.
+    pub(crate) fn earlier(&mut self, slot: usize, steps: usize) -> Option<usize> {
+        let to = (slot + SLOTS - steps % SLOTS) % SLOTS;
+        let in_use = self.slots.iter().filter(|slot| slot.rooms > 0).count();
+        if self.slots[to].rooms == 0 && in_use >= IN_USE_MAX {
+            return None;
+        }
+        let work = self.slots[slot].work / self.slots[slot].rooms as f64;
+        self.leave(slot);
+        self.slots[slot].work = (self.slots[slot].work - work).max(0.0);
+        self.slots[to].rooms += 1;
+        self.slots[to].work += work;
+        Some(to)
     }
 
     /// Takes a conference away.
@@ -125,7 +147,7 @@ mod tests {
         let mut schedule = Schedule::new(at(0));
         assert_eq!(schedule.next(), None, "nothing to do");
         let slots: Vec<usize> = (0..8).map(|_| schedule.place(at(0))).collect();
-        assert_eq!(slots, [0, 1, 2, 3, 0, 1, 2, 3]);
+        assert_eq!(slots, [0, 5, 10, 15, 0, 5, 10, 15]);
         let mut ticks = Vec::new();
         // A thread that wakes up a little late, and by a different time each time, for an hour.
         for turn in 0..720_000 {
@@ -136,18 +158,18 @@ mod tests {
             }
         }
         assert_eq!(ticks.len(), 720_000);
-        assert!(ticks.chunks(4).all(|round| *round == [0, 1, 2, 3]));
+        assert!(ticks.chunks(4).all(|round| *round == [0, 5, 10, 15]));
     }
 
     #[test]
     fn a_little_behind_is_made_up_for_and_far_behind_is_left_out() {
         let mut schedule = Schedule::new(at(0));
-        let places: Vec<usize> = (0..SLOTS).map(|_| schedule.place(at(0))).collect();
-        assert_eq!(places, [0, 1, 2, 3]);
+        let places: Vec<usize> = (0..4).map(|_| schedule.place(at(0))).collect();
+        assert_eq!(places, [0, 5, 10, 15]);
         let slots = |schedule: &mut Schedule, now| -> Vec<(usize, u64)> {
             std::iter::from_fn(|| schedule.due(now)).map(|due| (due.slot, due.missed)).collect()
         };
-        assert_eq!(slots(&mut schedule, at(21_000)), [(0, 0), (1, 0), (2, 0), (3, 0)]);
+        assert_eq!(slots(&mut schedule, at(21_000)), [(0, 0), (5, 0), (10, 0), (15, 0)]);
         // 10 s away: whole rounds are missed, and the timeline stays what it was.
         let after = slots(&mut schedule, at(10_025_000));
         assert_eq!(after, [(0, 500)]);
@@ -157,14 +179,14 @@ mod tests {
     #[test]
     fn slots_without_conferences_are_passed_over() {
         let mut schedule = Schedule::new(at(0));
-        let places: Vec<usize> = (0..SLOTS).map(|_| schedule.place(at(0))).collect();
-        assert_eq!(places, [0, 1, 2, 3]);
-        [0, 1, 3].into_iter().for_each(|slot| schedule.leave(slot));
+        let places: Vec<usize> = (0..4).map(|_| schedule.place(at(0))).collect();
+        assert_eq!(places, [0, 5, 10, 15]);
+        [0, 5, 15].into_iter().for_each(|slot| schedule.leave(slot));
         for round in 0..10 {
             assert_eq!(schedule.next(), Some(at(15_000 + round * 20_000)));
             assert_eq!(schedule.due(at(14_999 + round * 20_000)), None);
             let due = schedule.due(at(15_200 + round * 20_000)).expect("it is due");
-            assert_eq!((due.slot, due.at, due.missed), (2, at(15_000 + round * 20_000), 0));
+            assert_eq!((due.slot, due.at, due.missed), (10, at(15_000 + round * 20_000), 0));
         }
     }
 
@@ -185,10 +207,38 @@ mod tests {
             schedule.place(at(0));
         }
         for _ in 0..100 {
-            for (slot, micros) in [900, 200, 300, 250].into_iter().enumerate() {
-                schedule.worked(slot, Duration::from_micros(micros));
+            for (quarter, micros) in [900, 200, 300, 250].into_iter().enumerate() {
+                schedule.worked(quarter * QUARTER, Duration::from_micros(micros));
             }
         }
-        assert_eq!([schedule.place(at(0)), schedule.place(at(0)), schedule.place(at(0))], [1, 3, 2]);
+        assert_eq!([schedule.place(at(0)), schedule.place(at(0)), schedule.place(at(0))], [5, 15, 10]);
+    }
+
+    #[test]
+    fn a_conference_that_is_moved_ahead_is_mixed_sooner_once_and_then_each_twenty_milliseconds() {
+        let mut schedule = Schedule::new(at(0));
+        let slot = schedule.place(at(0));
+        assert_eq!(schedule.due(at(5_000)).map(|due| (due.slot, due.at)), Some((slot, at(5_000))));
+        let slot = schedule.earlier(slot, 7).expect("there is a place");
+        for round in 0..10 {
+            let due = schedule.due(at(18_100 + round * 20_000)).expect("it is due");
+            assert_eq!((due.slot, due.at, due.missed), (slot, at(18_000 + round * 20_000), 0));
+            assert_eq!(schedule.due(at(19_000 + round * 20_000)), None);
+        }
+    }
+
+    #[test]
+    fn many_conferences_do_not_take_all_slots() {
+        let mut schedule = Schedule::new(at(0));
+        let mut slots: Vec<usize> = (0..40).map(|_| schedule.place(at(0))).collect();
+        for (number, slot) in slots.iter_mut().enumerate() {
+            if let Some(moved) = schedule.earlier(*slot, number % 5) {
+                *slot = moved;
+            }
+        }
+        let used: std::collections::BTreeSet<usize> = slots.iter().copied().collect();
+        assert!(used.len() <= IN_USE_MAX, "{used:?}");
+        let round = std::iter::from_fn(|| schedule.due(at(24_999))).map(|due| due.slot).collect::<Vec<_>>();
+        assert_eq!(round, used.into_iter().collect::<Vec<_>>(), "each is due once in a round");
     }
 }

@@ -17,6 +17,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+mod phase;
+
 /// The worker's port and the mixing thread's.
 const NEAR: PortId = PortId(3);
 const FAR: PortId = PortId(5);
@@ -170,28 +172,30 @@ impl World {
             for (leg, talker) in &mut self.talkers {
                 self.room.mixer.handle_packet(self.now, &talker.talk(ssrcs(leg).0));
             }
-            let events = &mut self.events;
-            self.room.tick(self.now, &mut self.out, &mut self.mixing, |event| {
-                events.push(event.kind);
-                true
-            });
-            self.mixing.flush();
-            while let Some(parcel) = self.worker.take() {
-                for run in &parcel.runs {
-                    assert_eq!((run.from, run.to), (FAR, NEAR));
-                    let bytes = &parcel.bytes[run.offset as usize..][..run.len as usize];
-                    for datagram in bytes.chunks(run.segment_bytes as usize) {
-                        let packet = RtpView::new(datagram).expect("RTP");
-                        let (_, talker) = self
-                            .talkers
-                            .iter_mut()
-                            .find(|(leg, _)| ssrcs(leg).1 == packet.ssrc())
-                            .expect("a known receiver");
-                        talker.hear(&packet);
-                    }
+            self.tick();
+        }
+    }
+
+    /// Everybody hears what comes.
+    fn tick(&mut self) {
+        let events = &mut self.events;
+        self.room.tick(self.now, &mut self.out, &mut self.mixing, |event| {
+            events.push(event.kind);
+            true
+        });
+        self.mixing.flush();
+        while let Some(parcel) = self.worker.take() {
+            for run in &parcel.runs {
+                assert_eq!((run.from, run.to), (FAR, NEAR));
+                let bytes = &parcel.bytes[run.offset as usize..][..run.len as usize];
+                for datagram in bytes.chunks(run.segment_bytes as usize) {
+                    let packet = RtpView::new(datagram).expect("RTP");
+                    let mut talkers = self.talkers.iter_mut();
+                    let known = talkers.find(|(leg, _)| ssrcs(leg).1 == packet.ssrc());
+                    known.expect("a known receiver").1.hear(&packet);
                 }
-                self.worker.give_back(parcel);
             }
+            self.worker.give_back(parcel);
         }
     }
 

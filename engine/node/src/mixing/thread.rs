@@ -300,12 +300,14 @@ impl Loop {
         }
         let begun = self.clock.now();
         let mut before = begun;
-        for room in self.rooms.iter_mut().flatten().filter(|room| room.slot == due.slot) {
+        let in_slot = |room: &&mut Room| room.slot == due.slot;
+        for room in self.rooms.iter_mut().flatten().filter(in_slot) {
             let (events, dropped) = (&self.events, &mut self.events_dropped);
             room.tick(due.at, &mut self.out, &mut self.desk, |event| tell(events, dropped, event));
             let now = self.clock.now();
             self.counters.tick(now.since(before), now.since(due.at) > LATE_AFTER);
             before = now;
+            room.phase.follow(&mut room.slot, &mut self.schedule);
         }
         self.schedule.worked(due.slot, before.since(begun));
         // Workers that are woken by the next line then know how long they may gather.
@@ -327,6 +329,9 @@ impl Loop {
     /// Looks whether there is too much to do.
     fn look(&mut self, now: Time) {
         self.look_at = now + LOOK_INTERVAL;
+        for room in self.rooms.iter_mut().flatten() {
+            room.phase.look(room.mixer.take_spare_us());
+        }
         let late = self.counters.late + self.counters.missed;
         let this = Look { at: now, on_cpu: on_cpu(), slept: self.slept, late };
         let before = std::mem::replace(&mut self.window, this);

@@ -60,6 +60,10 @@ impl Voice for Playout {
         Playout::miss(self, now, ticks);
     }
 
+    fn take_spare_us(&mut self) -> Option<i64> {
+        Playout::take_spare_us(self)
+    }
+
     fn stats(&self, now: Time) -> PlayoutStats {
         Playout::stats(self, now)
     }

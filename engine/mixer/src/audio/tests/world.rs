@@ -77,6 +77,10 @@ impl Voice for Tone {
         (0..ticks).for_each(|_| self.skip(now));
     }
 
+    fn take_spare_us(&mut self) -> Option<i64> {
+        None
+    }
+
     fn stats(&self, _now: Time) -> PlayoutStats {
         PlayoutStats::default()
     }
