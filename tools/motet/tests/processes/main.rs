@@ -11,6 +11,7 @@ mod dashboards;
 mod deployments;
 mod draining;
 mod faults;
+mod films;
 mod ipv6;
 mod manager;
 mod mixing;

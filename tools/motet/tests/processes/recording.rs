@@ -165,20 +165,24 @@ fn a_recording_outlives_its_node() {
     talking.end();
 }
 
-/// Files of more than some kilobytes are refused by the system, as on a disk that is full.
-#[test]
-fn a_disk_that_is_full_ends_the_recording_and_not_the_conference() {
-    let css = Css::new();
-    let folder = tempfile::tempdir().expect("a folder");
-    let (path, url, ports) = (folder.path().to_str().expect("text"), css.url(), media_ports());
-    let _control = css.start("embedded");
+/// A node on which files of more than some kilobytes are refused by the system, as on a disk that is full.
+fn start_on_full_disk(css: &Css, path: &Path) -> Process {
+    let (path, url, ports) = (path.to_str().expect("text"), css.url(), media_ports());
     let node =
         ["node", "--node-id", "n1", "--listen", "127.0.0.1:0", "--control", &url, "--port-range", &ports];
     let mut limited = Command::new("sh");
     limited.args(["-c", "trap '' XFSZ; ulimit -f 32; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_motet")]);
     limited.args(node).args(["--metrics", "off", "--recordings", path]);
     limited.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let _node = Process::with_pipes(limited);
+    Process::with_pipes(limited)
+}
+
+#[test]
+fn a_disk_that_is_full_ends_the_recording_and_not_the_conference() {
+    let css = Css::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let _control = css.start("embedded");
+    let _node = start_on_full_disk(&css, folder.path());
     css.wait_for_nodes(1);
     css.json(&["conf", "create", "--number", "8704"]);
     let watch = Watched::start(css.command(&["conf", "watch", "8704", "--json"]));
@@ -195,4 +199,36 @@ fn a_disk_that_is_full_ends_the_recording_and_not_the_conference() {
     css.json(&["conf", "record", "stop", "8704"]);
     css.json(&["conf", "record", "start", "8704", "--folder", "full"]);
     assert_eq!(list(&css, "8704")["state"], "recording");
+}
+
+#[test]
+fn a_disk_that_is_full_ends_live_output_and_not_the_conference() {
+    let css = Css::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let _control = css.start("embedded");
+    let _node = start_on_full_disk(&css, folder.path());
+    css.wait_for_nodes(1);
+    css.json(&["conf", "create", "--number", "8705", "--audio", "mix,rate=48000"]);
+    let watch = Watched::start(css.command(&["conf", "watch", "8705", "--json"]));
+    // One piece is more than there is room for.
+    let live = ["--live", "--mix", "--segment", "30s", "--folder", "full"];
+    css.json(&[&["conf", "record", "start", "8705"], &live[..]].concat());
+    let talking = Talking::start(join(&css, "8705"));
+    let failed = listed(&css, "8705", "live output has ended", |recording| recording["state"] == "failed");
+    assert!(failed["failed"].as_str().is_some_and(|why| why.contains("make room")), "{failed}");
+    eventually("watchers are told", || has_event(&watch, "recording-failed").then_some(()));
+    let playlist = std::fs::read_to_string(folder.path().join("full/+mix.m3u8")).unwrap_or_default();
+    assert!(!playlist.contains("#EXT-X-ENDLIST"), "nobody said that it is whole: {playlist}");
+    let mut phones = [talking.end(), Phone::join(&css, "8705", "bob", ("pcmu", 8_000, 0), 850.0)];
+    crate::phones::until_heard(&mut phones, &[], &["alice>bob", "bob>alice"]);
+    // Shorter pieces fit.
+    css.json(&["conf", "record", "stop", "8705"]);
+    css.json(&["conf", "record", "start", "8705", "--live", "--mix", "--segment", "1s", "--folder", "again"]);
+    let talking = Talking::start(phones.into_iter().next().expect("alice"));
+    eventually("pieces come", || {
+        let text = std::fs::read_to_string(folder.path().join("again/+mix.m3u8")).ok()?;
+        (text.matches("#EXTINF").count() >= 2).then_some(())
+    });
+    assert_eq!(list(&css, "8705")["state"], "recording");
+    talking.end();
 }
