@@ -3,9 +3,10 @@
 use super::libav::{LibavDecoder, LibavEncoder};
 use super::openh264::OpenH264Encoder;
 use super::{VideoDecoder, VideoEncoder, VideoError};
+use serde::{Deserialize, Serialize};
 
 /// A codec.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum VideoCodecName {
     /// H.264, also called AVC. Encoded as constrained baseline.
@@ -37,7 +38,7 @@ impl std::fmt::Display for VideoCodecName {
 }
 
 /// What a payload type carries, as in SDP. Equal ones are encoded and decoded alike. Its clock is 90 kHz.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct VideoCodec {
     /// The codec.
     pub name: VideoCodecName,

@@ -1,7 +1,9 @@
 //! Views of pictures, whoever owns them.
 
+use serde::{Deserialize, Serialize};
+
 /// Pixels of a picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PictureSize {
     /// Pixels in a line, at least 1.
     pub width: u32,

@@ -5,6 +5,9 @@
 //! encodes each canvas when it is due. All between it and the rest of the node is bounded: parcels, jobs, events.
 //! `docs/video.md` says why decoders run here.
 //!
+//! With `--canvas-process` the work is done in a process of its own, and the thread only carries to and fro
+//! (`process.rs`).
+//!
 //! When there is too much to do, all canvases of the thread are made less often (`rate.rs`).
 
 use crate::exchange::Exchange;
@@ -12,7 +15,7 @@ use crate::fence::Fence;
 use crate::mixing::MixingEvent;
 use crate::model::Id;
 use crate::plan::CanvasForm;
-use crate::worker::{Clock, thread_id};
+use crate::worker::Clock;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use motet_codecs::video::Frame;
 use motet_mixer::video::Font;
@@ -21,15 +24,20 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 mod fit;
+mod mark;
 mod meter;
+mod process;
 mod rate;
 mod scene;
 mod stills;
 mod thread;
 mod voice;
 
+pub(crate) use mark::Mark;
 use meter::CanvasShown;
 pub(crate) use meter::CanvasSnapshot;
+pub(crate) use process::ProcessOptions;
+pub use process::run_canvas_process;
 pub(crate) use scene::SceneStatus;
 pub(crate) use stills::{StillFolder, StillsByName};
 pub use voice::VoiceSettings;
@@ -67,20 +75,21 @@ pub(crate) struct CanvasOptions {
     pub(crate) events: mpsc::Sender<MixingEvent>,
     /// Told its station when the thread ends without being asked to.
     pub(crate) died: mpsc::Sender<usize>,
+    /// Where it is marked whom the thread works for; none: nowhere.
+    pub(crate) mark: Option<Mark>,
+    /// The work is done in a process of its own; none: by the thread.
+    pub(crate) process: Option<ProcessOptions>,
 }
 
 /// What the rest of the node holds of a canvas thread.
 pub(crate) struct CanvasThread {
     jobs: Sender<Job>,
     shown: CanvasShown,
-    thread_id: u32,
     thread: Option<JoinHandle<()>>,
 }
 
 /// What can be read of a canvas thread at any time, whatever it is doing.
 pub(crate) struct CanvasGauge {
-    /// Kernel's id of the thread.
-    pub(crate) thread_id: u32,
     shown: CanvasShown,
 }
 
@@ -93,7 +102,7 @@ impl CanvasGauge {
 impl CanvasThread {
     /// Starts the thread.
     pub(crate) fn start(
-        options: CanvasOptions,
+        mut options: CanvasOptions,
         prepare: impl FnOnce() -> Result<(), String> + Send + 'static,
     ) -> Result<CanvasThread, String> {
         let (jobs, waiting) = bounded(JOBS_WAITING_MAX);
@@ -101,10 +110,23 @@ impl CanvasThread {
         let show = shown.clone();
         let (started, start) = std::sync::mpsc::sync_channel(1);
         let index = options.index;
-        let body = move || match prepare().and_then(|()| thread::Loop::new(options, waiting, show)) {
-            Ok(this) => {
-                let _ = started.send(Ok(thread_id()));
-                this.run();
+        let open = move || -> Result<Box<dyn FnOnce()>, String> {
+            prepare()?;
+            Ok(match options.process.take() {
+                None => {
+                    let this = thread::Loop::new(options, waiting, show)?;
+                    Box::new(move || this.run())
+                }
+                Some(process) => {
+                    let this = process::Proxy::new(options, process, waiting, show)?;
+                    Box::new(move || this.run())
+                }
+            })
+        };
+        let body = move || match open() {
+            Ok(run) => {
+                let _ = started.send(Ok(()));
+                run();
             }
             Err(error) => {
                 let _ = started.send(Err(error));
@@ -112,8 +134,8 @@ impl CanvasThread {
         };
         let thread = std::thread::Builder::new().name(format!("canvas-{index}")).spawn(body);
         let thread = thread.map_err(|error| format!("cannot start a thread: {error}"))?;
-        let thread_id = start.recv().map_err(|_| format!("canvas thread {index} ended at start"))??;
-        Ok(CanvasThread { jobs, shown, thread_id, thread: Some(thread) })
+        start.recv().map_err(|_| format!("canvas thread {index} ended at start"))??;
+        Ok(CanvasThread { jobs, shown, thread: Some(thread) })
     }
 
     /// Makes a canvas what the form says, or ends it. None: the thread is gone.
@@ -149,7 +171,7 @@ impl CanvasThread {
     }
 
     pub(crate) fn gauge(&self) -> CanvasGauge {
-        CanvasGauge { thread_id: self.thread_id, shown: self.shown.clone() }
+        CanvasGauge { shown: self.shown.clone() }
     }
 
     /// Ends the thread and waits for it.

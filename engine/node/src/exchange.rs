@@ -18,9 +18,11 @@ use crossbeam_queue::ArrayQueue;
 use motet_net::Waker;
 use motet_relay::PortId;
 use motet_rtp::Time;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 
 /// Bytes of a parcel: the longest run of packets fits, and some hundred packets of a picture.
 pub const PARCEL_BYTES: usize = 128 * 1024;
@@ -86,7 +88,7 @@ impl Parcel {
 }
 
 /// What crossed, from one worker's view. Monotonic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Crossed {
     /// Datagrams packed for other workers: each counts once for each worker that it goes to.
     pub packets_out: u64,
@@ -104,6 +106,24 @@ pub struct Crossed {
     pub dropped_closed: u64,
 }
 
+/// How somebody is woken who has mail.
+#[derive(Clone, Debug)]
+pub enum Bell {
+    /// A worker, which waits for its sockets.
+    Waker(Waker),
+    /// A thread that is parked.
+    Thread(Thread),
+}
+
+impl Bell {
+    fn ring(&self) {
+        match self {
+            Bell::Waker(waker) => waker.wake(),
+            Bell::Thread(thread) => thread.unpark(),
+        }
+    }
+}
+
 /// Where the parcels of all workers meet.
 #[derive(Debug)]
 pub struct Exchange {
@@ -118,7 +138,7 @@ struct Station {
     empty: ArrayQueue<Parcel>,
     /// It was told of what is in the inbox and has not come to look yet.
     told: AtomicBool,
-    bell: OnceLock<Waker>,
+    bell: OnceLock<Bell>,
     /// It comes every few milliseconds, whether or not there is something for it: the open parcels, by sender.
     open: OnceLock<Box<[ArrayQueue<Parcel>]>>,
     /// When it comes next for what is urgent, in nanoseconds; 0: nobody knows.
@@ -140,8 +160,13 @@ impl Exchange {
         Arc::new(Exchange { stations: std::iter::repeat_with(station).take(workers).collect() })
     }
 
+    /// For so many.
+    pub(crate) fn stations(&self) -> usize {
+        self.stations.len()
+    }
+
     /// How a worker is woken. Without a bell it must look by itself.
-    pub fn set_bell(&self, worker: usize, bell: Waker) {
+    pub fn set_bell(&self, worker: usize, bell: Bell) {
         let _ = self.stations[worker].bell.set(bell);
     }
 
@@ -330,11 +355,7 @@ impl Desk {
 
     /// The next parcel for this worker. To be given back by [`Desk::give_back`], in any order.
     pub fn take(&mut self) -> Option<Parcel> {
-        let station = &self.exchange.stations[self.worker];
-        let mut parcel = match station.open.get() {
-            Some(_) => self.found.pop_front()?,
-            None => station.inbox.pop()?,
-        };
+        let mut parcel = self.take_unopened()?;
         let (sender, ends) = (parcel.sender, &self.ends);
         let crossed = &mut self.crossed;
         parcel.runs.retain(|run| {
@@ -345,6 +366,15 @@ impl Desk {
             open
         });
         Some(parcel)
+    }
+
+    /// The same, whether or not its trunks are open here, and not counted: for who hands it on to somebody who knows.
+    pub fn take_unopened(&mut self) -> Option<Parcel> {
+        let station = &self.exchange.stations[self.worker];
+        match station.open.get() {
+            Some(_) => self.found.pop_front(),
+            None => station.inbox.pop(),
+        }
     }
 
     /// Something waits to be taken.
@@ -420,7 +450,7 @@ impl Desk {
         if !station.told.swap(true, Ordering::SeqCst) {
             self.crossed.rings += 1;
             if let Some(bell) = station.bell.get() {
-                bell.wake();
+                bell.ring();
             }
         }
     }

@@ -57,6 +57,7 @@ mod state;
 mod testing;
 mod worker;
 
+pub use canvas::run_canvas_process;
 pub use numa::{NumaMemory, NumaOptions, allowed_cpus};
 pub use options::{Calibrate, Handover, NodeOptions, Rebalance, io_choice};
 pub use run::{Ended, Identity, RunningNode, bind, run, run_beside, start};

@@ -15,6 +15,7 @@ use crate::plan::MixForm;
 use crate::worker::{Clock, thread_id};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use motet_mixer::audio::prompt::PromptSound;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
@@ -41,14 +42,14 @@ pub(crate) use thread::on_cpu;
 const JOBS_WAITING_MAX: usize = 1024;
 
 /// Something that happened in a mix, or on a canvas.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MixingEvent {
     pub(crate) conference: Id,
     pub(crate) kind: MixingEventKind,
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum MixingEventKind {
     /// Somebody began or stopped to talk.
     Speaker { leg: Id, speaking: bool },

@@ -99,6 +99,11 @@ pub struct NodeOptions {
     #[arg(long, value_name = "CORE,...", value_delimiter = ',')]
     pub canvas_cores: Vec<usize>,
 
+    /// Compose pictures in a process of its own for each canvas thread: a crash inside a codec's library ends that
+    /// process, which is started again at once, and not the node with all that it relays
+    #[arg(long)]
+    pub canvas_process: bool,
+
     /// Font for names on canvases: TrueType, OpenType or a collection, of which the first is taken
     /// [default: one of Debian's fonts-wqy-zenhei, fonts-noto-cjk, fonts-droid-fallback, fonts-dejavu]
     #[arg(long, value_name = "FILE")]

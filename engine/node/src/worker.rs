@@ -4,7 +4,7 @@
 //! relay turns packets into packets, commands come between batches. Nothing in it locks, allocates (after
 //! warm-up), logs or reads the clock per packet.
 
-use crate::exchange::{Desk, Exchange};
+use crate::exchange::{Bell, Desk, Exchange};
 use crate::fence::Fence;
 use crate::meter::{Meter, Shown, Snapshot};
 use crate::plan::TrunkEnd;
@@ -274,7 +274,7 @@ impl Loop {
             io.pause().map_err(|error| format!("cannot pause: {error}"))?;
         }
         let waker = io.waker().map_err(|error| format!("cannot make an eventfd: {error}"))?;
-        options.exchange.set_bell(options.index, waker.clone());
+        options.exchange.set_bell(options.index, Bell::Waker(waker.clone()));
         let clock = options.clock;
         let config = RelayConfig { ntp_origin: clock.ntp_origin, ..RelayConfig::default() };
         let this = Loop {

@@ -87,14 +87,19 @@ enum Command {
     Nodes(nodes::NodesOptions),
     /// Measure what one worker of a node can carry on this machine
     Calibrate(calibrate::CalibrateOptions),
+    /// Compose pictures for the node that started this
+    #[command(hide = true)]
+    CanvasProcess,
     /// Send and receive many RTP streams, and account for every packet
     Load(Box<motet_rtpgen::cli::LoadOptions>),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let server =
-        matches!(cli.command, Command::Serve(_) | Command::Node(_) | Command::Up(_) | Command::Css(_));
+    let server = matches!(
+        cli.command,
+        Command::Serve(_) | Command::Node(_) | Command::Up(_) | Command::Css(_) | Command::CanvasProcess
+    );
     let filter =
         std::env::var("MOTET_LOG").unwrap_or_else(|_| if server { "info" } else { "error" }.to_owned());
     tracing_subscriber::fmt()
@@ -105,8 +110,12 @@ fn main() -> ExitCode {
         // Or a server would panic when nobody reads its standard error any more.
         .log_internal_errors(false)
         .init();
-    if let Command::Load(options) = cli.command {
-        return client::exit_code(motet_rtpgen::cli::run(*options));
+    match cli.command {
+        Command::Load(options) => return client::exit_code(motet_rtpgen::cli::run(*options)),
+        Command::CanvasProcess => {
+            return client::exit_code(motet_node::run_canvas_process().map(|()| ExitCode::SUCCESS));
+        }
+        _ => {}
     }
     // Before the runtime, whose threads inherit it.
     let bound = match &cli.command {
@@ -136,7 +145,7 @@ fn main() -> ExitCode {
             Command::Domains(options) => domains::run(options).await,
             Command::Nodes(options) => nodes::run(options).await,
             Command::Calibrate(options) => calibrate::run(options).await,
-            Command::Load(_) => unreachable!("handled above"),
+            Command::Load(_) | Command::CanvasProcess => unreachable!("handled above"),
         }
     });
     // A blocked read of standard input must not hold up the end.

@@ -4,6 +4,7 @@ use super::Font;
 use super::label::Label;
 use motet_codecs::video::Frame;
 use motet_rtp::Time;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ const DIMMED: u32 = 90;
 
 /// A line of text on a canvas. It lies over cells, from one side to the other; lines at the same place lie beside each
 /// other, the first one at the edge.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CanvasText {
     /// What is written.
     pub text: String,

@@ -2,6 +2,7 @@
 
 use super::{CanvasText, Layout, OutputId, Sequence, SourceId, Still};
 use motet_codecs::video::{H264Library, PictureSize, VideoCodec};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A source: packets under an SSRC.
@@ -23,11 +24,13 @@ pub struct SourceConfig {
 }
 
 /// What is seen of a source.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceLook {
     /// Its picture is not seen, whatever it sends.
     pub off: bool,
-    /// What is seen while it sends no picture, or is off; none: what outputs have for it.
+    /// What is seen while it sends no picture, or is off; none: what outputs have for it. It is not written down: it is
+    /// large, and many have the same one.
+    #[serde(skip)]
     pub still: Option<Arc<Still>>,
 }
 
@@ -79,7 +82,7 @@ pub struct OutputConfig {
 }
 
 /// How a picture gets into a cell of another shape.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Fit {
     /// All of it is seen, between bars.
     #[default]

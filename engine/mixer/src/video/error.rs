@@ -2,6 +2,7 @@
 
 use super::{CANVASES_MAX, OUTPUTS_MAX, OutputId, SOURCES_MAX, SourceId};
 use motet_codecs::video::{PictureSize, VideoError};
+use serde::{Deserialize, Serialize};
 
 /// Why a command was refused. Nothing is changed by a refused command.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -64,7 +65,7 @@ impl VideoMixError {
 }
 
 /// What was done since the mixer was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VideoStats {
     /// Access units decoded.
     pub decoded: u64,

@@ -2,6 +2,7 @@
 
 use super::{SourceId, Subject};
 use motet_codecs::video::PictureSize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -14,7 +15,7 @@ const SIDE_MIN: u32 = 200;
 
 /// How a canvas is divided. In words: `auto`, `equal:9`, `1+5`, `1+7`, `1+12`, `2+8`, `pip`, or
 /// `custom:LEFT,TOP,WIDTH,HEIGHT;…` in percent with at most two decimals.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Layout {
     /// Equal cells, as many as there are people to be seen (at most 25).
     #[default]
@@ -32,7 +33,7 @@ pub enum Layout {
 }
 
 /// A rectangle of a canvas, in ten-thousandths of its width and height.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Part {
     /// From the left side.
     pub left: u16,

@@ -2,7 +2,7 @@
 
 use super::source::fitted;
 use super::{Fit, Scaler};
-use motet_codecs::video::{Frame, FramePool, PictureSize};
+use motet_codecs::video::{Frame, FramePool, Picture, PictureSize};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,7 +52,6 @@ impl Still {
         if rgba.len() != wanted {
             return Err(StillError::Bytes { found: rgba.len(), wanted });
         }
-        static STILLS: AtomicU64 = AtomicU64::new(1);
         let mut frame = FramePool::new(1).take(size);
         let (width, height) = (size.width as usize, size.height as usize);
         let pixel = |x: usize, y: usize| {
@@ -75,11 +74,29 @@ impl Still {
                 }
             }
         }
-        Ok(Still { frame, number: STILLS.fetch_add(1, Ordering::Relaxed) })
+        Ok(Still::of(frame))
     }
 
-    pub(super) fn number(&self) -> u64 {
+    /// The same picture in another process.
+    pub fn from_picture(picture: &Picture<'_>) -> Still {
+        let mut frame = FramePool::new(1).take(picture.size());
+        frame.copy_from(picture);
+        Still::of(frame)
+    }
+
+    /// What it shows.
+    pub fn picture(&self) -> Picture<'_> {
+        self.frame.picture()
+    }
+
+    /// Another one for each still of this process; never 0.
+    pub fn number(&self) -> u64 {
         self.number
+    }
+
+    fn of(frame: Frame) -> Still {
+        static STILLS: AtomicU64 = AtomicU64::new(1);
+        Still { frame, number: STILLS.fetch_add(1, Ordering::Relaxed) }
     }
 }
 

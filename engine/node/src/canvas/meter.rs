@@ -2,11 +2,12 @@
 
 use crate::exchange::Crossed;
 use motet_mixer::video::VideoStats;
+use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A canvas thread's counters at one moment.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct CanvasSnapshot {
     /// Conferences with a canvas.
     pub(crate) canvases: usize,
@@ -28,9 +29,16 @@ pub(crate) struct CanvasSnapshot {
     /// Datagrams that came while nothing was carried.
     pub(crate) fenced: u64,
     pub(crate) crossed: Crossed,
+    /// Time that it has spent on a processor.
+    pub(crate) busy: Duration,
+    /// Processes that ended by themselves, where canvases have one of their own.
+    pub(crate) crashes: u64,
+    /// Datagrams that came while there was none.
+    pub(crate) away: u64,
     /// Events that found no room on their way to the watchers.
     pub(crate) events_dropped: u64,
     /// When this was shown; none: not yet.
+    #[serde(skip)]
     pub(crate) taken: Option<Instant>,
 }
 

@@ -16,6 +16,7 @@ use motet_mixer::video::{
 use motet_rtp::demux::{PacketClass, classify};
 use motet_rtp::rtcp::{Compound, Packet, write_pli};
 use motet_rtp::{Ntp, Time};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ const NOBODY: SourceId = SourceId(0);
 const FIT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a canvas is doing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct SceneStatus {
     pub(crate) stats: VideoStats,
     /// Pictures a second that are made now.
@@ -221,7 +222,7 @@ impl Scene {
             alone,
             without,
             // Of the time of day, so that another node that makes the canvas begins later.
-            sequence: (wall.0 >> 22) as u16,
+            sequence: form.goes_on.get(&feed.ssrc).copied().unwrap_or((wall.0 >> 22) as u16),
             timestamp: ticks_of_day(wall).wrapping_sub(ticks(now)),
         }
     }

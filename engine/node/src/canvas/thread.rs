@@ -1,5 +1,6 @@
 //! The loop of a canvas thread.
 
+use super::mark::Mark;
 use super::meter::{CanvasShown, CanvasSnapshot};
 use super::rate::Rate;
 use super::scene::Scene;
@@ -51,6 +52,8 @@ pub(super) struct Loop {
     /// Time in which there was nothing to do.
     slept: Duration,
     died: mpsc::Sender<usize>,
+    /// Whom it works for.
+    mark: Option<Mark>,
 }
 
 /// What was when it was looked at last.
@@ -92,6 +95,7 @@ impl Loop {
             window: Look { at: now, on_cpu: on_cpu(), ..Look::default() },
             slept: Duration::ZERO,
             died: options.died,
+            mark: options.mark,
         })
     }
 
@@ -132,6 +136,7 @@ impl Loop {
         if self.fence.is_up() {
             until = self.fence.wake_at();
         }
+        mark(&mut self.mark, None);
         if until > now && self.jobs.is_empty() {
             // Whoever sends a job ends this.
             std::thread::park_timeout(until.since(now));
@@ -190,6 +195,7 @@ impl Loop {
 
     fn put(&mut self, now: Time, id: Id, form: Arc<CanvasForm>) -> Result<(), String> {
         let (wall, divisor) = (self.clock.wall(now), self.rate.divisor());
+        mark(&mut self.mark, Some(&id));
         let scene = self.scenes.entry(id.clone()).or_insert_with(|| {
             let mut scene = Scene::new(&form, self.font.clone());
             scene.set_divisor(now, divisor);
@@ -236,6 +242,7 @@ impl Loop {
             for run in &parcel.runs {
                 // The desk gives only what is for open ends, which are conferences'.
                 let id = &self.ports[&run.to.0];
+                mark(&mut self.mark, Some(id));
                 let scene = self.scenes.get_mut(id).expect("an open end is a conference's");
                 let bytes = &parcel.bytes[run.offset as usize..][..run.len as usize];
                 for datagram in bytes.chunks(run.segment_bytes as usize) {
@@ -264,10 +271,11 @@ impl Loop {
     /// Makes the canvases that are due, and hands over each when it is made.
     fn make(&mut self) {
         let mut now = self.clock.now();
-        for scene in self.scenes.values_mut() {
+        for (id, scene) in &mut self.scenes {
             if scene.mixer.poll_timeout().is_none_or(|due| due > now) {
                 continue;
             }
+            mark(&mut self.mark, Some(id));
             scene.make(now, &mut self.out, &mut self.desk);
             self.desk.flush();
             now = self.clock.now();
@@ -321,11 +329,19 @@ impl Loop {
             outputs: self.scenes.values().map(|scene| scene.form.outputs.len()).sum(),
             level: self.rate.level(),
             crossed: self.desk.crossed(),
+            busy: on_cpu(),
             taken: Some(Instant::now()),
             ..self.counted
         };
         self.scenes.values().for_each(|scene| add(&mut snapshot, scene));
         self.shown.show(snapshot);
+    }
+}
+
+/// Says whom the thread works for, where somebody wants to know.
+fn mark(mark: &mut Option<Mark>, id: Option<&Id>) {
+    if let Some(mark) = mark {
+        mark.set(id);
     }
 }
 

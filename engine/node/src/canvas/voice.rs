@@ -6,6 +6,7 @@
 
 use crate::model::Id;
 use motet_rtp::Time;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 const BREATH: Duration = Duration::from_secs(3);
 
 /// When another one is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VoiceSettings {
     /// Somebody talks most for so long before being shown.
     pub after: Duration,

@@ -3,7 +3,6 @@
 use super::{Shared, metric};
 use crate::canvas::CanvasSnapshot;
 use crate::metrics::trunk_drops;
-use crate::run::cpu_times;
 use motet_status::{Labels, Page};
 
 /// A counter: name, unit, meaning, and where it is.
@@ -72,6 +71,12 @@ const COUNTERS: &[Counter] = &[
         "Times that pictures became rarer since there was too much to do.",
         |all| all.lowered,
     ),
+    (
+        "motet_canvas_crashes",
+        "times",
+        "Times that the process of a canvas thread ended by itself and was started again (--canvas-process).",
+        |all| all.crashes,
+    ),
     ("motet_canvas_dropped", "events", "Events that found no room on their way to the watchers.", |all| {
         all.events_dropped
     }),
@@ -106,13 +111,14 @@ impl Shared {
             page.counts(metric(name, unit, help), by_thread(threads.iter().map(read)));
         }
         let drops = threads.iter().enumerate().flat_map(|(index, thread)| {
-            let own = [("refused", thread.stats.packets_refused), ("fenced", thread.fenced)];
+            let stats = &thread.stats;
+            let own = [("refused", stats.packets_refused), ("fenced", thread.fenced), ("away", thread.away)];
             let all = own.into_iter().chain(trunk_drops(&thread.crossed));
             all.map(move |(reason, count)| (vec![label(index), ("reason", reason.to_owned())], count))
         });
         let help = "Datagrams that reached a canvas thread and were not used, by reason.";
         page.counts(metric("motet_canvas_dropped", "packets", help), drops);
-        let busy = self.canvases.iter().map(|gauge| cpu_times(gauge.thread_id).on_cpu.as_secs_f64());
+        let busy = threads.iter().map(|thread| thread.busy.as_secs_f64());
         let help = "Time that the canvas thread spent on a processor; its rate is the busy share.";
         page.sums(metric("motet_canvas_busy", "seconds", help), by_thread(busy));
     }

@@ -7,6 +7,7 @@ use crate::error::NodeError;
 use motet_codecs::video::{PictureSize, VideoCodec, VideoCodecName};
 use motet_mixer::video::{BACKGROUND, CELLS_MAX, CanvasText, Fit, Layout, colour_of_rgb};
 use motet_proto::media as wire;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub enum VideoMode {
 }
 
 /// How a conference's pictures are composed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CanvasSettings {
     /// Size of the canvas; both sides even, 64 to 4096 pixels.
     pub size: PictureSize,
@@ -86,7 +87,7 @@ pub struct LegView {
 }
 
 /// Who is to be seen in a cell.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Shows {
     /// Who speaks.
     Speaker,

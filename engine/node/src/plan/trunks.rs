@@ -13,6 +13,7 @@ use motet_relay::{
     Command, Latch, LegId, LegSpec, Numbering, PortId, RouteId, RouteSpec, StreamId, StreamSpec,
     TransportSpec,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -60,7 +61,7 @@ pub struct Crossing {
 }
 
 /// An end of a trunk, as a worker knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrunkEnd {
     /// Port here.
     pub port: PortId,

@@ -4,6 +4,7 @@ use super::{Participation, Relayed, names, packetization_mode};
 use crate::model::{CanvasSettings, Codec, Id, LegView, MediaKind, Medium, Shows, Spec};
 use motet_codecs::video::{VideoCodec, VideoCodecName};
 use motet_mixer::video::Layout;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ pub struct View {
 }
 
 /// What is seen of a canvas; what is none is as for all. Who sees the same gets the same packets.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Sees {
     /// How it is divided.
     pub layout: Option<Layout>,
@@ -84,7 +85,7 @@ impl Sees {
 }
 
 /// What packets of a canvas hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Format {
     /// The codec.
     pub name: VideoCodecName,

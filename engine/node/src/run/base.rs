@@ -1,6 +1,6 @@
 //! What a node has before it serves.
 
-use super::canvas::start_canvases;
+use super::canvas::{Letters, start_canvases};
 use super::handover::{handover_path, inherited, open_place, take};
 use super::mixing::start_mixing;
 use super::open::{open_pools, ports_max, start_workers};
@@ -21,7 +21,6 @@ use crate::recording::{RecorderThread, RecordingEvent};
 use crate::state::State;
 use crate::worker::{Clock, Worker};
 use anyhow::{Context, Result};
-use motet_mixer::video::Font;
 use motet_rtp::Ntp;
 use motet_status::Listen;
 use std::net::SocketAddr;
@@ -54,8 +53,6 @@ pub(super) struct Told {
     pub(super) playing: mpsc::Receiver<PlayingEvent>,
 }
 
-/// What names are written with, if there is something.
-type Letters = Option<Arc<Font>>;
 /// What another process hands over.
 type Taken = (Inheritance, Taking);
 

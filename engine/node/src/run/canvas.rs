@@ -1,6 +1,6 @@
 //! Starts a node's canvas threads.
 
-use crate::canvas::{CanvasOptions, CanvasThread, StillFolder};
+use crate::canvas::{CanvasOptions, CanvasThread, ProcessOptions, StillFolder};
 use crate::exchange::Exchange;
 use crate::fence::{Fence, Word};
 use crate::mixing::MixingEvent;
@@ -11,9 +11,12 @@ use crate::worker::Clock;
 use anyhow::{Context, Result, bail};
 use motet_codecs::video::VideoCodecName;
 use motet_mixer::video::Font;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::mpsc;
+
+/// What names are written with, and its file, if there is something.
+pub(super) type Letters = Option<(PathBuf, Arc<Font>)>;
 
 /// Starts the threads; their places in the exchange come after the workers' and the mixing threads'.
 pub(super) fn start_canvases(
@@ -22,7 +25,7 @@ pub(super) fn start_canvases(
     (exchange, clock, word): (&Arc<Exchange>, Clock, &Arc<Word>),
     events: &mpsc::Sender<MixingEvent>,
     died: &mpsc::Sender<usize>,
-    font: Option<Arc<Font>>,
+    font: Letters,
 ) -> Result<Canvases> {
     let (count, cores) = (usize::from(options.canvas_threads), &options.canvas_cores);
     if !cores.is_empty() && cores.len() < count {
@@ -41,9 +44,14 @@ pub(super) fn start_canvases(
             exchange: Arc::clone(exchange),
             clock,
             fence: Fence::new(options.fence(), Arc::clone(word)),
-            font: font.clone(),
+            font: font.as_ref().map(|(_, font)| Arc::clone(font)),
             events: events.clone(),
             died: died.clone(),
+            mark: None,
+            process: options.canvas_process.then(|| {
+                let stations = exchange.stations();
+                ProcessOptions { stations, font: font.as_ref().map(|(path, _)| path.clone()) }
+            }),
         };
         let binding = binding.clone();
         let thread = CanvasThread::start(settings, move || binding.bind_memory());
@@ -63,7 +71,7 @@ const FONTS: [&str; 4] = [
 /// The font that was asked for, or one that is there; none: no names are written.
 ///
 /// To be read before another process is asked to hand over: it is some megabytes, and may be none.
-pub(super) fn font(options: &NodeOptions) -> Result<Option<Arc<Font>>> {
+pub(super) fn font(options: &NodeOptions) -> Result<Letters> {
     if options.canvas_threads == 0 {
         return Ok(None);
     }
@@ -75,7 +83,7 @@ pub(super) fn font(options: &NodeOptions) -> Result<Option<Arc<Font>>> {
     if !font.has("会議") {
         tracing::warn!(font = %path.display(), "Chinese, Japanese and Korean names will be boxes: --font names one that has them");
     }
-    Ok(Some(Arc::new(font)))
+    Ok(Some((path.to_owned(), Arc::new(font))))
 }
 
 /// Encoding names that canvases decode and encode.

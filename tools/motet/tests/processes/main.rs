@@ -4,6 +4,7 @@
 
 mod abuse;
 mod booking;
+mod canvases;
 mod capacity;
 mod chaos;
 mod commands;

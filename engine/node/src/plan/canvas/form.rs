@@ -6,6 +6,7 @@ use crate::routing::{Format, Sees, View};
 use motet_codecs::video::VideoCodec;
 use motet_mixer::video::{SourceLook, Still};
 use motet_relay::{PortId, RouteId, StreamId};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -70,7 +71,7 @@ pub struct HeldTap {
 }
 
 /// What makes a feed one: all on a worker who get the same packets have one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FeedKey {
     /// The worker that it comes to.
     pub worker: usize,
@@ -116,11 +117,12 @@ pub struct HeldView {
 }
 
 /// All that a canvas is to a canvas thread.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CanvasForm {
     /// How it is composed.
     pub settings: CanvasSettings,
-    /// What is seen of who sends no picture.
+    /// What is seen of who sends no picture. It is not written down, as [`SourceLook::still`] is not.
+    #[serde(skip)]
     pub still: Option<Arc<Still>>,
     /// Who holds a lecture.
     pub lecturer: Option<Id>,
@@ -136,10 +138,12 @@ pub struct CanvasForm {
     pub watched: BTreeMap<Id, bool>,
     /// What is made.
     pub outputs: BTreeMap<FeedKey, FeedForm>,
+    /// Sequence numbers with which streams go on that somebody else made before, by SSRC.
+    pub goes_on: BTreeMap<u32, u16>,
 }
 
 /// Somebody who is seen, as a canvas thread knows it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeenForm {
     /// The canvas thread's port that packets come to.
     pub port: PortId,
@@ -161,7 +165,7 @@ impl SeenForm {
 }
 
 /// A feed, as a canvas thread knows it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeedForm {
     /// The canvas thread's port that packets leave from.
     pub port: PortId,
@@ -209,6 +213,7 @@ impl CanvasForm {
             streams: BTreeMap::new(),
             watched: BTreeMap::new(),
             outputs,
+            goes_on: BTreeMap::new(),
         }
     }
 

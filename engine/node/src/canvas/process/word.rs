@@ -1,0 +1,98 @@
+//! What the node and a process for canvases say to each other, besides parcels and pictures.
+
+use crate::canvas::{CanvasSnapshot, SceneStatus};
+use crate::mixing::MixingEvent;
+use crate::model::Id;
+use crate::plan::CanvasForm;
+use motet_mixer::video::Still;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What the node says first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Hello {
+    /// Its place in the exchange, and how many there are.
+    pub(super) station: usize,
+    pub(super) stations: usize,
+    /// Its number among canvas threads.
+    pub(super) index: usize,
+    pub(super) core: Option<usize>,
+    /// The wall clock at the origin of the monotonic one, as the node has it.
+    pub(super) ntp_origin: u64,
+    /// For names.
+    pub(super) font: Option<PathBuf>,
+}
+
+/// What the node asks for. Whatever has a ticket is answered.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Order {
+    Put {
+        ticket: u64,
+        id: Id,
+        form: Option<Box<FormOnWire>>,
+    },
+    Speaker(Id, Option<Id>),
+    Talks(Id, Id, bool),
+    Look {
+        ticket: u64,
+        id: Id,
+    },
+    Picture {
+        ticket: u64,
+        id: Id,
+    },
+    /// Nobody shows this still any more.
+    Forget(u64),
+}
+
+/// What the process says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Word {
+    /// It runs, or cannot.
+    Started(Result<(), String>),
+    Put(u64, Result<(), String>),
+    Look(u64, Option<SceneStatus>),
+    /// There is no picture to show. One that there is comes as a frame of its own.
+    NoPicture(u64),
+    Event(MixingEvent),
+    Shown(Box<CanvasSnapshot>),
+}
+
+/// A form, with numbers of stills instead of them. Each still comes before the first form that names it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct FormOnWire {
+    form: CanvasForm,
+    still: Option<u64>,
+    /// By leg.
+    looks: BTreeMap<Id, u64>,
+}
+
+impl FormOnWire {
+    pub(super) fn new(form: CanvasForm) -> FormOnWire {
+        let still = form.still.as_ref().map(|still| still.number());
+        let look = |leg: &Id, still: &Arc<Still>| (leg.clone(), still.number());
+        let sources = form.sources.iter();
+        let looks = sources.filter_map(|(leg, source)| Some(look(leg, source.look.still.as_ref()?)));
+        FormOnWire { still, looks: looks.collect(), form }
+    }
+
+    /// The stills of a form, some of them more than once.
+    pub(super) fn stills(form: &CanvasForm) -> impl Iterator<Item = &Arc<Still>> {
+        let looks = form.sources.values().filter_map(|source| source.look.still.as_ref());
+        form.still.iter().chain(looks)
+    }
+
+    /// The form, with the stills that came.
+    pub(super) fn form(self, stills: &BTreeMap<u64, Arc<Still>>) -> CanvasForm {
+        let FormOnWire { mut form, still, looks } = self;
+        form.still = still.and_then(|number| stills.get(&number)).cloned();
+        for (leg, number) in looks {
+            if let Some(source) = form.sources.get_mut(&leg) {
+                source.look.still = stills.get(&number).cloned();
+            }
+        }
+        form
+    }
+}
