@@ -1,13 +1,11 @@
 //! Pictures to another size, in integers.
 //!
-//! Half the size: a filter of six values (`scale/half.rs`). Smaller otherwise: each new pixel is the mean of the area that
+//! Half the size: a filter of six values ([`Halver`]). Smaller otherwise: each new pixel is the mean of the area that
 //! it covers, to the 256th. Larger: bilinear. Lines are summed up first, into 16 bits, which compilers turn into vector
 //! code; then pixels within the line.
 
-mod half;
-
 use super::PixelRect;
-use motet_codecs::video::{Frame, Picture, PictureSize, Plane};
+use motet_codecs::video::{Frame, Halver, Picture, PictureSize, Plane};
 
 /// Brings a part of pictures of one size to another size. Keeps what it worked out, and its memory.
 #[derive(Clone, Debug)]
@@ -25,7 +23,7 @@ pub struct Scaler {
 #[derive(Clone, Debug)]
 struct Sums {
     any: Vec<u16>,
-    half: half::Sums,
+    half: Halver,
 }
 
 /// Which old values make up each new one.
@@ -62,7 +60,7 @@ impl Scaler {
                 Kernel::new(from.height as usize, to.height as usize),
             ]
         };
-        let sums = Sums { any: vec![0; crop.width as usize], half: half::Sums::default() };
+        let sums = Sums { any: vec![0; crop.width as usize], half: Halver::new() };
         let (luma, chroma) = (kernels(crop.size(), to), kernels(crop.size().chroma(), to.chroma()));
         Scaler { from, crop, to, luma, chroma, sums }
     }
@@ -97,16 +95,16 @@ fn scale_plane<'a>(
 ) {
     let width = columns.old_values(plane.width() - left);
     let Sums { any, half } = sums;
+    if columns.shape == Shape::Half && rows.shape == Shape::Half {
+        let corner = &plane.bytes()[top * plane.stride() + left..];
+        let part = Plane::new(corner, plane.stride(), width, rows.old_values(plane.height() - top));
+        return half.halve(&part.expect("a part of a plane is a plane"), lines);
+    }
     let sums = &mut any[..width];
     let line = |at: usize| &plane.line(top + at)[left..left + width];
     for (number, to) in lines.enumerate() {
         if columns.shape == Shape::Same && rows.shape == Shape::Same {
             to.copy_from_slice(&line(number)[..to.len()]);
-            continue;
-        }
-        if columns.shape == Shape::Half && rows.shape == Shape::Half {
-            let six = half::lines_for(number, rows.old_values(plane.height() - top));
-            half::halve(six.map(line), half, to);
             continue;
         }
         let (start, weights) = rows.at(number);

@@ -1,0 +1,38 @@
+//! Inner loops in vector instructions, where the processor has them, and the plain loops that they are equal to.
+//!
+//! Which of them runs is asked of the processor at run time. All unsafe code here is loads, stores and that choice.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod plain;
+#[cfg(test)]
+mod tests;
+
+/// A line of half as many values, each four times the mean of six around it (weights of -1, 2, 7, 7, 2 and -1; the
+/// first and the last stand for those beyond): -127 to 1148.
+///
+/// # Panics
+/// When `line` does not hold twice as many values as `to`.
+pub(crate) fn halve_columns(line: &[u8], to: &mut [i16]) {
+    assert_eq!(line.len(), 2 * to.len());
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2: it has just said so.
+        return unsafe { avx2::halve_columns(line, to) };
+    }
+    plain::halve_columns(line, to);
+}
+
+/// The mean of six lines that [`halve_columns`] made, with the same weights.
+///
+/// # Panics
+/// When one of them is shorter than `to`.
+pub(crate) fn halve_rows(lines: [&[i16]; 6], to: &mut [u8]) {
+    let lines = lines.map(|line| &line[..to.len()]);
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2: it has just said so.
+        return unsafe { avx2::halve_rows(lines, to) };
+    }
+    plain::halve_rows(lines, to);
+}
