@@ -154,7 +154,10 @@ pub(crate) struct EncoderSettings {
 
 /// An encoder that is open.
 pub(crate) struct Encoder {
-    encoder: encoder::video::Encoder,
+    /// None: it was closed, since it kept a picture that was lent to it.
+    encoder: Option<encoder::video::Encoder>,
+    size: PictureSize,
+    /// Holds a picture only while that is encoded.
     frame: frame::Video,
     packet: Packet,
     number: i64,
@@ -189,56 +192,113 @@ impl Encoder {
         for (name, value) in &settings.options {
             options.set(name, value);
         }
-        let encoder = video.open_as_with(codec, options)?;
-        let frame = frame::Video::new(Pixel::YUV420P, width, height);
-        Ok(Encoder { encoder, frame, packet: Packet::empty(), number: 0 })
+        let encoder = Some(video.open_as_with(codec, options)?);
+        let (frame, packet) = (frame::Video::empty(), Packet::empty());
+        Ok(Encoder { encoder, size: settings.size, frame, packet, number: 0 })
     }
 
-    /// Appends the access unit of a picture, which must be of the encoder's size; true: it is a key frame.
+    /// Appends the access unit of a picture, which must be of the encoder's size; true: it is a key frame. The picture
+    /// is read where it lies: the codecs' libraries make the copy that they need themselves.
     pub(crate) fn encode(
         &mut self,
         picture: &Picture<'_>,
         key_frame: bool,
         unit: &mut Vec<u8>,
     ) -> Result<bool, AvError> {
-        assert_eq!(picture.size(), PictureSize::new(self.frame.width(), self.frame.height()));
-        // SAFETY: the frame owns its buffers. Where libavcodec still holds a reference to them, this makes a copy that is
-        // ours alone (frame.h, av_frame_make_writable).
-        let writable = unsafe { ffi::av_frame_make_writable(self.frame.as_mut_ptr()) };
-        if writable < 0 {
-            return Err(Error::from(writable).into());
+        assert_eq!(picture.size(), self.size);
+        let Encoder { encoder, frame, packet, number, .. } = self;
+        let Some(open) = encoder else { return Err(KEEPS) };
+        // SAFETY: below, either nobody else refers to the picture any more, or the encoder is closed, which ends all its
+        // references; both before this returns, and nothing in between panics.
+        let lent = unsafe { lend(picture, frame) };
+        frame.set_pts(Some(*number));
+        frame.set_kind(if key_frame { picture::Type::I } else { picture::Type::None });
+        *number += 1;
+        let encoded = lent.and_then(|()| encode(open, frame, packet, unit));
+        let is_kept = is_shared(frame);
+        // SAFETY: the frame is ours and valid.
+        unsafe { ffi::av_frame_unref(frame.as_mut_ptr()) };
+        if is_kept {
+            *encoder = None;
+            return Err(KEEPS);
         }
-        for (index, plane) in picture.planes().iter().enumerate() {
-            let stride = self.frame.stride(index);
-            let lines = self.frame.data_mut(index).chunks_mut(stride);
-            for (to, from) in lines.zip(plane.lines()) {
-                to[..from.len()].copy_from_slice(from);
-            }
-        }
-        self.frame.set_pts(Some(self.number));
-        self.frame.set_kind(if key_frame { picture::Type::I } else { picture::Type::None });
-        self.number += 1;
-        self.encoder.send_frame(&self.frame)?;
-        let mut is_key = false;
-        loop {
-            match self.encoder.receive_packet(&mut self.packet) {
-                Ok(()) => {
-                    unit.extend_from_slice(self.packet.data().unwrap_or_default());
-                    is_key |= self.packet.flags().contains(PacketFlags::KEY);
-                }
-                Err(Error::Other { errno }) if errno == ffmpeg_next::error::EAGAIN => return Ok(is_key),
-                Err(error) => return Err(error.into()),
-            }
-        }
+        encoded
     }
 
     /// Another rate from the next picture on, where the codec's wrapper looks at it (libx264.c, reconfig_encoder).
     pub(crate) fn set_bitrate(&mut self, bitrate_bps: u32) {
+        let Some(encoder) = &mut self.encoder else { return };
         // SAFETY: the context is open and ours, and no other thread knows it; the wrapper reads these fields with each
         // picture.
-        unsafe { set_rate(self.encoder.as_mut_ptr(), bitrate_bps) };
+        unsafe { set_rate(encoder.as_mut_ptr(), bitrate_bps) };
     }
 }
+
+/// No encoder does that which is set up without delay and threads (encode.c unrefers the frame when its callback has
+/// returned; libx264.c, libx265.c and libvpxenc.c hand over pointers, and x264, x265 and libvpx copy what is behind them).
+const KEEPS: AvError = AvError::Unexpected("it keeps pictures that are lent to it");
+
+fn encode(
+    encoder: &mut encoder::video::Encoder,
+    frame: &frame::Video,
+    packet: &mut Packet,
+    unit: &mut Vec<u8>,
+) -> Result<bool, AvError> {
+    encoder.send_frame(frame)?;
+    let mut is_key = false;
+    loop {
+        match encoder.receive_packet(packet) {
+            Ok(()) => {
+                unit.extend_from_slice(packet.data().unwrap_or_default());
+                is_key |= packet.flags().contains(PacketFlags::KEY);
+            }
+            Err(Error::Other { errno }) if errno == ffmpeg_next::error::EAGAIN => return Ok(is_key),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Has an empty frame refer to a picture's memory.
+///
+/// # Safety
+/// When the picture is gone, nobody uses the frame's buffers any more: neither the frame nor who took references to them.
+unsafe fn lend(picture: &Picture<'_>, frame: &mut frame::Video) -> Result<(), AvError> {
+    let size = picture.size();
+    frame.set_width(size.width);
+    frame.set_height(size.height);
+    frame.set_format(Pixel::YUV420P);
+    for (index, plane) in picture.planes().iter().enumerate() {
+        let bytes = plane.bytes();
+        let stride = i32::try_from(plane.stride()).map_err(|_| Error::InvalidData)?;
+        // SAFETY: the frame is ours and empty. The memory is the picture's for as long as the caller promises;
+        // AV_BUFFER_FLAG_READONLY has everybody copy it who would write to it (buffer.h), and it is not ours to free.
+        unsafe {
+            let data = bytes.as_ptr().cast_mut();
+            let read_only = ffi::AV_BUFFER_FLAG_READONLY;
+            let buffer =
+                ffi::av_buffer_create(data, bytes.len(), Some(keep), std::ptr::null_mut(), read_only);
+            if buffer.is_null() {
+                return Err(Error::Other { errno: ffmpeg_next::error::ENOMEM }.into());
+            }
+            let frame = frame.as_mut_ptr();
+            (*frame).buf[index] = buffer;
+            (*frame).data[index] = data;
+            (*frame).linesize[index] = stride;
+        }
+    }
+    Ok(())
+}
+
+/// Whether somebody else refers to a frame's memory.
+fn is_shared(frame: &frame::Video) -> bool {
+    // SAFETY: the frame is ours and valid, and its buffers are valid or null (frame.h).
+    let buffers = unsafe { (*frame.as_ptr()).buf };
+    // SAFETY: as above.
+    buffers.into_iter().any(|buffer| !buffer.is_null() && unsafe { ffi::av_buffer_get_ref_count(buffer) } > 1)
+}
+
+/// Frees nothing: the memory is the picture's.
+extern "C" fn keep(_: *mut std::ffi::c_void, _: *mut u8) {}
 
 /// The rate, kept within half a second.
 ///
