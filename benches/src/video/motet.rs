@@ -85,6 +85,7 @@ fn run(
             name: String::new(),
             look: Default::default(),
             content: false,
+            layer: None,
         };
         mixer.handle_command(start, VideoCommand::AddSource(source))?;
     }

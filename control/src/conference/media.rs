@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+mod layers;
+
+pub use layers::Layer;
+use layers::check_layers;
+
 /// One payload type and what it means; see `media.proto`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Codec {
@@ -53,6 +58,9 @@ pub struct Medium {
     /// Number of the header extension that tells how loud it is (RFC 6464); 0: none.
     #[serde(default)]
     pub audio_level_id: u32,
+    /// It is a smaller copy of another one.
+    #[serde(default)]
+    pub layer: Option<Layer>,
 }
 
 impl Medium {
@@ -72,6 +80,7 @@ impl Medium {
             receive_from: self.receive_from.clone(),
             ip_version: self.ip_version,
             audio_level_id: self.audio_level_id,
+            layer: self.layer.as_ref().map(Layer::to_wire),
         }
     }
 
@@ -140,6 +149,7 @@ pub(super) fn leg(id: &str, participant: &Participant) -> node::Leg {
         ssrc: medium.ssrc,
         receive_from: medium.receive_from.clone(),
         audio_level_id: medium.audio_level_id,
+        layer: medium.layer.as_ref().map(Layer::to_wire),
     });
     node::Leg {
         id: id.into(),
@@ -172,6 +182,7 @@ pub(super) fn media_of_leg(leg: &node::Leg) -> Vec<Medium> {
             receive_from: medium.receive_from.clone(),
             ip_version: transport.ip_version,
             audio_level_id: medium.audio_level_id,
+            layer: medium.layer.as_ref().map(Layer::from_wire),
         }
     });
     media.collect()
@@ -195,6 +206,7 @@ pub fn check_media(participant: &str, given: &[wire::ParticipantMedium]) -> Resu
         }
         media.push(medium);
     }
+    check_layers(&media)?;
     share_bundles(&mut media)?;
     for (index, medium) in media.iter().enumerate() {
         check_latch(&format!("media[{index}]"), medium)?;
@@ -253,6 +265,7 @@ fn check_medium(at: &str, participant: &str, given: &wire::ParticipantMedium) ->
         receive_from: given.receive_from.clone(),
         ip_version: given.ip_version,
         audio_level_id: given.audio_level_id,
+        layer: given.layer.as_ref().map(Layer::from_wire),
     })
 }
 

@@ -38,7 +38,9 @@ fn routes(
     empty: u64,
     streams_max: u64,
 ) -> u64 {
-    let sent_by = |who: &Participant| of_kind(who, kind).filter(|medium| sends(medium)).count() as u64;
+    // Smaller copies are relayed to nobody.
+    let whole = |medium: &&Medium| sends(medium) && medium.layer.is_none();
+    let sent_by = |who: &Participant| of_kind(who, kind).filter(whole).count() as u64;
     let sent: u64 = participants.values().map(sent_by).sum::<u64>() + empty;
     let received_by = |participant: &Participant| -> u64 {
         let receiving = of_kind(participant, kind).filter(|medium| receives(medium));
@@ -85,6 +87,7 @@ mod tests {
             receive_from: receive_from.to_owned(),
             ip_version: 0,
             audio_level_id: 0,
+            layer: None,
         }
     }
 

@@ -4,7 +4,7 @@
 //! seen at all, and scaled once for each size in which it is seen ([`Scaler`]). A canvas is a size, a rate, a layout
 //! ([`Layout`]) and who is left out; outputs that ask for equal canvases share the composing, and outputs that ask for
 //! equal encoding besides share the encoder. Who is to see one source and nothing else needs no canvas: what is decoded is
-//! encoded, smaller if it must be. What a tick makes is in a [`VideoOutbox`].
+//! encoded, smaller if it must be. Of who sends several sizes at once ([`Layer`]), the one that a cell needs is decoded. What a tick makes is in a [`VideoOutbox`].
 //!
 //! Pure as the rest of the crate: packets, commands and the time in. Codecs allocate as they like.
 
@@ -14,6 +14,7 @@ mod command;
 mod error;
 mod feed;
 mod label;
+mod layers;
 mod layout;
 mod measure;
 mod mixer;
@@ -29,6 +30,7 @@ pub use caption::CanvasText;
 pub use command::{Fit, OutputConfig, SourceConfig, SourceLook, Subject, VideoCommand};
 pub use error::{VideoMixError, VideoStats};
 pub use label::{Font, FontError};
+pub use layers::Layer;
 pub use layout::{CELLS_MAX, Layout, LayoutError, Part, PixelRect};
 pub use measure::SourceShape;
 pub use mixer::VideoMixer;
@@ -41,6 +43,8 @@ pub use crate::audio::{OutputId, SourceId};
 
 /// Sources of a conference at most.
 pub const SOURCES_MAX: usize = 256;
+/// Smaller copies of a source at most, on the average of all.
+pub const LAYERS_MAX: usize = 3;
 /// Outputs of a conference at most.
 pub const OUTPUTS_MAX: usize = 4096;
 /// Between and behind pictures, unless told: dark grey, as Y, Cb and Cr.

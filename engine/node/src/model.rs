@@ -16,6 +16,7 @@ use std::sync::Arc;
 mod audio;
 pub(crate) mod check;
 mod id;
+mod layer;
 mod recording;
 mod video;
 mod wire_form;
@@ -23,6 +24,7 @@ mod wire_form;
 pub use audio::{AudioMode, LegAudio, MixSettings};
 pub(crate) use audio::{below_all, gain};
 pub use id::Id;
+pub use layer::Layer;
 pub use recording::Recording;
 pub use video::{CanvasSettings, LegVideo, LegView, Shows, VideoMode};
 
@@ -176,6 +178,8 @@ pub struct Medium {
     pub receive_from: Option<Id>,
     /// Number of the header extension that tells how loud it is (RFC 6464).
     pub audio_level_id: Option<u8>,
+    /// It is a smaller copy of another one.
+    pub layer: Option<Layer>,
 }
 
 /// Kind of a medium.

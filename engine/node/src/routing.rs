@@ -89,7 +89,7 @@ impl Routes {
         }
         if spec.policy == Policy::All {
             for from in spec.legs.values() {
-                for source in from.media.iter().filter(|medium| medium.sends) {
+                for source in from.media.iter().filter(|medium| medium.sends && medium.layer.is_none()) {
                     for to in spec.legs.values().filter(|to| to.id != from.id) {
                         routes.add_by_policy(spec, from, source, to);
                     }
@@ -100,7 +100,7 @@ impl Routes {
         routes
     }
 
-    /// A receiver that names this publisher comes before one that takes all.
+    /// Smaller copies are for canvases. A receiver that names this publisher comes before one that takes all.
     fn add_by_policy(&mut self, spec: &Spec, from: &Leg, source: &Medium, to: &Leg) {
         let takes = |medium: &&Medium| medium.receives && medium.kind == source.kind;
         let named = |medium: &&Medium| medium.receive_from.as_ref() == Some(&from.id);

@@ -187,6 +187,7 @@ fn canvas(canvas: &CanvasStats) -> Value {
         "sources": canvas.sources,
         "outputs": outputs.collect::<Vec<_>>(),
         "decoded": canvas.decoded,
+        "decoded_layers": canvas.decoded_layers,
         "decodes_spared": canvas.decodes_spared,
         "undecoded": canvas.undecoded,
         "concealed": canvas.concealed,
@@ -209,11 +210,12 @@ fn canvas_table(canvas: &CanvasStats) -> String {
         };
         vec![output.codec.clone(), layout, pinned.to_owned(), output.legs.join(", ")]
     });
-    let CanvasStats { decoded, undecoded, concealed, composed, transcoded, encoded, missed, .. } = canvas;
+    let CanvasStats { decoded, decoded_layers, undecoded, concealed, composed, missed, .. } = canvas;
+    let CanvasStats { transcoded, encoded, .. } = canvas;
     let (thread, rate) = (canvas.canvas_thread, canvas.frames_per_second);
     format!(
         "{}\nmade by thread {thread}, {rate:.1} pictures a second\n\
-         decoded {decoded}, not decodable {undecoded}, mended {concealed}; composed {composed}, missed {missed}; \
+         decoded {decoded} ({decoded_layers} of smaller layers), not decodable {undecoded}, mended {concealed}; composed {composed}, missed {missed}; \
          transcoded {transcoded}; encoded {encoded}\n",
         table(&["ENCODED AS", "LAYOUT", "PINNED", "SEEN BY"], outputs.collect())
     )

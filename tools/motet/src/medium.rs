@@ -1,7 +1,7 @@
 //! A medium as typed on the command line.
 
 use motet_proto::conference::ParticipantMedium;
-use motet_proto::media::{Codec, Direction, LatchPolicy, MediaKind};
+use motet_proto::media::{Codec, Direction, LatchPolicy, MediaKind, PictureLayer};
 
 /// Explains the form; shown by `motet conf join --help`.
 pub(crate) const HELP: &str = "\
@@ -20,13 +20,17 @@ A MEDIUM is a list of items separated by commas; quotes are not needed:
   ssrc=1234             the SSRC that the participant sends with, if known
   level=1               the header extension that tells how loud it is (RFC 6464), 1 to 14
   id=NAME               name of the medium, if there are two of a kind
+  layer=video:640x360   it is a smaller copy of the medium of that id, sent at the same time (simulcast),
+                        and sendonly: canvases take it for cells that it fills
   v6                    take an IPv6 port when no address is given
 An empty list ('') or 'default' takes the usual codecs.
 
 Examples:
   motet conf join 800000 alice --audio opus/111@127.0.0.1:5004 --video h264/96@127.0.0.1:5006
   motet conf join 800000 bob --audio pcmu --video h264,vp8,mux
-  motet conf join 800000 wall --video h264,recvonly,from=alice,@127.0.0.1:7000";
+  motet conf join 800000 wall --video h264,recvonly,from=alice,@127.0.0.1:7000
+  motet conf join 800000 carol --video h264,bundle=v,ssrc=1 \
+    --video h264,bundle=v,ssrc=2,id=small,layer=video:640x360";
 
 /// Reads a medium.
 pub(crate) fn parse(kind: MediaKind, text: &str) -> Result<ParticipantMedium, String> {
@@ -61,6 +65,10 @@ fn apply(medium: &mut ParticipantMedium, item: &str) -> Result<(), String> {
             "level" => {
                 medium.audio_level_id = number(value).ok_or_else(|| format!("'{value}' is not a number"))?;
             }
+            "layer" => {
+                medium.layer = Some(layer(value)?);
+                medium.direction = Direction::SendOnly.into();
+            }
             "ssrc" => medium.ssrc = number(value).ok_or_else(|| format!("'{value}' is not an SSRC"))?,
             _ => return Err(format!("'{key}=' is not known; see --help")),
         }
@@ -75,6 +83,16 @@ fn apply(medium: &mut ParticipantMedium, item: &str) -> Result<(), String> {
         codec => medium.codecs.push(parse_codec(codec)?),
     }
     Ok(())
+}
+
+/// `MEDIUM:WIDTHxHEIGHT`.
+fn layer(value: &str) -> Result<PictureLayer, String> {
+    let read = || {
+        let (of, size) = value.split_once(':')?;
+        let (width, height) = size.split_once('x')?;
+        Some(PictureLayer { of: of.to_owned(), width: number(width)?, height: number(height)? })
+    };
+    read().ok_or_else(|| format!("layer={value}: must be a medium and a size, such as video:640x360"))
 }
 
 fn latch(value: &str) -> Result<LatchPolicy, String> {
@@ -164,6 +182,13 @@ mod tests {
     }
 
     #[test]
+    fn a_layer_is_sent_only() {
+        let medium = parse(MediaKind::Video, "h264,id=small,layer=video:640x360").expect("well formed");
+        let layer = PictureLayer { of: "video".to_owned(), width: 640, height: 360 };
+        assert_eq!((medium.layer.as_ref(), medium.direction()), (Some(&layer), Direction::SendOnly));
+    }
+
+    #[test]
     fn an_address_may_follow_a_codec() {
         let medium = parse(MediaKind::Video, "h264/96@127.0.0.1:5006").expect("well formed");
         assert_eq!((medium.codecs[0].payload_type, medium.remote.as_str()), (96, "127.0.0.1:5006"));
@@ -178,6 +203,7 @@ mod tests {
             ("opus@here", "'here'"),
             ("latch=maybe", "maybe"),
             ("size=9", "size"),
+            ("layer=video:640", "video:640x360"),
             ("l16/97", "NAME:CLOCK/PT"),
             ("ssrc=minus", "minus"),
         ] {

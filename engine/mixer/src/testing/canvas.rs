@@ -209,7 +209,15 @@ fn codec(name: VideoCodecName) -> VideoCodec {
 
 fn source((id, ssrc): (SourceId, u32)) -> SourceConfig {
     let codecs = (96..).zip(VideoCodecName::ALL.map(codec)).collect();
-    SourceConfig { id, ssrc, codecs, name: String::new(), look: SourceLook::default(), content: false }
+    SourceConfig {
+        id,
+        ssrc,
+        codecs,
+        name: String::new(),
+        look: SourceLook::default(),
+        content: false,
+        layer: None,
+    }
 }
 
 fn output(layout: Layout, fit: Fit) -> OutputConfig {

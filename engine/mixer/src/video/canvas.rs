@@ -2,6 +2,7 @@
 
 use super::caption::Captions;
 use super::label::Labels;
+use super::layers::Layers;
 use super::layout::Cell;
 use super::pace::Pace;
 use super::place::place;
@@ -91,7 +92,9 @@ impl CanvasKey {
 pub(super) struct Shown {
     rect: PixelRect,
     source: Option<SourceId>,
-    /// Which of the source's pictures; 0: there is none.
+    /// The source itself, or a copy of it.
+    copy: Option<SourceId>,
+    /// Which of the copy's pictures; 0: there is none.
     version: u64,
     /// What is seen instead; 0: nothing.
     still: u64,
@@ -146,7 +149,7 @@ impl Canvas {
             return;
         }
         let is_seen = |source: &&Source| Some(source.id) != self.key.without;
-        let people = sources.values().filter(|source| !source.content).filter(is_seen);
+        let people = sources.values().filter(|source| source.is_person()).filter(is_seen);
         let people: Vec<SourceId> = people.map(|source| source.id).collect();
         let pinned = self.key.pinned.filter(|id| people.contains(id));
         let mut cells = match pinned {
@@ -183,27 +186,43 @@ impl Canvas {
         })
     }
 
-    /// Those who are seen.
-    pub(super) fn seen(&self) -> impl Iterator<Item = SourceId> {
-        self.placed.iter().copied().flatten()
+    /// Those who are seen, each with its cell, and how it gets into that.
+    pub(super) fn seen(&self) -> impl Iterator<Item = (SourceId, (PictureSize, Fit))> {
+        let CanvasKey { size, fit, alone, .. } = &self.key;
+        let alone = alone.and(self.placed.first().copied().flatten()).map(|id| (id, (*size, *fit)));
+        let cells = self.placed.iter().zip(&self.cells);
+        alone
+            .into_iter()
+            .chain(cells.filter_map(|(id, cell)| Some(((*id)?, (cell.pixels(*size).size(), *fit)))))
     }
 
     /// What is to be seen now.
-    pub(super) fn look(&mut self, sources: &BTreeMap<SourceId, Source>, speaker: Option<SourceId>) {
-        let CanvasKey { size, names, still, .. } = &self.key;
+    pub(super) fn look(
+        &mut self,
+        (sources, layers): (&BTreeMap<SourceId, Source>, &Layers),
+        speaker: Option<SourceId>,
+    ) {
+        let CanvasKey { size, fit, names, still, .. } = &self.key;
         let instead = |source: &Source| {
-            let still = source.look.still.as_ref().or(still.as_ref()).filter(|_| source.shown() == 0);
+            let still = source.look.still.as_ref().or(still.as_ref());
             still.map_or(0, |still| still.number())
         };
         self.shown.clear();
-        self.shown.extend(self.cells.iter().zip(&self.placed).map(|(cell, source)| Shown {
-            rect: cell.pixels(*size),
-            source: *source,
-            version: source.map_or(0, |id| sources[&id].shown()),
-            still: source.map_or(0, |id| instead(&sources[&id])),
-            name: source.filter(|_| *names).map_or(0, |id| sources[&id].name.number()),
-            // Where only one is seen, everybody knows who it is.
-            border: source.is_some() && *source == speaker && self.cells.len() > 1,
+        self.shown.extend(self.cells.iter().zip(&self.placed).map(|(cell, source)| {
+            let rect = cell.pixels(*size);
+            let copy = source.map(|id| layers.choose(sources, id, (rect.size(), *fit)).shown);
+            let off = source.is_some_and(|id| sources[&id].look.off);
+            let version = copy.filter(|_| !off).map_or(0, |id| sources[&id].shown());
+            Shown {
+                rect,
+                source: *source,
+                copy,
+                version,
+                still: source.filter(|_| version == 0).map_or(0, |id| instead(&sources[&id])),
+                name: source.filter(|_| *names).map_or(0, |id| sources[&id].name.number()),
+                // Where only one is seen, everybody knows who it is.
+                border: source.is_some() && *source == speaker && self.cells.len() > 1,
+            }
         }));
     }
 
@@ -241,14 +260,13 @@ impl Canvas {
             }
             let content = shown.source.is_some_and(|id| sources.get(&id).is_some_and(|s| s.content));
             let cell = (shown.rect.size(), if content { Fit::Letterbox } else { self.key.fit });
-            let mut source = shown.source.and_then(|id| sources.get_mut(&id));
-            let tile = match source.as_mut() {
-                Some(source) if shown.version > 0 => source.tile(cell, look, tools.pool, stats),
-                Some(source) if shown.still > 0 => {
-                    let still = source.look.still.as_ref().or(self.key.still.as_ref());
-                    still.map(|still| tools.stills.tile(still, cell.0, tools.pool))
-                }
-                _ => None,
+            let tile = if shown.version > 0 {
+                let copy = shown.copy.and_then(|id| sources.get_mut(&id));
+                copy.and_then(|copy| copy.tile(cell, look, tools.pool, stats))
+            } else {
+                let source = shown.source.filter(|_| shown.still > 0).and_then(|id| sources.get(&id));
+                let still = source.and_then(|source| source.look.still.as_ref().or(self.key.still.as_ref()));
+                still.map(|still| tools.stills.tile(still, cell.0, tools.pool))
             };
             let is_seen = tile.is_some();
             draw_cell(&mut self.frame, shown.rect, tile, background);
@@ -256,7 +274,7 @@ impl Canvas {
                 draw_border(&mut self.frame, shown.rect);
             }
             // Who has no picture is at least named.
-            if let Some(source) = source.filter(|_| shown.name != 0) {
+            if let Some(source) = shown.source.filter(|_| shown.name != 0).and_then(|id| sources.get(&id)) {
                 tools.labels.draw(&mut self.frame, shown.rect, &source.name);
             }
         }

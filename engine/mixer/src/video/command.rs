@@ -1,6 +1,6 @@
 //! What a mixer is told.
 
-use super::{CanvasText, Layout, OutputId, Sequence, SourceId, Still};
+use super::{CanvasText, Layer, Layout, OutputId, Sequence, SourceId, Still};
 use motet_codecs::video::{H264Library, PictureSize, VideoCodec};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -21,6 +21,9 @@ pub struct SourceConfig {
     /// It is shared content, and nobody: seen only in cells that are given to it, all of it, and as long as nothing else
     /// comes.
     pub content: bool,
+    /// It is a smaller copy of another source, and nobody by itself: of its configuration, name, look and content count
+    /// for nothing. The other one may come later. None: it is seen itself.
+    pub layer: Option<Layer>,
 }
 
 /// What is seen of a source.

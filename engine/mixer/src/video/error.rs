@@ -69,7 +69,9 @@ impl VideoMixError {
 pub struct VideoStats {
     /// Access units decoded.
     pub decoded: u64,
-    /// Access units that were not decoded, since nobody sees the source.
+    /// Of those, access units of smaller copies ([`Layer`](super::Layer)).
+    pub decoded_layers: u64,
+    /// Access units that were not decoded, since nobody sees the source, or another copy of it.
     pub decodes_spared: u64,
     /// Access units that gave no picture: damaged, refused, or before the first key frame.
     pub undecoded: u64,
@@ -100,6 +102,7 @@ pub struct VideoStats {
 impl std::ops::AddAssign for VideoStats {
     fn add_assign(&mut self, other: VideoStats) {
         self.decoded += other.decoded;
+        self.decoded_layers += other.decoded_layers;
         self.decodes_spared += other.decodes_spared;
         self.undecoded += other.undecoded;
         self.concealed += other.concealed;

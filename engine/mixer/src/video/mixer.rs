@@ -4,17 +4,18 @@ use super::canvas::{Canvas, CanvasKey, Tools};
 use super::caption::Captions;
 use super::feed::{Feed, FeedKey, Receiver};
 use super::label::{Labels, Name};
+use super::layers::{Choice, Layers};
 use super::pace::LOOK_INTERVAL;
 use super::source::Source;
 use super::still::Stills;
 use super::turns::Turns;
 use super::{
-    CANVASES_MAX, Font, OUTPUTS_MAX, OutputConfig, OutputId, SOURCES_MAX, SourceConfig, SourceId,
+    CANVASES_MAX, Font, LAYERS_MAX, OUTPUTS_MAX, OutputConfig, OutputId, SOURCES_MAX, SourceConfig, SourceId,
     SourceShape, VideoCommand, VideoMixError, VideoOutbox, VideoStats,
 };
 use motet_codecs::video::{FramePool, Picture};
 use motet_rtp::{RtpView, Time, WireSeq};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Frames whose memory is kept for others.
@@ -26,6 +27,7 @@ pub struct VideoMixer {
     outputs: BTreeMap<OutputId, OutputConfig>,
     canvases: Vec<Canvas>,
     feeds: Vec<Feed>,
+    layers: Layers,
     /// The one who speaks, and the one before.
     speakers: [Option<SourceId>; 2],
     divisor: u32,
@@ -61,6 +63,7 @@ impl VideoMixer {
             outputs: BTreeMap::new(),
             canvases: Vec::new(),
             feeds: Vec::new(),
+            layers: Layers::default(),
             speakers: [None; 2],
             divisor: 1,
             look: 0,
@@ -83,6 +86,7 @@ impl VideoMixer {
             VideoCommand::AddSource(config) => self.add_source(config)?,
             VideoCommand::RemoveSource(id) => {
                 self.sources.remove(&id).ok_or(VideoMixError::UnknownSource(id))?;
+                self.layers.remove(id);
                 self.speakers
                     .iter_mut()
                     .filter(|speaker| **speaker == Some(id))
@@ -162,7 +166,11 @@ impl VideoMixer {
                 out.key_frames_wanted.push(source.id);
             }
         }
-        let people = self.sources.values().filter(|source| !source.look.off && !source.content);
+        if !self.layers.is_empty() {
+            // What came may be another copy than the one before.
+            self.see();
+        }
+        let people = self.sources.values().filter(|source| !source.look.off && source.is_person());
         let people: Vec<SourceId> = people.map(|source| source.id).collect();
         if self.turns.step(now, &people) {
             self.arrange();
@@ -187,14 +195,15 @@ impl VideoMixer {
 
     /// What an output shows now; none: there is no such output.
     pub fn picture(&mut self, now: Time, id: OutputId) -> Option<Picture<'_>> {
-        let VideoMixer { canvases, sources, pool, labels, captions, stills, stats, .. } = self;
+        let VideoMixer { canvases, sources, layers, pool, labels, captions, stills, stats, .. } = self;
         let key = CanvasKey::of(self.outputs.get(&id)?);
         if let Some(source) = key.alone {
-            return sources.get_mut(&source)?.within(key.size, self.look, pool, stats);
+            let copy = layers.choose(sources, source, (key.size, key.fit)).shown;
+            return sources.get_mut(&copy)?.within(key.size, self.look, pool, stats);
         }
         let canvas = canvases.iter_mut().find(|canvas| canvas.key == key)?;
         // One that shares the drawing of another may be behind.
-        canvas.look(sources, self.speakers[0]);
+        canvas.look((sources, layers), self.speakers[0]);
         self.look += 1;
         canvas.draw(sources, (now, self.look), Tools { pool, labels, captions, stills }, stats);
         Some(canvas.frame().picture())
@@ -213,7 +222,7 @@ impl VideoMixer {
 
     /// Makes the picture of a canvas; `made` are those made in the same moment.
     fn make(&mut self, index: usize, made: &mut Vec<usize>, now: Time, out: &mut VideoOutbox) {
-        let VideoMixer { canvases, sources, feeds, stats, .. } = self;
+        let VideoMixer { canvases, sources, layers, feeds, stats, .. } = self;
         let canvas = &mut canvases[index];
         let interval = canvas.interval(self.divisor);
         canvas.due += interval;
@@ -222,7 +231,7 @@ impl VideoMixer {
             stats.missed += behind as u64;
             canvas.due = now + interval;
         }
-        canvas.look(sources, self.speakers[0]);
+        canvas.look((sources, layers), self.speakers[0]);
         let same = made.iter().copied().find(|other| canvases[*other].is_as(&canvases[index]));
         if same.is_some() {
             stats.composes_shared += 1;
@@ -250,10 +259,14 @@ impl VideoMixer {
 
     /// Encodes the picture of one source for those who see nothing else, if there is another one than before.
     fn make_alone(&mut self, index: usize, id: SourceId, now: Time, out: &mut VideoOutbox) {
-        let VideoMixer { canvases, sources, feeds, stats, pool, .. } = self;
+        let VideoMixer { canvases, sources, layers, feeds, stats, pool, .. } = self;
         let canvas = &mut canvases[index];
         canvas.due = now + LOOK_INTERVAL;
-        let Some(source) = sources.get_mut(&id) else { return };
+        if sources.get(&id).is_none_or(|source| source.look.off) {
+            return;
+        }
+        let copy = layers.choose(sources, id, (canvas.key.size, canvas.key.fit)).shown;
+        let Some(source) = sources.get_mut(&copy) else { return };
         let of_this = |feed: &Feed| feed.key.canvas == canvas.key;
         let wants_key = feeds.iter().any(|feed| of_this(feed) && feed.wants_key_frame(now));
         let interval = canvas.interval(self.divisor);
@@ -276,10 +289,16 @@ impl VideoMixer {
         if self.sources.values().any(|source| source.ssrc == config.ssrc) {
             return Err(VideoMixError::SsrcTaken(config.ssrc));
         }
-        if self.sources.len() >= SOURCES_MAX {
+        // Copies are counted apart, so that as many people find room.
+        let alike = self.sources.values().filter(|source| source.layer.is_some() == config.layer.is_some());
+        if alike.count() >= if config.layer.is_some() { SOURCES_MAX * LAYERS_MAX } else { SOURCES_MAX } {
             return Err(VideoMixError::too_many_sources());
         }
-        self.sources.insert(config.id, Source::new(config)?);
+        let (id, layer) = (config.id, config.layer);
+        self.sources.insert(id, Source::new(config)?);
+        if let Some(layer) = layer {
+            self.layers.add(id, layer);
+        }
         Ok(())
     }
 
@@ -358,9 +377,21 @@ impl VideoMixer {
         for canvas in &mut self.canvases {
             canvas.arrange(&self.sources, self.speakers, &self.turns);
         }
-        for (id, source) in &mut self.sources {
-            let is_seen = self.canvases.iter().any(|canvas| canvas.seen().any(|seen| seen == *id));
-            source.set_seen(is_seen && !source.look.off);
+        self.see();
+    }
+
+    /// Decides what is decoded: of each who is seen, the copies that cells need.
+    fn see(&mut self) {
+        let VideoMixer { canvases, sources, layers, .. } = self;
+        let mut seen = BTreeSet::new();
+        for (id, cell) in canvases.iter().flat_map(Canvas::seen) {
+            if sources.get(&id).is_some_and(|source| !source.look.off) {
+                let Choice { wanted, shown } = layers.choose(sources, id, cell);
+                seen.extend([wanted, shown]);
+            }
+        }
+        for (id, source) in sources {
+            source.set_seen(seen.contains(id));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::label::Name;
 use super::measure::{Measure, SourceShape};
-use super::{Fit, PixelRect, Scaler, SourceConfig, SourceId, SourceLook, VideoMixError, VideoStats};
+use super::{Fit, Layer, PixelRect, Scaler, SourceConfig, SourceId, SourceLook, VideoMixError, VideoStats};
 use motet_codecs::video::{
     Frame, FramePool, Picture, PictureSize, VideoCodec, VideoCodecName, VideoDecoder, VideoError,
 };
@@ -40,6 +40,8 @@ pub(super) struct Source {
     pub(super) name: Name,
     pub(super) look: SourceLook,
     pub(super) content: bool,
+    /// It is a copy of another one.
+    pub(super) layer: Option<Layer>,
     /// When its last packet came, and that this is too long ago.
     heard: Option<Time>,
     silent: bool,
@@ -71,7 +73,7 @@ impl Source {
         for (_, codec) in &config.codecs {
             drop(codec.decoder().map_err(VideoMixError::Codec)?);
         }
-        let SourceConfig { id, ssrc, codecs, name, look, content } = config;
+        let SourceConfig { id, ssrc, codecs, name, look, content, layer } = config;
         Ok(Source {
             id,
             ssrc,
@@ -86,6 +88,7 @@ impl Source {
             name: Name::new(&name),
             look,
             content,
+            layer,
             heard: None,
             silent: false,
             measure: None,
@@ -145,6 +148,7 @@ impl Source {
             match decoder.decode(unit.bytes) {
                 Ok(Some(decoded)) => {
                     stats.decoded += 1;
+                    stats.decoded_layers += u64::from(self.layer.is_some());
                     stats.concealed += u64::from(decoded.concealed);
                     self.wants_key |= decoded.concealed;
                     self.version += 1;
@@ -152,7 +156,10 @@ impl Source {
                         measure.set_size(decoded.picture.size());
                     }
                 }
-                Ok(None) => stats.decoded += 1,
+                Ok(None) => {
+                    stats.decoded += 1;
+                    stats.decoded_layers += u64::from(self.layer.is_some());
+                }
                 Err(VideoError::BadUnit { .. }) => {
                     stats.undecoded += 1;
                     self.wants_key = true;
@@ -167,6 +174,21 @@ impl Source {
     pub(super) fn listen(&mut self, now: Time) {
         // A page of a document may stand for as long as it likes.
         self.silent = !self.content && self.heard.is_some_and(|heard| now.since(heard) >= SILENT_AFTER);
+    }
+
+    /// Whether it is somebody: neither content nor a copy.
+    pub(super) fn is_person(&self) -> bool {
+        !self.content && self.layer.is_none()
+    }
+
+    /// Whether packets come.
+    pub(super) fn comes(&self) -> bool {
+        self.heard.is_some() && !self.silent
+    }
+
+    /// Whether it is decoded and has a picture.
+    pub(super) fn is_ready(&self) -> bool {
+        self.seen && !self.cold && self.version > 0 && !self.silent
     }
 
     /// The picture that is seen of it, as `version`; 0: there is none.

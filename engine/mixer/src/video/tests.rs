@@ -4,6 +4,7 @@ mod alone;
 mod arrangement;
 mod bad_input;
 mod cells;
+mod layers;
 mod names;
 mod scaling;
 mod sharing;

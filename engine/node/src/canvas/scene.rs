@@ -10,7 +10,7 @@ use crate::plan::{CONTENT, CanvasForm, FeedForm, FeedKey, SeenForm, TrunkEnd, st
 use crate::routing::Sees;
 use motet_codecs::video::{Frame, FramePool, H264Library};
 use motet_mixer::video::{
-    Font, Layout, OutputConfig, OutputId, Sequence, SourceConfig, SourceId, Subject, VideoCommand,
+    Font, Layer, Layout, OutputConfig, OutputId, Sequence, SourceConfig, SourceId, Subject, VideoCommand,
     VideoMixError, VideoMixer, VideoOutbox, VideoStats,
 };
 use motet_rtp::demux::{PacketClass, classify};
@@ -132,6 +132,8 @@ impl Scene {
             let (id, name, look) = (self.number(leg), source.name.clone(), source.look.clone());
             if !same(&before, leg, source) {
                 let (ssrc, codecs) = (source.ssrc, source.codecs.clone());
+                let layer =
+                    source.layer.as_ref().map(|(of, size)| Layer { of: self.number(of), size: *size });
                 commands.push(VideoCommand::AddSource(SourceConfig {
                     id,
                     ssrc,
@@ -139,7 +141,8 @@ impl Scene {
                     name,
                     look,
                     // A page of a document may stand for as long as it likes, whoever sees it.
-                    content: leg.starts_with('/'),
+                    content: leg.starts_with('/') && layer.is_none(),
+                    layer,
                 }));
                 continue;
             }
@@ -341,6 +344,11 @@ impl Scene {
         self.divisor = divisor;
         let set = self.mixer.handle_command(now, VideoCommand::SetDivisor(divisor));
         debug_assert!(set.is_ok(), "any will do");
+    }
+
+    /// Who is seen, or transcoded; copies are not counted.
+    pub(super) fn sources(&self) -> usize {
+        self.form.seen().filter(|(_, seen)| seen.layer.is_none()).count()
     }
 
     /// Pictures a second that are made now.

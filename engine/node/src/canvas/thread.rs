@@ -325,7 +325,7 @@ impl Loop {
         self.show_at = now + SHOW_INTERVAL;
         let mut snapshot = CanvasSnapshot {
             canvases: self.scenes.len(),
-            sources: self.scenes.values().map(|scene| scene.form.seen().count()).sum(),
+            sources: self.scenes.values().map(Scene::sources).sum(),
             outputs: self.scenes.values().map(|scene| scene.form.outputs.len()).sum(),
             level: self.rate.level(),
             crossed: self.desk.crossed(),

@@ -40,9 +40,18 @@ const COUNTERS: &[Counter] = &[
     ("motet_canvas_decoded", "pictures", "Pictures of participants that were decoded.", |all| {
         all.stats.decoded
     }),
-    ("motet_canvas_decodes_spared", "pictures", "Pictures of participants whom nobody sees.", |all| {
-        all.stats.decodes_spared
-    }),
+    (
+        "motet_canvas_decoded_layers",
+        "pictures",
+        "Of the pictures decoded, those of smaller layers that filled their cells.",
+        |all| all.stats.decoded_layers,
+    ),
+    (
+        "motet_canvas_decodes_spared",
+        "pictures",
+        "Pictures of participants whom nobody sees, or who are seen in another layer.",
+        |all| all.stats.decodes_spared,
+    ),
     ("motet_canvas_undecoded", "pictures", "Pictures of participants that could not be decoded.", |all| {
         all.stats.undecoded
     }),

@@ -141,6 +141,7 @@ impl Recording {
         let kind = medium.kind;
         self.participants
             && medium.sends
+            && medium.layer.is_none()
             && (self.only.is_empty() || self.only.contains(&leg.id))
             && (self.kinds.is_empty() || self.kinds.contains(&kind))
             && !(kind == MediaKind::Audio && leg.audio.private)

@@ -103,6 +103,43 @@ fn every_refusal_about_sound_names_its_field() {
     ]);
 }
 
+/// A leg's third medium as a smaller copy.
+fn layered(change: fn(&mut wire::Medium)) -> Change {
+    Box::new(move |spec| {
+        let leg = &mut spec.legs[0];
+        let mut layer = wire::Medium { id: "small".into(), ..leg.media[1].clone() };
+        (layer.direction, layer.ssrc, leg.media[1].ssrc) = (2, 2, 1);
+        layer.layer = Some(wire_media::PictureLayer { of: "video".into(), width: 640, height: 360 });
+        change(&mut layer);
+        leg.media.push(layer);
+    })
+}
+
+fn layer_of(medium: &mut wire::Medium) -> &mut wire_media::PictureLayer {
+    medium.layer.as_mut().expect("it is a layer")
+}
+
+#[test]
+fn every_refusal_about_layers_names_its_field() {
+    let mut spec = conference(vec![caller("alice"), caller("bob")]);
+    layered(|_| {})(&mut spec);
+    let model = Spec::from_wire(&spec, false).expect("good");
+    let layer = model.legs["alice"].media[2].layer.as_ref().expect("a layer");
+    assert_eq!((&*layer.of, layer.size.width, layer.size.height), ("video", 640, 360));
+    refuses(vec![
+        ("spec.legs[0].media[2].layer.width", layered(|medium| layer_of(medium).width = 15)),
+        ("spec.legs[0].media[2].layer.height", layered(|medium| layer_of(medium).height = 8193)),
+        ("spec.legs[0].media[2].layer.of", layered(|medium| layer_of(medium).of = "camera".into())),
+        ("spec.legs[0].media[2].layer.of", layered(|medium| layer_of(medium).of = "audio".into())),
+        ("spec.legs[0].media[2].layer.of", layered(|medium| layer_of(medium).of = "small".into())),
+        ("spec.legs[0].media[2].direction", layered(|medium| medium.direction = 1)),
+        (
+            "spec.legs[0].media[2].layer",
+            layered(|medium| medium.kind = wire_media::MediaKind::Content.into()),
+        ),
+    ]);
+}
+
 #[test]
 fn every_other_refusal_names_its_field() {
     refuses(vec![

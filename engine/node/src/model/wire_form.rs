@@ -1,9 +1,10 @@
 //! From the wire's specification to the checked one. Each error names the field it is about.
 
 use super::check::{Path, address, identifier};
+use super::layer::check_layers;
 use super::{
-    AudioMode, Codec, ContentHolder, Id, Leg, LegAudio, LegVideo, METADATA_BYTES_MAX, MediaKind, Medium,
-    Policy, Recording, RouteKey, Spec, Transport, VideoMode, gain,
+    AudioMode, Codec, ContentHolder, Id, Layer, Leg, LegAudio, LegVideo, METADATA_BYTES_MAX, MediaKind,
+    Medium, Policy, Recording, RouteKey, Spec, Transport, VideoMode, gain,
 };
 use crate::error::NodeError;
 use crate::routing::Composed;
@@ -129,7 +130,7 @@ fn check_mixed(at: &Path, leg: &Leg, mode: &AudioMode) -> Result<(), NodeError> 
 fn check_composed(at: &Path, leg: &Leg) -> Result<(), NodeError> {
     let video = || leg.media.iter().filter(|medium| medium.kind == MediaKind::Video);
     let sees = video().filter(|medium| medium.receives && medium.receive_from.is_none()).count();
-    if video().filter(|medium| medium.sends).count() > 1 || sees > 1 {
+    if video().filter(|medium| medium.sends && medium.layer.is_none()).count() > 1 || sees > 1 {
         let why = "with a canvas a leg sends one video medium and receives one; use a leg for each";
         return Err(at.field("media").error(why));
     }
@@ -294,6 +295,7 @@ fn media_from_wire(at: &Path, leg: &wire::Leg, transports: &[Transport]) -> Resu
         }
         media.push(medium);
     }
+    check_layers(at, &media)?;
     Ok(media)
 }
 
@@ -425,6 +427,7 @@ impl Medium {
             ssrc: (medium.ssrc != 0).then_some(medium.ssrc),
             receive_from: (!medium.receive_from.is_empty()).then(|| Id::from(&medium.receive_from)),
             audio_level_id: audio_level_id(at, medium.audio_level_id, kind)?,
+            layer: Layer::from_wire(&at.field("layer"), medium.layer.as_ref())?,
         })
     }
 }

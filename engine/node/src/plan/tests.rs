@@ -229,6 +229,7 @@ mod canvas;
 mod identity;
 mod mix;
 mod model;
+mod naive;
 mod recording;
 mod relocate;
 mod trunks;

@@ -17,7 +17,8 @@ pub struct Composed {
     pub outputs: BTreeMap<Id, View>,
     /// The leg whose content is seen, where cells show any.
     pub content: Option<(Id, Participation)>,
-    /// What is transcoded for who lacks its codecs and is to get it now, by leg and medium.
+    /// Besides, by leg and medium: smaller copies of who can be seen, or what is transcoded for who lacks its codecs and
+    /// is to get it now.
     pub streams: BTreeMap<(Id, Id), Participation>,
     /// Legs that cannot be seen, with the medium and the reason for people.
     pub unseen: BTreeMap<Id, (Id, String)>,
@@ -156,7 +157,7 @@ impl Composed {
         let mut composed = Composed::default();
         for leg in spec.legs.values() {
             for medium in leg.media.iter().filter(|medium| medium.kind == MediaKind::Video) {
-                if medium.sends {
+                if medium.sends && medium.layer.is_none() {
                     composed.add_source(&leg.id, medium);
                 }
                 if medium.receives && medium.receive_from.is_none() {
@@ -165,6 +166,7 @@ impl Composed {
             }
         }
         composed.content = content(spec);
+        composed.add_layers(spec);
         // Who is not seen is neither left out nor seen large.
         let Composed { sources, outputs, .. } = &mut composed;
         let lecture = spec.lecture();
@@ -195,6 +197,20 @@ impl Composed {
         } else {
             let why = format!("the canvas decodes none of the codecs of {leg}: {}", names(&medium.codecs));
             self.unseen.insert(leg.clone(), (name, why));
+        }
+    }
+
+    /// Copies of what is seen.
+    fn add_layers(&mut self, spec: &Spec) {
+        for (leg, medium) in
+            spec.legs.values().flat_map(|leg| leg.media.iter().map(move |medium| (leg, medium)))
+        {
+            let whole = self.sources.get(&leg.id).map(|part| &part.medium);
+            let of_it = whole.is_some() && medium.layer.as_ref().map(|layer| &layer.of) == whole;
+            if of_it && medium.codecs.iter().any(|codec| codec.picture().is_some()) {
+                let part = Participation { medium: medium.id.clone(), codecs: medium.codecs.clone() };
+                self.streams.insert((leg.id.clone(), medium.id.clone()), part);
+            }
         }
     }
 

@@ -1,7 +1,9 @@
 use super::*;
 use crate::model::Id;
 use crate::testing::{caller, codec, conference, leg, medium, opus};
-use motet_proto::media::{AudioMode, AudioSettings, Direction, MediaKind, PairGain, ParticipantAudio};
+use motet_proto::media::{
+    AudioMode, AudioSettings, Direction, MediaKind, PairGain, ParticipantAudio, PictureLayer, VideoSettings,
+};
 use motet_proto::node as wire;
 
 fn routes(spec: &wire::ConferenceSpec) -> Routes {
@@ -69,6 +71,28 @@ fn h264_goes_from_single_nal_mode_to_any_but_not_back() {
     let routes = routes(&conference(vec![video("single", ""), video("fragments", "packetization-mode=1")]));
     assert_eq!(ends(&routes), ["single/v>fragments/v"]);
     assert_eq!(routes.refused.len(), 1);
+}
+
+/// Who gets streams gets the whole one, as before; a canvas takes the smaller one, too; files hold the whole one.
+#[test]
+fn layers_are_for_canvases() {
+    let mut a = caller("a");
+    let layer = PictureLayer { of: "video".into(), width: 320, height: 180 };
+    a.media[1].ssrc = 1;
+    let small = wire::Medium { id: "small".into(), ssrc: 2, layer: Some(layer), ..a.media[1].clone() };
+    a.media.push(wire::Medium { direction: Direction::SendOnly.into(), ..small });
+    let mut spec = conference(vec![a, caller("b")]);
+    assert_eq!(
+        ends(&routes(&spec)),
+        ["a/audio>b/audio", "a/video>b/video", "b/audio>a/audio", "b/video>a/video"]
+    );
+    assert_eq!(routes(&spec).composed, None);
+    let mode = motet_proto::media::VideoMode::Canvas.into();
+    spec.video = Some(VideoSettings { mode, ..VideoSettings::default() });
+    let composed = routes(&spec).composed.expect("there is a canvas");
+    assert_eq!(composed.sources.keys().map(|leg| &**leg).collect::<Vec<_>>(), ["a", "b"]);
+    let streams = composed.streams.keys().map(|(leg, medium)| format!("{leg}/{medium}"));
+    assert_eq!(streams.collect::<Vec<_>>(), ["a/small"]);
 }
 
 #[test]

@@ -221,6 +221,7 @@ impl State {
             outputs: outputs.collect(),
             decoded: stats.decoded,
             decodes_spared: stats.decodes_spared,
+            decoded_layers: stats.decoded_layers,
             undecoded: stats.undecoded,
             concealed: stats.concealed,
             composed: stats.composed,

@@ -3,7 +3,7 @@
 use super::{Conference, Opened, State};
 use crate::error::NodeError;
 use crate::events::Events;
-use crate::model::{Id, MediaKind, Spec};
+use crate::model::{Id, MediaKind, Medium, Spec};
 use crate::plan::{RecordStep, plan};
 use crate::recording::{Closed, Reason, RecorderThread, RecordingEventKind, Still, Whose};
 use crate::resources::Taker;
@@ -128,7 +128,9 @@ impl State {
         let conference = self.conference_of(id, epoch)?;
         let bad = |why: String| NodeError::invalid("leg", why);
         let found = conference.spec.legs.get(leg).ok_or_else(|| bad(format!("there is no leg '{leg}'")))?;
-        let medium = found.media.iter().find(|medium| medium.sends && medium.kind == MediaKind::Video);
+        let whole =
+            |medium: &&Medium| medium.sends && medium.kind == MediaKind::Video && medium.layer.is_none();
+        let medium = found.media.iter().find(whole);
         let medium = medium.ok_or_else(|| bad(format!("'{leg}' sends no pictures")))?;
         if found.muted {
             return Err(bad(format!("'{leg}' is muted")));

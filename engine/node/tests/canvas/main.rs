@@ -2,6 +2,7 @@
 
 mod changes;
 mod direct;
+mod layers;
 mod stills;
 mod studio;
 mod transcoding;

@@ -5,7 +5,8 @@ use motet_mixer::testing::{CardReceiver, CardSender};
 use motet_net::IoChoice;
 use motet_node::{NodeOptions, RunningNode, start};
 use motet_proto::media::{
-    CanvasSettings, CanvasView, Codec, Direction, MediaKind, ParticipantVideo, VideoMode, VideoSettings,
+    CanvasSettings, CanvasView, Codec, Direction, MediaKind, ParticipantVideo, PictureLayer, VideoMode,
+    VideoSettings,
 };
 use motet_proto::node::media_node_client::MediaNodeClient;
 use motet_proto::node::*;
@@ -48,6 +49,8 @@ pub struct Participant {
     codec: VideoCodecName,
     socket: UdpSocket,
     pub camera: Option<CardSender>,
+    /// Smaller copies of its picture that it sends, too.
+    layers: Vec<SmallCamera>,
     pub screen: CardReceiver,
     /// Where to send.
     node: Option<SocketAddr>,
@@ -68,6 +71,13 @@ pub struct Participant {
     pub speaks: bool,
     /// Packets of its sound so far.
     sounds: u16,
+}
+
+/// A smaller copy.
+struct SmallCamera {
+    size: PictureSize,
+    camera: CardSender,
+    asked: bool,
 }
 
 pub struct Studio {
@@ -107,6 +117,18 @@ impl Studio {
         self.join(id, codec, Some(camera));
     }
 
+    /// Somebody who sends several sizes at once, the largest first, each of its own colour so that they can be told apart.
+    pub fn simulcast(&mut self, id: &'static str, sizes: &[(PictureSize, [u8; 3])]) {
+        let mut cameras = (200..).zip(sizes).map(|(ssrc, (size, colour))| {
+            let camera = CardSender::new(ssrc, VideoCodecName::H264, *size, *colour).expect("an encoder");
+            SmallCamera { size: *size, camera, asked: false }
+        });
+        let whole = cameras.next().expect("one at least").camera;
+        let layers = cameras.collect();
+        self.join(id, VideoCodecName::H264, Some(whole));
+        self.participants.get_mut(id).expect("it has joined").layers = layers;
+    }
+
     /// Somebody who sees the canvas.
     pub fn viewer(&mut self, id: &'static str, codec: VideoCodecName) {
         self.join(id, codec, None);
@@ -119,6 +141,7 @@ impl Studio {
             codec,
             socket,
             camera,
+            layers: Vec::new(),
             screen: CardReceiver::new(codec).expect("a decoder"),
             node: None,
             ssrc: 0,
@@ -314,9 +337,11 @@ impl Participant {
             id: "video".into(),
             kind: MediaKind::Video.into(),
             direction: direction.into(),
-            codecs: vec![codec],
+            codecs: vec![codec.clone()],
+            ssrc: self.camera.as_ref().filter(|_| !self.layers.is_empty()).map_or(0, |camera| camera.ssrc),
             ..Medium::default()
         };
+        let layers = self.layers.iter().map(|layer| layer.medium(codec.clone())).collect::<Vec<_>>();
         let transport = Transport { remote, rtcp_mux: true, ..Transport::default() };
         let codec = Codec { name: "PCMU".into(), clock_rate_hz: 8_000, ..Codec::default() };
         let sound = Medium {
@@ -326,7 +351,8 @@ impl Participant {
             codecs: vec![codec],
             ..Medium::default()
         };
-        let media = if self.camera.is_some() { vec![medium, sound] } else { vec![medium] };
+        let mut media = if self.camera.is_some() { vec![medium, sound] } else { vec![medium] };
+        media.extend(layers);
         let video = self.video.clone();
         Leg { id: id.into(), transports: vec![transport], media, video, ..Leg::default() }
     }
@@ -341,6 +367,12 @@ impl Participant {
                 continue;
             }
             self.socket.send_to(&packet, node).expect("sent");
+        }
+        for layer in &mut self.layers {
+            let key_frame = std::mem::take(&mut layer.asked);
+            for packet in layer.camera.next_picture(key_frame).expect("an encoder") {
+                self.socket.send_to(&packet, node).expect("sent");
+            }
         }
     }
 
@@ -362,9 +394,15 @@ impl Participant {
             let datagram = &bytes[..length];
             if (192..=223).contains(&datagram[1]) {
                 let compound = Compound::reduced(datagram).expect("RTCP");
-                let asked = compound.packets().any(|packet| matches!(packet, Packet::Pli(_)));
-                self.asked |= asked;
-                self.times_asked += u32::from(asked);
+                for packet in compound.packets() {
+                    let Packet::Pli(pli) = packet else { continue };
+                    self.times_asked += 1;
+                    let mut layers = self.layers.iter_mut();
+                    match layers.find(|layer| layer.camera.ssrc == pli.media_ssrc) {
+                        Some(layer) => layer.asked = true,
+                        None => self.asked = true,
+                    }
+                }
                 continue;
             }
             let packet = RtpView::new(datagram).expect("RTP");
@@ -387,5 +425,20 @@ impl Participant {
         write_sdes_cname(&mut bytes, &[(77, "receiver")]);
         write_pli(&mut bytes, 77, self.ssrc);
         self.socket.send_to(&bytes, self.node.expect("it has joined")).expect("sent");
+    }
+}
+
+impl SmallCamera {
+    fn medium(&self, codec: Codec) -> Medium {
+        let PictureSize { width, height } = self.size;
+        Medium {
+            id: format!("layer{height}"),
+            kind: MediaKind::Video.into(),
+            direction: Direction::SendOnly.into(),
+            codecs: vec![codec],
+            ssrc: self.camera.ssrc,
+            layer: Some(PictureLayer { of: "video".to_owned(), width, height }),
+            ..Medium::default()
+        }
     }
 }

@@ -140,6 +140,7 @@ fn what_cannot_be_is_refused() {
             name: String::new(),
             look: Default::default(),
             content: false,
+            layer: None,
         })
     };
     assert_eq!(refused(source(0, 9)), VideoMixError::SourceExists(SourceId(0)));
@@ -151,6 +152,7 @@ fn what_cannot_be_is_refused() {
         name: String::new(),
         look: Default::default(),
         content: false,
+        layer: None,
     };
     assert_eq!(refused(VideoCommand::AddSource(none)), VideoMixError::NoCodec);
     let unknown = VideoMixError::UnknownSource(SourceId(7));

@@ -64,7 +64,7 @@ fn content_is_seen_in_its_cell_alone_and_all_of_it() {
     let mut world = World::with(&[RED, GREEN]);
     let codecs = vec![(96, codec(motet_codecs::video::VideoCodecName::H264))];
     let (name, look) = (String::new(), SourceLook::default());
-    let slides = SourceConfig { id: SourceId(7), ssrc: 8, codecs, name, look, content: true };
+    let slides = SourceConfig { id: SourceId(7), ssrc: 8, codecs, name, look, content: true, layer: None };
     let size = motet_codecs::video::PictureSize::new(160, 160);
     let h264 = motet_codecs::video::VideoCodecName::H264;
     world.senders.insert(7, crate::testing::CardSender::new(8, h264, size, BLUE).expect("an encoder"));

@@ -94,6 +94,21 @@ impl World {
     }
 
     pub fn join(&mut self, id: u32, name: VideoCodecName, size: PictureSize, colour: [u8; 3]) {
+        self.join_as(id, (name, size, colour), None);
+    }
+
+    /// Another one sends a smaller picture too, of another colour, so that it can be told apart.
+    pub fn join_layer(&mut self, id: u32, of: u32, size: PictureSize, colour: [u8; 3]) {
+        let layer = Layer { of: SourceId(of), size };
+        self.join_as(id, (VideoCodecName::H264, size, colour), Some(layer));
+    }
+
+    fn join_as(
+        &mut self,
+        id: u32,
+        (name, size, colour): (VideoCodecName, PictureSize, [u8; 3]),
+        layer: Option<Layer>,
+    ) {
         let sender = CardSender::new(id + 1, name, size, colour).expect("an encoder");
         self.senders.insert(id, sender);
         let codecs = vec![(96, codec(name))];
@@ -104,6 +119,7 @@ impl World {
             name: String::new(),
             look: SourceLook::default(),
             content: false,
+            layer,
         }));
     }
 

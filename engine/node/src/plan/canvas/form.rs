@@ -3,7 +3,7 @@
 use crate::model::{CanvasSettings, Id, Spec};
 use crate::plan::{HeldSource, Holdings, MixTrunk, TrunkEnd};
 use crate::routing::{Format, Sees, View};
-use motet_codecs::video::VideoCodec;
+use motet_codecs::video::{PictureSize, VideoCodec};
 use motet_mixer::video::{SourceLook, Still};
 use motet_relay::{PortId, RouteId, StreamId};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub struct HeldCanvas {
     pub sources: BTreeMap<Id, HeldSource>,
     /// Whose content is seen.
     pub content: Option<(Id, HeldSource)>,
-    /// What is transcoded, by leg and medium.
+    /// Smaller copies, or what is transcoded, by leg and medium.
     pub streams: BTreeMap<(Id, Id), HeldSource>,
     /// What is made.
     pub feeds: BTreeMap<FeedKey, HeldFeed>,
@@ -132,7 +132,7 @@ pub struct CanvasForm {
     pub sources: BTreeMap<Id, SeenForm>,
     /// Content that is seen.
     pub content: Option<SeenForm>,
-    /// What is transcoded, by leg and medium.
+    /// Smaller copies, or what is transcoded, by leg and medium.
     pub streams: BTreeMap<(Id, Id), SeenForm>,
     /// Who is seen alone, and whether it fits the canvas's limits as far as the node knows: to be told when it does not.
     pub watched: BTreeMap<Id, bool>,
@@ -155,12 +155,15 @@ pub struct SeenForm {
     pub name: String,
     /// What is seen of it.
     pub look: SourceLook,
+    /// The leg whose smaller copy it is, and its size; none: it is seen itself.
+    pub layer: Option<(Id, PictureSize)>,
 }
 
 impl SeenForm {
     /// Whether it is seen as before, or only has another name or look.
     pub(crate) fn same_stream(&self, other: &SeenForm) -> bool {
-        (self.port, self.ssrc, &self.codecs) == (other.port, other.ssrc, &other.codecs)
+        let SeenForm { port, ssrc, codecs, layer, .. } = self;
+        (*port, *ssrc, codecs, layer) == (other.port, other.ssrc, &other.codecs, &other.layer)
     }
 }
 
@@ -189,7 +192,7 @@ pub struct CanvasStep {
 /// What content goes by among legs, whose names have no such sign.
 pub(crate) const CONTENT: &str = "/content";
 
-/// What a medium that is transcoded goes by among them.
+/// What a smaller copy, or a medium that is transcoded, goes by among them.
 pub(crate) fn stream_name((leg, medium): &(Id, Id)) -> Id {
     Id::from(&format!("/{leg}/{medium}"))
 }
@@ -234,19 +237,25 @@ impl CanvasForm {
             let name = spec.legs[leg].name.clone();
             let video = &spec.legs[leg].video;
             let look = SourceLook { off: video.off, still: still(&video.still) };
-            form.sources.insert(leg.clone(), SeenForm { port, ssrc: source.ssrc, codecs, name, look });
+            let seen = SeenForm { port, ssrc: source.ssrc, codecs, name, look, layer: None };
+            form.sources.insert(leg.clone(), seen);
         }
         if let Some((leg, source)) = canvas.content.as_ref().filter(|(_, source)| source.active) {
             let port = canvas.trunks[&held.legs[leg].worker].far;
             let codecs = pictures(source);
             let (name, look) = (String::new(), SourceLook::default());
-            form.content = Some(SeenForm { port, ssrc: source.ssrc, codecs, name, look });
+            form.content = Some(SeenForm { port, ssrc: source.ssrc, codecs, name, look, layer: None });
         }
-        for (key, source) in &canvas.streams {
+        for (key, source) in canvas.streams.iter().filter(|(_, source)| source.active) {
             let port = canvas.trunks[&held.legs[&key.0].worker].far;
             let codecs = pictures(source);
             let (name, look) = (String::new(), SourceLook::default());
-            form.streams.insert(key.clone(), SeenForm { port, ssrc: source.ssrc, codecs, name, look });
+            let mut media = spec.legs[&key.0].media.iter();
+            let layer = media.find(|medium| medium.id == key.1).and_then(|medium| medium.layer.as_ref());
+            // A copy that is transcoded by itself is none of anybody who is seen.
+            let layer = layer.filter(|_| form.sources.contains_key(&key.0));
+            let layer = layer.map(|layer| (key.0.clone(), layer.size));
+            form.streams.insert(key.clone(), SeenForm { port, ssrc: source.ssrc, codecs, name, look, layer });
         }
         for (leg, _) in canvas.views.values().filter_map(|held| held.view.sees.alone.as_ref()) {
             form.watched.insert(leg.clone(), spec.fits.contains(leg));

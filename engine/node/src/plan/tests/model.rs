@@ -1,20 +1,13 @@
 //! Plans against a naive model of the workers' relays.
 
+use super::naive::{NAMES, Source, any_spec, is_composed, naive, naive_layers, naive_relayed};
 use super::*;
 use crate::model::Id;
-use motet_proto::media::{
-    AudioMode, AudioSettings, CanvasSettings, Direction, MediaKind, TranscodeSettings, VideoMode,
-    VideoSettings,
-};
+use motet_proto::media::Direction;
 use std::sync::Arc;
 
 /// What a route carries that is taken from its stream.
 const NOTHING: u32 = u32::MAX;
-/// Participants.
-const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
-
-/// A leg and its medium.
-type Source = (Id, Id);
 
 /// What the relays would hold after the commands. Numbers are unique over all workers here.
 #[derive(Default, Debug, PartialEq)]
@@ -200,7 +193,7 @@ impl Model {
         }
         for ((leg, _), source) in &canvas.streams {
             let trunk = canvas.trunks[&held.legs[leg].worker];
-            self.routes.insert(source.route.0, (source.stream.0, trunk.leg.0, true));
+            self.routes.insert(source.route.0, (source.stream.0, trunk.leg.0, source.active));
         }
         for (key, feed) in &canvas.feeds {
             self.streams.insert(feed.stream.0, canvas.trunks[&key.worker].leg.0);
@@ -239,6 +232,19 @@ impl Model {
             relayed.is_some() || !streams.is_empty()
         });
         (seen.map(|(leg, _)| leg.clone()).collect(), served.map(|(leg, _)| leg.clone()).collect())
+    }
+
+    /// Smaller copies that the canvas thread knows, by what really reaches it.
+    fn layers(&self, held: &Holdings) -> BTreeSet<Source> {
+        let Some(canvas) = &held.canvas else { return BTreeSet::new() };
+        let form = self.canvas.as_ref().expect("the canvas thread was told");
+        let layers = form.streams.iter().filter(|(key, seen)| {
+            let (source, trunk) = (&canvas.streams[*key], canvas.trunks[&held.legs[&key.0].worker]);
+            let comes = self.routes[&source.route.0] == (held.streams[*key].0, trunk.leg.0, true);
+            let of = seen.layer.as_ref().is_some_and(|(leg, _)| *leg == key.0);
+            comes && of && (seen.port, seen.ssrc) == (trunk.far, source.ssrc)
+        });
+        layers.map(|(key, _)| key.clone()).collect()
     }
 
     /// Media that a leg gets transcoded, by what really reaches it, and how it is encoded.
@@ -322,95 +328,6 @@ impl Model {
     }
 }
 
-fn any_spec() -> impl Strategy<Value = wire::ConferenceSpec> {
-    let leg = (0..5_usize, any::<bool>(), any::<bool>(), 97..100_u32, 0..3_u32, (0..4_u32, any::<bool>()));
-    let modes = (any::<bool>(), 0..3_u32, any::<bool>(), proptest::option::of(0..5_usize));
-    (modes, proptest::collection::vec(leg, 0..5)).prop_map(|((mixed, pictures, hide_self, only), legs)| {
-        let mut by_id = BTreeMap::new();
-        for (id, muted, more_ports, payload_type, generation, (codec, vp8)) in legs {
-            let mut leg = caller(NAMES[id]);
-            leg.muted = muted;
-            leg.media[0].codecs[0].payload_type = payload_type;
-            match codec {
-                0 => leg.media[0].codecs[0].name = "exotic".into(),
-                1 => leg.media[0].direction = Direction::SendOnly.into(),
-                2 => leg.media[0].transport = "video".into(),
-                _ => {}
-            }
-            if vp8 {
-                leg.media[1].codecs = vec![crate::testing::codec(96, "VP8", 90_000, "")];
-            }
-            leg.transports[1].latch_generation = generation;
-            if more_ports {
-                leg.transports.push(wire::Transport { id: "more".into(), ..Default::default() });
-            }
-            by_id.insert(leg.id.clone(), leg);
-        }
-        let mut spec = conference(by_id.into_values().collect());
-        if mixed {
-            spec.audio = Some(AudioSettings { mode: AudioMode::Mix.into(), ..AudioSettings::default() });
-        }
-        let (layout, pinned) = match only {
-            Some(id) => ("equal:1".to_owned(), NAMES[id].to_owned()),
-            None => ("equal:9".to_owned(), String::new()),
-        };
-        let canvas =
-            Some(CanvasSettings { hide_self, layout, pinned, direct: true, ..CanvasSettings::default() });
-        let transcode = Some(TranscodeSettings::default());
-        spec.video = match pictures {
-            0 => None,
-            1 => Some(VideoSettings { mode: VideoMode::Canvas.into(), canvas, transcode: None }),
-            _ => Some(VideoSettings { mode: VideoMode::Relay.into(), canvas: None, transcode }),
-        };
-        spec
-    })
-}
-
-/// Who is relayed to a leg instead of a canvas, of those whose pictures fit it.
-fn naive_relayed(spec: &wire::ConferenceSpec, to: &str, fits: &BTreeSet<Id>) -> Option<Id> {
-    let canvas = spec.video.as_ref().and_then(|video| video.canvas.as_ref()).filter(|_| is_composed(spec))?;
-    let leg = |id: &str| spec.legs.iter().find(|leg| leg.id == id);
-    let people: Vec<&wire::Leg> =
-        spec.legs.iter().filter(|leg| !(leg.muted || canvas.hide_self && leg.id == to)).collect();
-    let is_here = |id: &str| people.iter().any(|leg| leg.id == id);
-    let only = match &people[..] {
-        _ if canvas.layout != "equal:1" => return None,
-        _ if is_here(&canvas.pinned) => leg(&canvas.pinned)?,
-        [only] => *only,
-        _ => return None,
-    };
-    let codec = |leg: &wire::Leg| leg.media[1].codecs[0].name.clone();
-    let relayed = only.id != to && codec(only) == codec(leg(to)?) && fits.contains(only.id.as_str());
-    relayed.then(|| Id::from(&only.id))
-}
-
-fn is_composed(spec: &wire::ConferenceSpec) -> bool {
-    spec.video.as_ref().is_some_and(|video| video.mode() == VideoMode::Canvas)
-}
-
-/// Streams of others that a leg is to get from the relay alone, and those that are to be transcoded: leg and medium.
-fn naive(spec: &wire::ConferenceSpec, to: &str) -> (Vec<Source>, BTreeSet<Source>) {
-    let (mut streams, mut transcoded) = (Vec::new(), BTreeSet::new());
-    let receiver = spec.legs.iter().find(|leg| leg.id == to).expect("a leg");
-    for from in spec.legs.iter().filter(|from| from.id != to) {
-        for (sent, received) in from.media.iter().zip(&receiver.media) {
-            let is_audio = sent.kind() == MediaKind::Audio;
-            let takes = received.direction() != Direction::SendOnly;
-            let made_here = if is_audio { spec.audio.is_some() } else { is_composed(spec) };
-            let key = (Id::from(&from.id), Id::from(&sent.id));
-            if !takes || made_here {
-                continue;
-            }
-            if sent.codecs[0].name == received.codecs[0].name {
-                streams.push(key);
-            } else if !is_audio && spec.video.is_some() {
-                transcoded.insert(key);
-            }
-        }
-    }
-    (streams, transcoded)
-}
-
 proptest! {
     /// Whatever follows whatever, on however many workers: the commands are ones that relays accept, they lead
     /// to what is held, everyone gets every stream of the others, and nothing is both held and released.
@@ -449,6 +366,7 @@ proptest! {
                 legs.map(|leg| Id::from(&leg.id)).collect()
             };
             if composed {
+                prop_assert_eq!(model.layers(&world.held), naive_layers(spec));
                 prop_assert_eq!(model.composed(&world.held), (canvas(|leg| !leg.muted), canvas(|_| true)));
             }
             // On a canvas it is shown who speaks.
