@@ -3,7 +3,7 @@
 use super::domains::Domain;
 use super::effect::Effect;
 use super::event::Event;
-use super::model::{Conference, Now, Record, RequestId, State, Token};
+use super::model::{Conference, Now, Phase, Record, RequestId, State, Token};
 use super::requests::{Request, Response};
 use super::restore::Restore;
 use super::schedule::Watch;
@@ -191,13 +191,17 @@ impl Step<'_> {
         user_domain: Option<&str>,
         conference: &str,
     ) -> Result<&Conference, Refusal> {
-        self.state.find_in(user_domain, conference).ok_or_else(|| {
+        let unread = !self.state.loaded || self.state.options.shared && self.state.store_fault.is_some();
+        // Its number may have gone to one that another control process has made since.
+        let left = |found: &Conference| found.record.phase == Phase::Ended && found.record.id != conference;
+        let found = self.state.find_in(user_domain, conference).filter(|found| !(unread && left(found)));
+        found.ok_or_else(|| {
             if !self.state.loaded {
                 // It may be there all the same; "not found" would be believed.
                 let why = "the store's records have not been read yet; ask again";
                 return Refusal::plain(Code::Unavailable, why);
             }
-            if self.state.options.shared && self.state.store_fault.is_some() {
+            if unread {
                 let why = "the store cannot be asked whether another control process has made it; ask again";
                 return Refusal::plain(Code::Unavailable, why);
             }

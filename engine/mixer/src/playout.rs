@@ -42,7 +42,7 @@ use voices::{Kind, Voices};
 /// Ticks a second.
 pub const TICKS_PER_SECOND: u32 = 50;
 const TICK_US: i64 = 20_000;
-/// What packets wait is to spare only as far as it is more than so many times their jitter.
+/// So many times their jitter packets are to wait in any case.
 const SPARE_JITTERS: i64 = 4;
 /// The playout of one source.
 pub struct Playout {
@@ -72,7 +72,6 @@ pub struct Playout {
     skipped_at: Option<Time>,
     noise: Noise,
     stats: PlayoutStats,
-    /// See [`take_spare_us`](Playout::take_spare_us).
     spare_us: Option<i64>,
 }
 
@@ -308,9 +307,8 @@ impl Playout {
         }
     }
 
-    /// How much sooner all ticks since this was asked last could have been without a packet too late for them, in
-    /// microseconds: the least of what packets waited for longer than is aimed at, and than their jitter calls for.
-    /// Below 0: some were wanted too soon. None: no packet was taken.
+    /// By how many microseconds ticks since this was asked last could have been sooner: the least of what packets waited
+    /// beyond what is aimed at and their jitter calls for. Below 0: some were wanted too soon.
     pub fn take_spare_us(&mut self) -> Option<i64> {
         self.spare_us.take()
     }
@@ -393,7 +391,7 @@ impl Playout {
             return None;
         }
         let early_us = self.buffer.early_us(now, self.taken.media) - SPARE_JITTERS * self.buffer.jitter_us();
-        self.spare_us = Some(self.spare_us.map_or(early_us, |least_us| least_us.min(early_us)));
+        self.spare_us = self.spare_us.into_iter().chain([early_us]).min();
         let found = self.voices.find(self.taken.payload_type);
         if let Some((_, Kind::ComfortNoise)) = found {
             self.noise.begin(&self.taken.payload);

@@ -136,6 +136,9 @@ fn main() -> ExitCode {
             Command::Node(options) => node::run(*options, signals()).await.map(|()| ExitCode::SUCCESS),
             Command::Up(options) => up::run(options).await,
             Command::Css(options) => {
+                // Control's messages come and go. In huge pages the system clears 2 MiB for each that finds no room,
+                // for as long as 5 ms where the host has to find them, too; nothing here gains by them.
+                let _ = rustix::thread::disable_transparent_huge_pages(true);
                 motet_control::run(*options, signalled()).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Conf(options) => conf::run(options).await,

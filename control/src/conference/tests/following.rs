@@ -145,6 +145,22 @@ fn without_the_store_nobody_waits_for_the_feed() {
 }
 
 #[test]
+fn without_the_store_a_number_is_not_taken_for_that_of_one_that_has_ended() {
+    let mut world = follower();
+    changed(&mut world, |record| record.phase = Phase::Ended);
+    let asked = get(&mut world, "700");
+    let at = world.pending.iter().position(|effect| matches!(effect, Effect::StoreFollow { .. }));
+    let Effect::StoreFollow { token } = world.pending.remove(at.expect("it follows")) else { panic!() };
+    world.event(Event::StoreChanged { token, result: Err(StoreError::Unavailable("away".into())) });
+    assert_eq!(world.refusal(asked).code, Code::Unavailable);
+    // As long as it is away; by its id it is told.
+    let asked = get(&mut world, "700");
+    assert_eq!(world.refusal(asked).code, Code::Unavailable);
+    let asked = get(&mut world, "c1");
+    assert!(world.replies[&asked].is_ok());
+}
+
+#[test]
 fn who_was_just_started_does_not_take_what_others_maintain() {
     let mut world = follower();
     world.event(Event::PeersSeen(Ok(vec![Peer { id: "a".into(), address: "http://a".into() }])));
