@@ -16,9 +16,12 @@ use motet_proto::conference::ConferenceEventKind as Kind;
 use motet_proto::node::{ListConferencesRequest, ListConferencesResponse};
 use motet_proto::registry::NodeState;
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::Bound;
 
 /// Conferences that one step compares, or looks for: of a node that tells all at once, or of one that has lost many.
 const COPIES_MAX: usize = 512;
+/// Pages that nodes are asked for with each tick: what is told by all of them takes a part of the time only.
+const PAGES_PER_TICK: usize = 4;
 
 /// What a node is asked, and says, of what it runs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -99,7 +102,8 @@ impl Lists {
 
     /// Whether to begin a pass.
     pub(super) fn are_due(&self, now_ms: u64) -> bool {
-        now_ms >= self.at_ms
+        // One that waits for its turn among many nodes goes on.
+        now_ms >= self.at_ms && !self.turns
     }
 }
 
@@ -253,9 +257,15 @@ impl Step<'_> {
 
     /// The next pages, and what was too long for one step.
     pub(super) fn tick_lists(&mut self) {
-        let turns = self.state.nodes.iter().filter(|(_, node)| node.lists.turns);
-        for id in turns.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-            self.ask_page(&id);
+        let last = Bound::Excluded(self.state.listed.as_str());
+        let nodes = self.state.nodes.range::<str, _>((last, Bound::Unbounded));
+        let turns = nodes.chain(&self.state.nodes).filter(|(_, node)| node.lists.turns);
+        for id in turns.map(|(id, _)| id.clone()).take(PAGES_PER_TICK).collect::<Vec<_>>() {
+            // The chain has some twice.
+            if self.state.nodes[&id].lists.turns {
+                self.ask_page(&id);
+                self.state.listed = id;
+            }
         }
         let long = self.state.nodes.iter().filter(|(_, node)| node.lists.told.is_some());
         for id in long.map(|(id, _)| id.clone()).collect::<Vec<_>>() {

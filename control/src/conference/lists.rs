@@ -61,9 +61,12 @@ impl Step<'_> {
             return;
         }
         let takes_part = |who: &String| record.participants.contains_key(who);
-        let legs = said.legs.into_iter().filter(takes_part).collect();
+        // Mostly as before: ten thousand conferences are listed every few seconds.
+        let news = !said.legs.iter().eq(&conference.alive);
+        let legs = news.then(|| said.legs.into_iter().filter(takes_part).collect());
         if let Some((alive, told)) = self.state.conferences.alive_mut(id) {
-            (*alive, *told) = (legs, said.sequence);
+            *alive = legs.unwrap_or_else(|| std::mem::take(alive));
+            *told = said.sequence;
         }
     }
 

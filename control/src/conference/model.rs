@@ -413,6 +413,8 @@ pub struct State {
     pub(super) agenda_clock_ms: Option<i64>,
     /// Conference on a lost node that was looked at last, if there are more than one step looks at.
     pub(super) swept: String,
+    /// The node that was asked for the next page of its list last.
+    pub(super) listed: String,
     /// Conference whose places were renewed last, while they are being renewed.
     pub(super) places_renewed: Option<String>,
     /// Requests that may come again.
@@ -453,6 +455,7 @@ impl State {
             clock: Clock::default(),
             agenda_clock_ms: None,
             swept: String::new(),
+            listed: String::new(),
             places_renewed: None,
             answers: Answers::default(),
             wrong: BTreeMap::new(),

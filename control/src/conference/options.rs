@@ -15,7 +15,7 @@ pub struct Options {
     /// How often a ready node is asked what it runs.
     pub list_ms: u64,
     /// Conferences that it tells at a time, at least 1: what both do for one answer takes no longer, however many it
-    /// runs.
+    /// runs. With each tick nodes that are ready are asked for four pages, whichever nodes these are of.
     pub list_page: u32,
     /// How long an ended conference is remembered.
     pub tombstone_ms: i64,
@@ -63,7 +63,7 @@ impl Default for Options {
             lease_ms: 1_000,
             announce_ms: 250,
             list_ms: 5_000,
-            list_page: 128,
+            list_page: 32,
             tombstone_ms: 600_000,
             platform: "platform".into(),
             pending_ms_max: 86_400_000,
