@@ -3,7 +3,8 @@
 //! Both get files of H.264 (720p, 30 a second) and make one canvas of 1080p with x264 at the preset `ultrafast`, each on
 //! one thread, as fast as they can. What is compared is time on the processor for each picture made, and how near the
 //! result is to a canvas that ffmpeg scales with its best filter and does not encode. Transcoding is measured in the same
-//! way: one stream, no canvas. How long a picture takes from a camera to a receiver is measured of a real node.
+//! way: one stream, no canvas. One row has cameras that send a smaller size as well: motet decodes that where it fits a
+//! cell, and ffmpeg has to decode the large one. How long a picture takes from a camera to a receiver is measured of a real node.
 
 pub mod counter;
 pub mod ffmpeg;
@@ -36,6 +37,8 @@ pub struct Turn {
     pub psnr_db: Option<f64>,
     /// Pictures encoded in all.
     pub encoded: u64,
+    /// What part of the pictures that were decoded was of smaller layers.
+    pub of_layers: f64,
 }
 
 /// One row: so many sources on one canvas, or on a canvas for each.
@@ -45,19 +48,28 @@ pub struct Row {
     pub name: &'static str,
     /// Sources.
     pub sources: usize,
+    /// Each also sends a copy in [the size of cells](LAYER).
+    pub layers: bool,
     /// Everybody sees a canvas without themselves.
     pub personal: bool,
     /// Measured with ffmpeg, too.
     pub compared: bool,
 }
 
+/// A row without layers and without ffmpeg.
+const PLAIN: Row = Row { name: "", sources: 9, layers: false, personal: false, compared: false };
+
 /// What is measured.
-pub const ROWS: [Row; 4] = [
-    Row { name: "9 x 720p30 to 1080p30", sources: 9, personal: false, compared: true },
-    Row { name: "9 personal canvases of 1080p30", sources: 9, personal: true, compared: false },
-    Row { name: "16 x 720p30 to 1080p30", sources: 16, personal: false, compared: true },
-    Row { name: "25 x 720p30 to 1080p30", sources: 25, personal: false, compared: true },
+pub const ROWS: [Row; 5] = [
+    Row { name: "9 x 720p30 to 1080p30", compared: true, ..PLAIN },
+    Row { name: "9 x 720p30 with a layer of 360p to 1080p30", layers: true, compared: true, ..PLAIN },
+    Row { name: "9 personal canvases of 1080p30", personal: true, ..PLAIN },
+    Row { name: "16 x 720p30 to 1080p30", sources: 16, compared: true, ..PLAIN },
+    Row { name: "25 x 720p30 to 1080p30", sources: 25, compared: true, ..PLAIN },
 ];
+
+/// The copy that cameras with layers send: its size, and kilobits a second.
+pub const LAYER: (PictureSize, u32) = (PictureSize::new(640, 360), 500);
 
 /// ffmpeg's processor time that motet may take of it.
 const RATIO_GOAL: f64 = 0.6;
@@ -71,10 +83,13 @@ const PSNR_GOAL_DB: f64 = 1.0;
 pub fn measure(row: &Row, settings: &Settings, folder: &Path) -> anyhow::Result<(String, Vec<Figure>)> {
     ensure!(settings.pictures >= 30, "at least 30 pictures");
     let streams = ffmpeg::make_sources(folder, row.sources, settings.pictures)?;
+    let layers = if row.layers { row.sources } else { 0 };
+    let layers = ffmpeg::make_layers(folder, layers, settings.pictures, LAYER)?;
+    let cameras = motet::Cameras { streams: &streams, layers: &layers, layer_size: LAYER.0 };
     let reference = ffmpeg::reference(folder, &streams, settings.pictures)?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..settings.rounds {
-        ours.push(motet::compose(&streams, row.personal, &reference)?);
+        ours.push(motet::compose(cameras, row.personal, &reference)?);
         if row.compared {
             theirs.push(ffmpeg::compose(folder, &streams, &reference)?);
         }
@@ -94,8 +109,15 @@ pub fn measure(row: &Row, settings: &Settings, folder: &Path) -> anyhow::Result<
         lines.push(vec!["motet to ffmpeg".to_owned(), format!("{ratio:.2}"), String::new(), String::new()]);
         if let (Some(ours), Some(theirs)) = (psnr_db(&ours), psnr_db(&theirs)) {
             let behind = theirs - ours;
-            figures.push(figure(of("behind ffmpeg"), "psnr", behind, "dB", Some(PSNR_GOAL_DB)));
+            // A layer has a third of the bits of what ffmpeg decodes: it is told how near it is, and no goal is set.
+            let goal = (!row.layers).then_some(PSNR_GOAL_DB);
+            figures.push(figure(of("behind ffmpeg"), "psnr", behind, "dB", goal));
         }
+    }
+    if let Some(turn) = ours.first().filter(|_| row.layers) {
+        figures.push(figure(of("motet"), "decoded_of_layers", turn.of_layers * 100.0, "%", None));
+        let share = format!("{:.1} %", turn.of_layers * 100.0);
+        lines.push(vec!["decoded of layers".to_owned(), share, String::new(), String::new()]);
     }
     let header = [row.name, "CPU ms a picture", "PSNR dB", "encoded a picture"];
     Ok((table::render(&header, &lines), figures))

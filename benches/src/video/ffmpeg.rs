@@ -31,47 +31,53 @@ impl Reference {
     }
 }
 
-/// Makes so many streams, each of other pictures.
+/// Makes so many streams of 720p, each of other pictures.
 ///
 /// # Errors
 /// When ffmpeg is missing or fails.
 pub fn make_sources(folder: &Path, count: usize, pictures: u32) -> anyhow::Result<Vec<Stream>> {
-    (0..count)
-        .map(|index| {
-            let file = folder.join(format!("source-{index}-{pictures}.h264"));
-            if !file.exists() {
-                let source = format!("testsrc2=size=1280x720:rate=30,hue=h={}:s=0.8", index * 37);
-                let frames = pictures.to_string();
-                run(&[
-                    "-f",
-                    "lavfi",
-                    "-i",
-                    &source,
-                    "-frames:v",
-                    &frames,
-                    "-pix_fmt",
-                    "yuv420p",
-                    "-c:v",
-                    "libx264",
-                    "-profile:v",
-                    "main",
-                    "-preset",
-                    "veryfast",
-                    "-tune",
-                    "zerolatency",
-                    "-b:v",
-                    "1500k",
-                    "-g",
-                    "300",
-                    "-x264-params",
-                    "sliced-threads=0:slices=1",
-                    path(&file)?,
-                ])?;
-            }
-            let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            Ok(Stream { file, units: units(&bytes) })
-        })
-        .collect()
+    let camera = |index| {
+        let file = folder.join(format!("source-{index}-{pictures}.h264"));
+        encode_camera(file, index, pictures, &["-b:v", "1500k"])
+    };
+    (0..count).map(camera).collect()
+}
+
+/// The same cameras in the size of a layer, as a sender of several sizes makes it: each picture is made smaller before
+/// it is encoded, by the mean of what a pixel covers.
+///
+/// # Errors
+/// When ffmpeg is missing or fails.
+pub fn make_layers(
+    folder: &Path,
+    count: usize,
+    pictures: u32,
+    (size, kbps): (PictureSize, u32),
+) -> anyhow::Result<Vec<Stream>> {
+    let (PictureSize { width, height }, bits) = (size, format!("{kbps}k"));
+    let smaller = format!("scale={width}:{height}:flags=area");
+    let layer = |index| {
+        let file = folder.join(format!("layer-{height}-{index}-{pictures}.h264"));
+        encode_camera(file, index, pictures, &["-vf", &smaller, "-b:v", &bits])
+    };
+    (0..count).map(layer).collect()
+}
+
+/// A camera of 720p, unless the file is there already.
+fn encode_camera(file: PathBuf, index: usize, pictures: u32, how: &[&str]) -> anyhow::Result<Stream> {
+    if !file.exists() {
+        let source = format!("testsrc2=size=1280x720:rate=30,hue=h={}:s=0.8", index * 37);
+        let frames = pictures.to_string();
+        let codec = "-pix_fmt yuv420p -c:v libx264 -profile:v main -preset veryfast -tune zerolatency -g 300 \
+                     -x264-params sliced-threads=0:slices=1";
+        let mut arguments = vec!["-f", "lavfi", "-i", &source, "-frames:v", &frames];
+        arguments.extend(how);
+        arguments.extend(codec.split_ascii_whitespace());
+        arguments.push(path(&file)?);
+        run(&arguments)?;
+    }
+    let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Stream { file, units: units(&bytes) })
 }
 
 /// Access units of so many seconds at this rate, of this many bits a second, with a key frame each second.
@@ -219,7 +225,7 @@ fn encode(mut arguments: Vec<String>, file: &Path, kbps: u32, reference: &Refere
     let seconds = seconds(&said, "utime=").context("ffmpeg did not tell its time")?
         + seconds(&said, "stime=").context("ffmpeg did not tell its time")?;
     let cpu_ms = seconds * 1000.0 / units.len() as f64;
-    Ok(Turn { cpu_ms, psnr_db, encoded: 1 })
+    Ok(Turn { cpu_ms, psnr_db, encoded: 1, of_layers: 0.0 })
 }
 
 /// A number of seconds in what `-benchmark` prints: `bench: utime=1.234s stime=0.1s rtime=1.3s`.

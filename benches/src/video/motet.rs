@@ -6,18 +6,57 @@ use anyhow::Context;
 use motet_codecs::video::{H264Library, PictureSize, VideoCodec, VideoCodecName};
 use motet_mixer::testing::CardReceiver;
 use motet_mixer::video::{
-    Fit, Layout, OutputConfig, OutputId, SourceConfig, SourceId, VideoCommand, VideoMixer, VideoOutbox,
+    Fit, Layer, Layout, OutputConfig, OutputId, SourceConfig, SourceId, VideoCommand, VideoMixer, VideoOutbox,
 };
 use motet_rtp::payload::{H264Mode, Packetizer};
 use motet_rtp::{RtpBuilder, Time, WireSeq, WireTimestamp};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-/// Composes streams and encodes the canvas.
+/// Cameras, and what each sends besides: the same in a smaller size.
+#[derive(Clone, Copy)]
+pub struct Cameras<'a> {
+    /// One of each.
+    pub streams: &'a [Stream],
+    /// None, or one of each, in the same order.
+    pub layers: &'a [Stream],
+    /// Of each layer.
+    pub layer_size: PictureSize,
+}
+
+impl<'a> Cameras<'a> {
+    /// Which send one size.
+    pub fn of_one_size(streams: &'a [Stream]) -> Cameras<'a> {
+        Cameras { streams, layers: &[], layer_size: PictureSize::new(0, 0) }
+    }
+
+    /// All sources, each with what it sends. A layer's number follows that of the last camera.
+    fn sources(&self) -> impl Iterator<Item = (SourceConfig, &'a Stream)> {
+        let layer = |index| Some(Layer { of: SourceId(index), size: self.layer_size });
+        let cameras = self.streams.iter().map(|stream| (None, stream));
+        let layers = (0..).zip(self.layers).map(move |(index, stream)| (layer(index), stream));
+        (0..).zip(cameras.chain(layers)).map(|(index, (layer, stream))| {
+            let codec = VideoCodec { name: VideoCodecName::H264, fmtp: "packetization-mode=1".to_owned() };
+            let source = SourceConfig {
+                id: SourceId(index),
+                ssrc: index,
+                codecs: vec![(96, codec)],
+                name: String::new(),
+                look: Default::default(),
+                content: false,
+                layer,
+            };
+            (source, stream)
+        })
+    }
+}
+
+/// Composes cameras and encodes the canvas.
 ///
 /// # Errors
 /// When a codec is missing.
-pub fn compose(streams: &[Stream], personal: bool, reference: &Reference) -> anyhow::Result<Turn> {
+pub fn compose(cameras: Cameras<'_>, personal: bool, reference: &Reference) -> anyhow::Result<Turn> {
+    let streams = cameras.streams;
     let outputs = if personal { streams.len() as u32 } else { 1 };
     let layout = Layout::Equal(streams.len() as u8);
     let outputs = (0..outputs).map(|index| OutputConfig {
@@ -26,7 +65,7 @@ pub fn compose(streams: &[Stream], personal: bool, reference: &Reference) -> any
         ..output(index, CANVAS, 3_000_000)
     });
     let reference = Some(reference).filter(|_| !personal);
-    run(streams, outputs.collect(), reference)
+    run(cameras, outputs.collect(), reference)
 }
 
 /// Brings a stream to another size and so many kilobits.
@@ -39,7 +78,7 @@ pub fn transcode(
     reference: &Reference,
 ) -> anyhow::Result<Turn> {
     let alone = OutputConfig { alone: Some(SourceId(0)), ..output(0, size, kbps * 1000) };
-    run(std::slice::from_ref(stream), vec![alone], Some(reference))
+    run(Cameras::of_one_size(std::slice::from_ref(stream)), vec![alone], Some(reference))
 }
 
 fn output(index: u32, size: PictureSize, bitrate_bps: u32) -> OutputConfig {
@@ -67,39 +106,28 @@ fn output(index: u32, size: PictureSize, bitrate_bps: u32) -> OutputConfig {
     }
 }
 
-/// All pictures of the streams, as outputs want them; the first output's last one is held against the reference.
+/// All pictures of the cameras, as outputs want them; the first output's last one is held against the reference.
 fn run(
-    streams: &[Stream],
+    cameras: Cameras<'_>,
     outputs: Vec<OutputConfig>,
     reference: Option<&Reference>,
 ) -> anyhow::Result<Turn> {
-    let codec = VideoCodec::parse("H264", 90_000, "packetization-mode=1").context("H.264")?;
     let mut mixer = VideoMixer::new();
     let start = Time::from_millis(1000);
-    for index in 0..streams.len() as u32 {
-        let codecs = vec![(96, codec.clone())];
-        let source = SourceConfig {
-            id: SourceId(index),
-            ssrc: index,
-            codecs,
-            name: String::new(),
-            look: Default::default(),
-            content: false,
-            layer: None,
-        };
+    let mut sent: Vec<Vec<Vec<Vec<u8>>>> = Vec::new();
+    for (source, stream) in cameras.sources() {
+        sent.push(packets(source.ssrc, stream)?);
         mixer.handle_command(start, VideoCommand::AddSource(source))?;
     }
     for output in outputs {
         mixer.handle_command(start, VideoCommand::AddOutput(output))?;
     }
-    let mut receiver = CardReceiver::new(codec.name)?;
-    let packets: Vec<Vec<Vec<Vec<u8>>>> =
-        (0..).zip(streams).map(|(ssrc, stream)| packets(ssrc, stream)).collect::<anyhow::Result<_>>()?;
-    let pictures = packets.iter().map(Vec::len).min().context("no sources")?;
+    let mut receiver = CardReceiver::new(VideoCodecName::H264)?;
+    let pictures = sent.iter().map(Vec::len).min().context("no sources")?;
     let (mut now, mut out, mut cpu) = (start, VideoOutbox::new(), Duration::ZERO);
     for moment in 0..pictures {
         let begun = on_cpu();
-        for source in &packets {
+        for source in &sent {
             source[moment].iter().for_each(|packet| mixer.handle_packet(now, packet));
         }
         mixer.handle_timeout(now, &mut out);
@@ -111,7 +139,9 @@ fn run(
     }
     let psnr_db = reference.and_then(|reference| Some(reference.psnr_db(&receiver.picture()?)));
     let cpu_ms = cpu.as_secs_f64() * 1000.0 / pictures as f64;
-    Ok(Turn { cpu_ms, psnr_db, encoded: mixer.stats().encoded / pictures as u64 })
+    let stats = mixer.stats();
+    let of_layers = stats.decoded_layers as f64 / stats.decoded.max(1) as f64;
+    Ok(Turn { cpu_ms, psnr_db, encoded: stats.encoded / pictures as u64, of_layers })
 }
 
 /// The packets of each picture of a stream.
