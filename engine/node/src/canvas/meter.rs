@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct CanvasSnapshot {
     /// Conferences with a canvas.
     pub(crate) canvases: usize,
+    /// Of those, conferences that have none for a while, since their process ended over them again and again.
+    pub(crate) left_out: usize,
     /// Legs that can be seen.
     pub(crate) sources: usize,
     /// Streams with a canvas, each for all on a worker who get the same.

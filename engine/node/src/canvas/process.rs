@@ -85,7 +85,8 @@ pub(super) struct Proxy {
     link: Option<Link>,
     restarts: Restarts,
     known: BTreeMap<Id, Known>,
-    waiting: HashMap<u64, Waiting>,
+    /// Since when they wait.
+    waiting: HashMap<u64, (Time, Waiting)>,
     tickets: u64,
     /// Stills that the process has, by number.
     stills: HashMap<u64, Weak<Still>>,
@@ -202,7 +203,7 @@ impl Proxy {
                 Kind::Parcel => self.take_made(&came, holds),
                 Kind::Picture => {
                     if let Some((ticket, frame)) = came.picture()
-                        && let Some(Waiting::Picture(done)) = self.waiting.remove(&ticket)
+                        && let Some((_, Waiting::Picture(Some(done)))) = self.waiting.remove(&ticket)
                     {
                         let _ = done.send(Some(frame));
                     }
@@ -242,22 +243,20 @@ impl Proxy {
         match word {
             Word::Started(_) => {}
             Word::Put(ticket, done) => match self.waiting.remove(&ticket) {
-                Some(Waiting::Put(_, Some(waiting))) => drop(waiting.send(done)),
-                Some(Waiting::Put(id, None)) => match done {
-                    Ok(()) => self.tell_rate(&id, true),
-                    Err(error) => {
-                        tracing::error!(conference = %id, error, "the canvas was made before, and is refused now");
-                    }
-                },
+                Some((_, Waiting::Put(_, Some(waiting)))) => drop(waiting.send(done)),
+                Some((_, Waiting::Put(id, None) | Waiting::PutAgain(id))) if let Err(error) = done => {
+                    tracing::error!(conference = %id, error, "the canvas was accepted before, and is refused now");
+                }
+                Some((_, Waiting::PutAgain(id))) => self.tell_rate(&id, true),
                 _ => {}
             },
             Word::Look(ticket, status) => {
-                if let Some(Waiting::Look(waiting)) = self.waiting.remove(&ticket) {
+                if let Some((_, Waiting::Look(Some(waiting)))) = self.waiting.remove(&ticket) {
                     let _ = waiting.send(status);
                 }
             }
             Word::NoPicture(ticket) => {
-                if let Some(Waiting::Picture(waiting)) = self.waiting.remove(&ticket) {
+                if let Some((_, Waiting::Picture(Some(waiting)))) = self.waiting.remove(&ticket) {
                     let _ = waiting.send(None);
                 }
             }
@@ -306,6 +305,7 @@ impl Proxy {
         // This thread may have been stopped together with it.
         self.silent += now.since(self.looked_at).min(SHOW_INTERVAL);
         self.looked_at = now;
+        self.answer_late(now);
         if self.link.is_some() && self.silent > SILENCE_MAX {
             self.lose("it hangs");
         }
@@ -345,7 +345,7 @@ impl Proxy {
     }
 
     fn put_again(&mut self, id: Id) {
-        self.put(id.clone(), None);
+        self.put(id.clone(), Waiting::PutAgain(id.clone()));
         let Some(known) = self.known.get(&id).filter(|known| known.made) else { return };
         let (speaker, talking) = (known.speaker.clone(), known.talking.clone());
         for leg in talking {
@@ -386,7 +386,7 @@ impl Proxy {
             known.made = false;
             tracing::error!(conference = %id, "the process ended over it again and again: it has no canvas for a while");
         }
-        self.waiting.drain().for_each(|(_, waiting)| waiting.answer_without());
+        self.waiting.drain().for_each(|(_, (_, mut waiting))| waiting.answer_without());
         let theirs = std::mem::take(&mut self.theirs);
         add(&mut self.gone, &theirs);
     }
@@ -398,6 +398,7 @@ impl Proxy {
             canvases: self.known.len(),
             sources: forms().map(|form| form.seen().count()).sum(),
             outputs: forms().map(|form| form.outputs.len()).sum(),
+            left_out: self.known.values().filter(|known| !known.made).count(),
             level: self.theirs.level,
             crossed: self.desk.crossed(),
             busy: on_cpu(),

@@ -95,6 +95,12 @@ const GAUGES: &[Gauge] = &[
     ("motet_canvas", "conferences", "Conferences whose pictures are composed or transcoded.", |all| {
         all.canvases
     }),
+    (
+        "motet_canvas_left_out",
+        "conferences",
+        "Of those, conferences without pictures for a minute, since the process ended over them three times.",
+        |all| all.left_out,
+    ),
     ("motet_canvas", "sources", "Participants that can be seen on a canvas, or are transcoded.", |all| {
         all.sources
     }),

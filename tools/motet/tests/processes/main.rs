@@ -24,6 +24,7 @@ mod reach;
 mod recording;
 mod restoring;
 mod rooms;
+mod screens;
 mod several;
 mod shared_port;
 mod stopped;

@@ -9,28 +9,40 @@ use crate::model::Id;
 use crate::plan::{CanvasForm, TrunkEnd};
 use crossbeam_channel::TryRecvError;
 use motet_codecs::video::Frame;
+use motet_rtp::Time;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Somebody who waits for an answer.
+/// An answer takes at most so long; control waits for two seconds.
+const ANSWER_MAX: Duration = Duration::from_millis(1_500);
+
+/// Somebody who waits for an answer; none: who had to go on without it.
 pub(super) enum Waiting {
-    /// None: a form that was put again.
     Put(Id, Option<oneshot::Sender<Result<(), String>>>),
-    Look(oneshot::Sender<Option<SceneStatus>>),
-    Picture(oneshot::Sender<Option<Frame>>),
+    /// A form that was put again: nobody asked for it.
+    PutAgain(Id),
+    Look(Option<oneshot::Sender<Option<SceneStatus>>>),
+    Picture(Option<oneshot::Sender<Option<Frame>>>),
 }
 
 impl Waiting {
     /// Answers as it is while there is no process.
-    pub(super) fn answer_without(self) {
+    pub(super) fn answer_without(&mut self) {
         match self {
             // It is remembered, and made by the next one.
-            Waiting::Put(_, Some(done)) => drop(done.send(Ok(()))),
-            Waiting::Put(_, None) => {}
-            Waiting::Look(done) => drop(done.send(Some(SceneStatus::default()))),
-            Waiting::Picture(done) => drop(done.send(None)),
+            Waiting::Put(_, done) => answer(done.take(), Ok(())),
+            Waiting::PutAgain(_) => {}
+            Waiting::Look(done) => answer(done.take(), Some(SceneStatus::default())),
+            Waiting::Picture(done) => answer(done.take(), None),
         }
+    }
+}
+
+fn answer<T>(to: Option<oneshot::Sender<T>>, with: T) {
+    if let Some(to) = to {
+        let _ = to.send(with);
     }
 }
 
@@ -63,7 +75,7 @@ impl Proxy {
                     }
                 };
                 self.known.insert(id.clone(), known);
-                self.put(id, Some(done));
+                self.put(id.clone(), Waiting::Put(id, Some(done)));
             }
             Job::Put(id, None, done) => {
                 let known = self.known.remove(&id);
@@ -88,14 +100,14 @@ impl Proxy {
                 }
             }
             Job::Picture(id, done) => {
-                let ticket = self.ask(Waiting::Picture(done));
+                let ticket = self.ask(Waiting::Picture(Some(done)));
                 self.say(&Order::Picture { ticket, id });
             }
             Job::Look(id, done) => {
                 if self.known.get(&id).is_some_and(|known| !known.made) {
-                    return Waiting::Look(done).answer_without();
+                    return Waiting::Look(Some(done)).answer_without();
                 }
-                let ticket = self.ask(Waiting::Look(done));
+                let ticket = self.ask(Waiting::Look(Some(done)));
                 self.say(&Order::Look { ticket, id });
             }
             Job::End => unreachable!("handled above"),
@@ -122,11 +134,11 @@ impl Proxy {
     }
 
     /// Tells the process what a canvas is to be.
-    pub(super) fn put(&mut self, id: Id, done: Option<oneshot::Sender<Result<(), String>>>) {
+    pub(super) fn put(&mut self, id: Id, mut waiting: Waiting) {
         let known = &self.known[&id];
         if !known.made || self.link.is_none() {
             // It will be, when there is a process that makes it.
-            return Waiting::Put(id, done).answer_without();
+            return waiting.answer_without();
         }
         let mut form = CanvasForm::clone(&known.form);
         for feed in form.outputs.values() {
@@ -135,7 +147,7 @@ impl Proxy {
             }
         }
         self.send_stills(&form);
-        let ticket = self.ask(Waiting::Put(id.clone(), done));
+        let ticket = self.ask(waiting);
         self.say(&Order::Put { ticket, id, form: Some(Box::new(FormOnWire::new(form))) });
     }
 
@@ -153,14 +165,23 @@ impl Proxy {
         }
     }
 
-    fn ask(&mut self, waiting: Waiting) -> u64 {
+    fn ask(&mut self, mut waiting: Waiting) -> u64 {
         self.tickets += 1;
         if self.link.is_none() {
             waiting.answer_without();
         } else {
-            self.waiting.insert(self.tickets, waiting);
+            self.waiting.insert(self.tickets, (self.clock.now(), waiting));
         }
         self.tickets
+    }
+
+    /// Nobody waits until a process that hangs is ended: whoever asks holds up what else is asked of the node.
+    pub(super) fn answer_late(&mut self, now: Time) {
+        for (asked_at, waiting) in self.waiting.values_mut() {
+            if now.since(*asked_at) > ANSWER_MAX {
+                waiting.answer_without();
+            }
+        }
     }
 
     pub(super) fn say(&mut self, order: &Order) {
