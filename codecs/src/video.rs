@@ -11,11 +11,13 @@ mod halve;
 mod libav;
 mod openh264;
 mod picture;
+mod resize;
 
 pub use codec::{H264Library, VideoCodec, VideoCodecName, VideoEncoderSettings};
 pub use frame::{Frame, FramePool, PlaneMut};
 pub use halve::Halver;
 pub use picture::{Picture, PictureSize, Plane};
+pub use resize::Resizer;
 
 /// Pixels of a picture that is decoded at most: those of H.264's level 5.1 (table A-1), which holds 4096×2304.
 pub const PIXELS_MAX: u32 = 36_864 * 256;

@@ -1,6 +1,8 @@
 //! For every processor. Sums fit 16 bits; operations that cannot overflow are written as such, so that checks for it do
 //! not keep compilers from vector code.
 
+use super::Columns;
+
 pub(super) fn halve_columns(line: &[u8], to: &mut [i16]) {
     for (to, old) in to.iter_mut().skip(1).zip(line.windows(6).step_by(2)) {
         *to = mean([old[0], old[1], old[2], old[3], old[4], old[5]]);
@@ -38,4 +40,28 @@ fn weighted([a, b, c, d, e, f]: [i16; 6]) -> i16 {
     let near = c.wrapping_add(d);
     let (next, far) = (b.wrapping_add(e), a.wrapping_add(f));
     near.wrapping_mul(7).wrapping_add(next.wrapping_mul(2)).wrapping_sub(far)
+}
+
+pub(super) fn filter_rows(lines: &[u8], stride: usize, weights: &[i8], to: &mut [u8]) {
+    const PART: usize = 64;
+    for (part, to) in to.chunks_mut(PART).enumerate() {
+        let mut sums = [32_i16; PART];
+        for (line, weight) in weights.iter().enumerate() {
+            let line = &lines[line * stride + part * PART..][..to.len()];
+            for (sum, value) in sums.iter_mut().zip(line) {
+                *sum = sum.wrapping_add(i16::from(*value).wrapping_mul(i16::from(*weight)));
+            }
+        }
+        to.iter_mut().zip(sums).for_each(|(to, sum)| *to = (sum >> 6).clamp(0, 255) as u8);
+    }
+}
+
+pub(super) fn filter_columns(line: &[u8], columns: &Columns, to: &mut [u8]) {
+    for (to, (start, weights)) in to.iter_mut().zip(columns.each()) {
+        let products = weights
+            .iter()
+            .zip(&line[start..])
+            .map(|(weight, value)| i16::from(*value).wrapping_mul(i16::from(*weight)));
+        *to = (products.fold(32, i16::wrapping_add) >> 6).clamp(0, 255) as u8;
+    }
 }

@@ -15,21 +15,24 @@ fn scaled(frame: &Frame, crop: PixelRect, to: PictureSize) -> Frame {
     result
 }
 
-/// Mean of what a pixel covers, or between the two nearest.
+/// Keys's cubic filter, as wide as new values lie apart where they are fewer.
 fn model(values: &[f64], new: usize) -> Vec<f64> {
     let ratio = values.len() as f64 / new as f64;
-    let at = |index: usize| {
-        if ratio >= 1.0 {
-            let (begin, end) = (index as f64 * ratio, (index + 1) as f64 * ratio);
-            let covered = |old: usize| (end.min(old as f64 + 1.0) - begin.max(old as f64)).max(0.0);
-            return values.iter().enumerate().map(|(old, value)| value * covered(old)).sum::<f64>() / ratio;
-        }
-        let middle = ((index as f64 + 0.5) * ratio - 0.5).clamp(0.0, values.len() as f64 - 1.0);
-        let (first, part) = (middle as usize, middle.fract());
-        let second = (first + 1).min(values.len() - 1);
-        values[first] * (1.0 - part) + values[second] * part
+    let value = |at: isize| values[at.clamp(0, values.len() as isize - 1) as usize];
+    let seen = |distance: f64| match distance.abs() {
+        x if x < 1.0 => 1.4 * x.powi(3) - 2.4 * x.powi(2) + 1.0,
+        x if x < 2.0 => -0.6 * x.powi(3) + 3.0 * x.powi(2) - 4.8 * x + 2.4,
+        _ => 0.0,
     };
-    (0..new).map(at).collect()
+    let at = |index: usize| {
+        let (middle, wide) = ((index as f64 + 0.5) * ratio - 0.5, ratio.max(1.0));
+        let reached = (middle - 2.0 * wide).ceil() as isize..=(middle + 2.0 * wide).floor() as isize;
+        let parts = reached.map(|at| (value(at), seen((at as f64 - middle) / wide)));
+        let (sum, whole) =
+            parts.fold((0.0, 0.0), |(sum, whole), (value, part)| (sum + value * part, whole + part));
+        sum / whole
+    };
+    if values.len() == new { values.to_vec() } else { (0..new).map(at).collect() }
 }
 
 /// Six values to one where a picture is halved in both directions.
@@ -41,26 +44,71 @@ fn halved(values: &[f64]) -> Vec<f64> {
     (0..values.len() / 2).map(|new| around(new).sum::<f64>() / 16.0).collect()
 }
 
+type Values = Vec<Vec<f64>>;
+
+/// Columns as lines.
+fn turned(values: &Values) -> Values {
+    (0..values[0].len()).map(|column| values.iter().map(|line| line[column]).collect()).collect()
+}
+
+fn each_line(values: &Values, how: impl Fn(&[f64]) -> Vec<f64>) -> Values {
+    values.iter().map(|line| how(line)).collect()
+}
+
+fn clamped(values: Values) -> Values {
+    each_line(&values, |line| line.iter().map(|value| value.clamp(0.0, 255.0)).collect())
+}
+
+/// A plane in another size.
+fn plane(values: &Values, (width, height): (usize, usize)) -> Values {
+    if (values[0].len(), values.len()) == (2 * width, 2 * height) {
+        return clamped(turned(&each_line(&turned(&each_line(values, halved)), halved)));
+    }
+    let lines = clamped(turned(&each_line(&turned(values), |column| model(column, height))));
+    clamped(each_line(&lines, |line| model(line, width)))
+}
+
+/// A picture in another size: halved first where that is a quarter or less.
+fn picture(planes: &[Values; 3], to: PictureSize) -> [Values; 3] {
+    let (width, height) = (planes[0][0].len(), planes[0].len());
+    let (new_width, new_height) = (to.width as usize, to.height as usize);
+    let into = |planes: &[Values; 3], size: PictureSize| {
+        let chroma = size.chroma();
+        let sides = |size: PictureSize| (size.width as usize, size.height as usize);
+        [plane(&planes[0], sides(size)), plane(&planes[1], sides(chroma)), plane(&planes[2], sides(chroma))]
+    };
+    if width < 4 * new_width || height < 4 * new_height {
+        return into(planes, to);
+    }
+    let half = PictureSize::new((width / 2) as u32, (height / 2) as u32);
+    let cut = |values: &Values, (width, height): (usize, usize)| {
+        values[..height].iter().map(|line| line[..width].to_vec()).collect::<Values>()
+    };
+    let (even, colour) = ((width & !1, height & !1), (width / 2, height / 2));
+    let even = [cut(&planes[0], even), cut(&planes[1], colour), cut(&planes[2], colour)];
+    picture(&into(&even, half), to)
+}
+
+/// Weights are of 64ths, and lines are rounded before they are made shorter.
 fn check_against_model(old: &Picture<'_>, crop: PixelRect, new: &Picture<'_>) {
-    for (index, (old, new)) in old.planes().iter().zip(new.planes()).enumerate() {
+    let values = |index: usize| {
         let shift = u32::from(index > 0);
         let part = if index == 0 { crop.size() } else { crop.size().chroma() };
         let (left, top) = ((crop.left >> shift) as usize, (crop.top >> shift) as usize);
-        let (width, height) = (part.width as usize, part.height as usize);
-        let halves = (width, height) == (2 * new.width(), 2 * new.height());
-        let model = |values: &[f64], new| if halves { halved(values) } else { model(values, new) };
-        let lines = (0..part.height as usize).map(|line| {
-            let line = &old.line(top + line)[left..left + part.width as usize];
-            model(&line.iter().map(|value| f64::from(*value)).collect::<Vec<_>>(), new.width())
-        });
-        let lines: Vec<Vec<f64>> = lines.collect();
-        for column in 0..new.width() {
-            let values: Vec<f64> = lines.iter().map(|line| line[column]).collect();
-            for (line, expected) in model(&values, new.height()).into_iter().enumerate() {
-                let (found, expected) = (f64::from(new.line(line)[column]), expected.clamp(0.0, 255.0));
-                assert!((found - expected).abs() <= 2.5, "{index}: {column}, {line}: {found}, {expected}");
+        let line = |line: usize| &old.planes()[index].line(top + line)[left..left + part.width as usize];
+        (0..part.height as usize).map(|at| line(at).iter().map(|value| f64::from(*value)).collect()).collect()
+    };
+    let expected = picture(&[values(0), values(1), values(2)], new.size());
+    for (index, (expected, new)) in expected.iter().zip(new.planes()).enumerate() {
+        let mut squares = 0.0;
+        for (number, (expected, found)) in expected.iter().zip(new.lines()).enumerate() {
+            for (column, (expected, found)) in expected.iter().zip(found).enumerate() {
+                let off = (f64::from(*found) - expected).abs();
+                squares += off * off / (new.width() * new.height()) as f64;
+                assert!(off <= 9.0, "{index}: {column}, {number}: {found}, {expected}");
             }
         }
+        assert!(squares.sqrt() <= 3.0, "{index}: {squares}");
     }
 }
 
