@@ -5,8 +5,8 @@
 //! encodes each canvas when it is due. All between it and the rest of the node is bounded: parcels, jobs, events.
 //! `docs/video.md` says why decoders run here.
 //!
-//! With `--canvas-process` the work is done in a process of its own, and the thread only carries to and fro
-//! (`process.rs`).
+//! Without `--canvas-in-node` the work is done in a process of its own, which begins with the first canvas, and the
+//! thread only carries to and fro (`process.rs`).
 //!
 //! When there is too much to do, all canvases of the thread are made less often (`rate.rs`).
 
@@ -47,6 +47,8 @@ const JOBS_WAITING_MAX: usize = 1024;
 
 /// What a canvas thread is asked to do.
 enum Job {
+    /// Whether a canvas can be put: what is started with the first one is started.
+    Ready(oneshot::Sender<Result<(), String>>),
     /// Make a canvas what the form says; none: end it.
     Put(Id, Option<Arc<CanvasForm>>, oneshot::Sender<Result<(), String>>),
     /// This one talks most; none: who did has left.
@@ -136,6 +138,13 @@ impl CanvasThread {
         let thread = thread.map_err(|error| format!("cannot start a thread: {error}"))?;
         start.recv().map_err(|_| format!("canvas thread {index} ended at start"))??;
         Ok(CanvasThread { jobs, shown, thread: Some(thread) })
+    }
+
+    /// Sees to it that a canvas can be put. None: the thread is gone. An error: it cannot, and why.
+    pub(crate) async fn ready(&self) -> Option<Result<(), String>> {
+        let (done, answer) = oneshot::channel();
+        self.send(Job::Ready(done))?;
+        answer.await.ok()
     }
 
     /// Makes a canvas what the form says, or ends it. None: the thread is gone.

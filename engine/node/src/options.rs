@@ -99,9 +99,14 @@ pub struct NodeOptions {
     #[arg(long, value_name = "CORE,...", value_delimiter = ',')]
     pub canvas_cores: Vec<usize>,
 
-    /// Compose pictures in a process of its own for each canvas thread: a crash inside a codec's library ends that
-    /// process, which is started again at once, and not the node with all that it relays
+    /// Compose pictures in the node's own process, where a crash inside a codec's library ends all that the node
+    /// relays. Without it each canvas thread has a process of its own, which is started with its first canvas, and
+    /// again at once when it ends
     #[arg(long)]
+    pub canvas_in_node: bool,
+
+    /// What a node does without --canvas-in-node; kept for those who say so.
+    #[arg(long, hide = true, conflicts_with = "canvas_in_node")]
     pub canvas_process: bool,
 
     /// Font for names on canvases: TrueType, OpenType or a collection, of which the first is taken
@@ -231,14 +236,16 @@ pub enum Calibrate {
 }
 
 impl Default for NodeOptions {
-    /// As without any option on the command line.
+    /// As without any option on the command line, but with [`NodeOptions::canvas_in_node`]: only `motet` knows how to
+    /// be started as a process that composes pictures ([`crate::run_canvas_process`]).
     fn default() -> Self {
         #[derive(clap::Parser)]
         struct Line {
             #[command(flatten)]
             options: NodeOptions,
         }
-        <Line as clap::Parser>::parse_from(["motet"]).options
+        let options = <Line as clap::Parser>::parse_from(["motet"]).options;
+        NodeOptions { canvas_in_node: true, ..options }
     }
 }
 

@@ -266,7 +266,9 @@ impl State {
         let (threads, recorder) = (self.thread_loads(), self.recorder_station());
         let taker = Taker::new(&mut self.ids, &mut self.pools, &self.loads, self.limits, threads);
         let mut taker = taker.recording(recorder);
-        let planned = match plan(old, held, &spec, &mut taker) {
+        let first_canvas = self.workers.len() + self.mixing.threads();
+        let planned = plan(old, held, &spec, &mut taker);
+        let planned = match self.canvases.ready_for(planned, first_canvas).await {
             Ok(planned) => planned,
             Err(error) => {
                 taker.undo();

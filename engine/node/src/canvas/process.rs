@@ -8,6 +8,7 @@
 //! exchange of its own. Here a thread has that one's place in the node's exchange: it hands over what came, every few
 //! milliseconds, and takes what was made. It remembers what the process was told and with which number each stream goes
 //! on, so that another one can take its place (`restart.rs`): receivers see the same streams go on with a key frame.
+//! The first one is started when a canvas is about to be put (`Job::Ready`), and stays.
 //!
 //! Workers never wait: what the process does not take in time stays in the parcels, of which there are so many, and is
 //! dropped and counted by who sends it. A process that takes or shows nothing for seconds is ended as one that crashed.
@@ -19,7 +20,7 @@ use crate::fence::Fence;
 use crate::mixing::{MixingEvent, MixingEventKind, on_cpu};
 use crate::model::Id;
 use crate::plan::CanvasForm;
-use crate::worker::{Clock, DeathNotice};
+use crate::worker::{Clock, DeathNotice, pin};
 use crossbeam_channel::Receiver;
 use frame::{Came, Kind, put_parcel};
 use link::Link;
@@ -28,6 +29,7 @@ use motet_rtp::Time;
 use motet_rtp::demux::{PacketClass, classify};
 use orders::Waiting;
 use restart::Restarts;
+use rustix::thread::{sched_getaffinity, sched_setaffinity};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -109,9 +111,9 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts the process.
+    /// The process is started with the first canvas.
     ///
-    /// Errors say why it does not run.
+    /// Errors say why it could not run.
     pub(super) fn new(
         options: CanvasOptions,
         process: ProcessOptions,
@@ -123,7 +125,9 @@ impl Proxy {
         let ntp_origin = clock.ntp_origin.0;
         let hello = Hello { station, stations, index, core, ntp_origin, font };
         let now = clock.now();
-        let link = Some(Link::start(&hello, std::thread::current())?);
+        if let Some(core) = core {
+            try_pin(core)?;
+        }
         exchange.set_looks(station);
         Ok(Proxy {
             station,
@@ -132,7 +136,7 @@ impl Proxy {
             fence,
             jobs,
             desk: Desk::new(station, exchange),
-            link,
+            link: None,
             restarts: Restarts::default(),
             known: BTreeMap::new(),
             waiting: HashMap::new(),
@@ -315,33 +319,38 @@ impl Proxy {
             tracing::info!(conference = %id, "its canvas is tried again");
             self.put_again(id);
         }
-        if self.link.is_none() && self.restarts.is_due(now) {
-            self.start(now);
+        if self.link.is_none() && !self.known.is_empty() && self.restarts.is_due(now) {
+            match self.start() {
+                Ok(()) => self
+                    .known
+                    .keys()
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .for_each(|id| self.put_again(id)),
+                Err(error) => {
+                    tracing::error!(station = self.station, error, "no process for canvases can be started");
+                    self.restarts.ended(now, None);
+                }
+            }
         }
     }
 
-    fn start(&mut self, now: Time) {
+    /// Starts a process for the first canvas. One that ended with canvases is started again by itself, and they wait.
+    fn begin(&mut self) -> Result<(), String> {
+        let waits = !self.known.is_empty() || !self.restarts.is_due(self.clock.now());
+        if self.link.is_some() || waits { Ok(()) } else { self.start() }
+    }
+
+    fn start(&mut self) -> Result<(), String> {
         let link = Link::start(&self.hello, std::thread::current());
         self.fence.rest();
         self.silent = Duration::ZERO;
-        match link {
-            Ok(link) => {
-                tracing::info!(
-                    station = self.station,
-                    process = link.id(),
-                    "a new process composes pictures"
-                );
-                self.link = Some(link);
-                self.stills.clear();
-                for id in self.known.keys().cloned().collect::<Vec<_>>() {
-                    self.put_again(id);
-                }
-            }
-            Err(error) => {
-                tracing::error!(station = self.station, error, "no process for canvases can be started");
-                self.restarts.ended(now, None);
-            }
-        }
+        let link = link?;
+        tracing::info!(station = self.station, process = link.id(), "a new process composes pictures");
+        self.link = Some(link);
+        self.stills.clear();
+        Ok(())
     }
 
     fn put_again(&mut self, id: Id) {
@@ -409,6 +418,14 @@ impl Proxy {
         add(&mut snapshot, &self.theirs);
         self.shown.show(snapshot);
     }
+}
+
+/// Whether the process can be pinned to a core: who starts a node is to know at once.
+fn try_pin(core: usize) -> Result<(), String> {
+    let failed = |error| format!("--canvas-cores: cannot tell or set this thread's cores: {error}");
+    let before = sched_getaffinity(None).map_err(failed)?;
+    pin("--canvas-cores", core)?;
+    sched_setaffinity(None, &before).map_err(failed)
 }
 
 /// SSRC and sequence number of an RTP packet.

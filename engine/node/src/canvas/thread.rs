@@ -163,6 +163,7 @@ impl Loop {
     fn handle_job(&mut self, job: Job) -> bool {
         let now = self.clock.now();
         match job {
+            Job::Ready(done) => drop(done.send(Ok(()))),
             Job::Put(id, form, done) => {
                 let _ = done.send(match form {
                     Some(form) => self.put(now, id, form),

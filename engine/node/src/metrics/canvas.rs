@@ -83,7 +83,7 @@ const COUNTERS: &[Counter] = &[
     (
         "motet_canvas_crashes",
         "times",
-        "Times that the process of a canvas thread ended by itself and was started again (--canvas-process).",
+        "Times that the process of a canvas thread ended by itself and was started again.",
         |all| all.crashes,
     ),
     ("motet_canvas_dropped", "events", "Events that found no room on their way to the watchers.", |all| {

@@ -48,7 +48,7 @@ pub(super) fn start_canvases(
             events: events.clone(),
             died: died.clone(),
             mark: None,
-            process: options.canvas_process.then(|| {
+            process: (!options.canvas_in_node).then(|| {
                 let stations = exchange.stations();
                 ProcessOptions { stations, font: font.as_ref().map(|(path, _)| path.clone()) }
             }),

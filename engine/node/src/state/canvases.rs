@@ -4,7 +4,7 @@ use super::{Conference, State};
 use crate::canvas::{CanvasGauge, CanvasThread, StillFolder, StillsByName};
 use crate::error::NodeError;
 use crate::model::{Id, Spec};
-use crate::plan::{CanvasForm, Holdings};
+use crate::plan::{CanvasForm, Holdings, Plan};
 use crate::resources::ThreadLoads;
 use crate::routing::Sees;
 use motet_codecs::video::Frame;
@@ -79,6 +79,27 @@ impl Canvases {
         let (folder, spec) = (self.stills.clone(), spec.clone());
         let read = tokio::task::spawn_blocking(move || folder.of(&spec, is_new)).await;
         read.map_err(|error| NodeError::Mixer(format!("stills cannot be read: {error}")))?
+    }
+
+    /// What was planned, once its canvas can be put; `first` is the first canvas thread's station.
+    pub(super) async fn ready_for(
+        &self,
+        planned: Result<Plan, NodeError>,
+        first: usize,
+    ) -> Result<Plan, NodeError> {
+        let planned = planned?;
+        let step = planned.canvas.as_ref().filter(|step| step.first.is_some() || step.last.is_some());
+        let Some(index) = step.map(|step| step.station - first) else { return Ok(planned) };
+        let why = match self.threads[index].ready().await {
+            None => return Err(NodeError::CanvasGone(index)),
+            Some(Ok(())) => return Ok(planned),
+            Some(Err(why)) => why,
+        };
+        tracing::error!(thread = index, why, "no process for canvases can be started");
+        let why = format!(
+            "no process can be started to compose its pictures: {why}; see what the node's machine and unit allow"
+        );
+        Err(NodeError::Exhausted { field: "spec.video".to_owned(), why })
     }
 
     /// For whoever watches the threads without holding them.

@@ -1,14 +1,16 @@
 //! Canvases in a process of their own, which is killed or hangs: nothing that is relayed is lost, and pictures come again.
 
 use crate::screens::{
-    Camera, GREEN, RED, Relayed, Screen, composer, crashes, kill_over, of_canvases, until_gone,
+    Camera, GREEN, RED, Relayed, Screen, children, composer, crashes, kill_over, of_canvases, until_gone,
 };
 use crate::world::{Css, Process, Watched, eventually, free_port, local, signal};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 const SETTINGS: &str = "canvas,layout=equal:1,size=320x180,rate=15,kbps=500";
 
-/// Control, and a node whose canvas thread has a process of its own.
+/// Control, and a node with one canvas thread.
 struct Stage {
     css: Css,
     node: Process,
@@ -18,9 +20,13 @@ struct Stage {
 
 impl Stage {
     fn start() -> Stage {
+        Stage::with(&[])
+    }
+
+    fn with(options: &[&str]) -> Stage {
         let (css, metrics) = (Css::new(), free_port());
         let control = css.start("embedded");
-        let node = css.start_node_with("n1", &["--canvas-process", "--metrics", &local(metrics)]);
+        let node = css.start_node_with("n1", &[&["--metrics", &local(metrics)], options].concat());
         css.wait_for_nodes(1);
         Stage { css, node, metrics, _control: control }
     }
@@ -154,4 +160,102 @@ fn the_layer_that_fills_a_cell_is_what_is_decoded_also_by_the_next_process() {
         }
     }
     assert_eq!(screen.jumps, 0, "the stream went on where it was");
+}
+
+/// What a process has open, and is not a file: sockets and pipes by their numbers.
+fn open_by(process: u32) -> BTreeSet<PathBuf> {
+    let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).expect("proc(5)").flatten();
+    let names = descriptors.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    names
+        .filter(|name| ["socket:", "pipe:"].iter().any(|kind| name.to_string_lossy().starts_with(kind)))
+        .collect()
+}
+
+/// The cores that a thread of a process may run on.
+fn cores(process: u32, thread: &str) -> Option<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).ok()?.flatten();
+    let mut pages = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+    let page = pages.find(|page| page.starts_with(&format!("Name:\t{thread}\n")))?;
+    page.lines().find_map(|line| Some(line.strip_prefix("Cpus_allowed_list:")?.trim().to_owned()))
+}
+
+#[test]
+fn a_process_is_started_with_the_first_canvas_and_ends_with_its_node() {
+    let mut stage = Stage::with(&["--canvas-cores", "0"]);
+    let css = &stage.css;
+    css.json(&["conf", "create", "--number", "8809"]);
+    let relayed = Relayed::start(css, "8809");
+    assert!(children(stage.node.id()).is_empty(), "there is no canvas");
+    stage.canvas("8810", SETTINGS);
+    let (_camera, mut screen) = (Camera::join(css, "8810"), Screen::join(css, "8810", "screen"));
+    let pictures = screen.until(RED, 10);
+    let process = composer(&stage.node).expect("one process composes");
+    assert_eq!(cores(process, "canvas-0").as_deref(), Some("0"));
+    // Whoever started this test may have given something to all.
+    let given = open_by(std::process::id());
+    let of_the_node = &open_by(stage.node.id()) - &given;
+    assert!(of_the_node.len() > 10, "sockets of media, of control, and what wakes threads");
+    assert_eq!(&open_by(process) & &of_the_node, BTreeSet::new(), "it has nothing of the node's");
+
+    // What a terminal or a service manager sends to all of them is the node's to obey.
+    for to_all in [Signal::INT, Signal::TERM] {
+        signal(process, to_all);
+    }
+    screen.until(RED, pictures + 10);
+    assert_eq!(composer(&stage.node), Some(process));
+    relayed.end().check();
+    // The second one says that conferences are not waited for.
+    for to_the_node in [Signal::INT, Signal::TERM] {
+        stage.node.signal(to_the_node);
+    }
+    stage.node.ends();
+    until_gone(process);
+}
+
+#[test]
+fn a_process_that_hangs_does_not_outlive_its_node() {
+    let stage = Stage::start();
+    stage.canvas("8811", SETTINGS);
+    let (_camera, mut screen) =
+        (Camera::join(&stage.css, "8811"), Screen::join(&stage.css, "8811", "screen"));
+    screen.until(RED, 10);
+    let process = composer(&stage.node).expect("one process composes");
+    signal(process, Signal::STOP);
+    stage.node.kill();
+    until_gone(process);
+}
+
+#[test]
+fn a_canvas_is_refused_where_no_process_can_be_started_for_it_and_nothing_else_changes() {
+    let stage = Stage::start();
+    let css = &stage.css;
+    css.json(&["conf", "create", "--number", "8812"]);
+    let (_camera, mut screen) = (Camera::join(css, "8812"), Screen::join(css, "8812", "screen"));
+    screen.until(RED, 10);
+    // No more descriptors than it has.
+    let node = Pid::from_raw(stage.node.id() as i32);
+    let open = std::fs::read_dir(format!("/proc/{}/fd", stage.node.id())).expect("proc(5)").count() as u64;
+    let limit = getrlimit(Resource::Nofile);
+    let before = prlimit(node, Resource::Nofile, Rlimit { current: Some(open), maximum: limit.maximum });
+    let before = before.expect("a limit may be lowered");
+    css.fails(&["conf", "video", "8812", SETTINGS], 1, "no process can be started to compose its pictures");
+    assert_eq!(composer(&stage.node), None);
+    let pictures = screen.look();
+    screen.until(RED, pictures + 10);
+    prlimit(node, Resource::Nofile, before).expect("a limit may be raised as far as it was");
+    css.json(&["conf", "video", "8812", SETTINGS]);
+    eventually("pictures are composed", || {
+        (stage.count("motet_canvas_encoded_pictures_total") > 10).then_some(())
+    });
+    assert!(composer(&stage.node).is_some());
+}
+
+#[test]
+fn a_node_composes_by_itself_where_it_is_told_to() {
+    let stage = Stage::with(&["--canvas-in-node"]);
+    stage.canvas("8813", SETTINGS);
+    let (_camera, mut screen) =
+        (Camera::join(&stage.css, "8813"), Screen::join(&stage.css, "8813", "screen"));
+    screen.until(RED, 10);
+    assert!(children(stage.node.id()).is_empty());
 }

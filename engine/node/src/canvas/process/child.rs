@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use motet_codecs::video::Frame;
 use motet_mixer::video::{Font, Still};
 use motet_rtp::Ntp;
+use rustix::process::{Signal, set_parent_process_death_signal};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Write};
@@ -42,6 +43,8 @@ pub fn run_canvas_process() -> Result<()> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned().context("there is no standard input")?;
     let mark = std::io::stdout().as_fd().try_clone_to_owned().context("there is no standard output")?;
     let (socket, mark) = (UnixStream::from(socket), Mark::new(File::from(mark)));
+    // It must not outlive its node, also while a codec does not come back.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
     // A signal for all of a service, or of a terminal, is for the node, which ends this process when it ends.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _caught = runtime.block_on(async { catch_signals() })?;

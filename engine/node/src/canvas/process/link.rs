@@ -36,7 +36,7 @@ impl Link {
     ///
     /// Errors say why it does not run.
     pub(super) fn start(hello: &Hello, wakes: Thread) -> Result<Link, String> {
-        let failed = |what: &str, error: std::io::Error| format!("--canvas-process: {what}: {error}");
+        let failed = |what: &str, error: std::io::Error| format!("{what}: {error}");
         let (socket, other) = UnixStream::pair().map_err(|error| failed("no socket", error))?;
         socket.set_write_timeout(Some(WRITE_MAX)).map_err(|error| failed("no socket", error))?;
         let mark = memfd_create("canvas-mark", MemfdFlags::CLOEXEC);
@@ -48,6 +48,8 @@ impl Link {
             .arg("canvas-process")
             .stdin(Stdio::from(OwnedFd::from(other)))
             .stdout(Stdio::from(theirs))
+            // What a service manager is told is the node's to say.
+            .env_remove("NOTIFY_SOCKET")
             .spawn();
         let process = process.map_err(|error| failed("cannot start the process", error))?;
         let (came, frames) = bounded(FRAMES_WAITING_MAX);
@@ -77,10 +79,10 @@ impl Link {
     fn wait_for_start(&mut self) -> Result<(), String> {
         match self.frames.recv_timeout(START_MAX).map(|came| came.word()) {
             Ok(Ok(Word::Started(started))) => started,
-            Ok(Ok(_)) => Err("--canvas-process: it speaks of something else".to_owned()),
+            Ok(Ok(_)) => Err("it speaks of something else".to_owned()),
             Ok(Err(error)) => Err(error),
-            Err(RecvTimeoutError::Timeout) => Err(format!("--canvas-process: not within {START_MAX:?}")),
-            Err(RecvTimeoutError::Disconnected) => Err(format!("--canvas-process: {}", self.end().0)),
+            Err(RecvTimeoutError::Timeout) => Err(format!("it does not run within {START_MAX:?}")),
+            Err(RecvTimeoutError::Disconnected) => Err(self.end().0),
         }
     }
 

@@ -63,6 +63,7 @@ impl Proxy {
 
     fn do_job(&mut self, job: Job) {
         match job {
+            Job::Ready(done) => drop(done.send(self.begin())),
             Job::Put(id, Some(form), done) => {
                 let known = self.known.remove(&id);
                 self.change_ends(known.as_ref().map_or(&[], |known| &known.form.ends), &form.ends);
