@@ -70,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) mixing: Vec<MixingGauge>,
     /// One for each canvas thread.
     pub(crate) canvases: Vec<CanvasGauge>,
+    /// Pictures of participants are decoded in other processes.
+    pub(crate) decodes_apart: bool,
     /// Of the recorder; none: nothing is recorded here.
     pub(crate) recording: Option<RecordingShown>,
     /// The workers' end of their queue of events, to see how full it is.

@@ -1,5 +1,8 @@
 //! Snapshots: the picture of a participant, or the composed one, as PNG.
+//!
+//! Like canvases, a participant's picture is decoded in another process, unless `--canvas-in-node`.
 
+use crate::canvas::decode_apart;
 use crate::error::NodeError;
 use crate::recording::Still;
 use crate::run::Shared;
@@ -36,9 +39,13 @@ pub(crate) async fn take(
         };
         Taken::Still(still.ok().and_then(Result::ok).ok_or_else(missing)?)
     };
+    let apart = shared.decodes_apart;
     // It takes a while: other work goes on.
     let made = tokio::task::spawn_blocking(move || match taken {
         Taken::Frame(frame) => png(&frame.picture()),
+        Taken::Still(Still { codec, unit }) if apart => {
+            decode_apart(codec, unit).and_then(|frame| png(&frame.picture()))
+        }
         Taken::Still(still) => decode(&still),
     });
     let made = made.await.map_err(|error| error.to_string()).and_then(|made| made);

@@ -37,6 +37,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use word::{Hello, Order, Word};
 
+mod apart;
 mod child;
 mod frame;
 mod link;
@@ -44,6 +45,7 @@ mod orders;
 mod restart;
 mod word;
 
+pub(crate) use apart::decode_apart;
 pub use child::run_canvas_process;
 
 /// Packets are handed over so often.
@@ -245,7 +247,7 @@ impl Proxy {
 
     fn take_word(&mut self, word: Word) {
         match word {
-            Word::Started(_) => {}
+            Word::Started(_) | Word::Undecoded(_) => {}
             Word::Put(ticket, done) => match self.waiting.remove(&ticket) {
                 Some((_, Waiting::Put(_, Some(waiting)))) => drop(waiting.send(done)),
                 Some((_, Waiting::Put(id, None) | Waiting::PutAgain(id))) if let Err(error) = done => {

@@ -85,10 +85,9 @@ impl Base {
         let recorder = start_recording(options, stations, (&exchange, clock), recording_in)?;
         let recording = recorder.as_ref().map(RecorderThread::gauge);
         options.card_warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-        let count = workers.len();
 
         let events = Events::new(node_id.clone(), boot_id.clone());
-        let gauges = workers.iter().map(Worker::gauge).collect();
+        let (count, gauges) = (workers.len(), workers.iter().map(Worker::gauge).collect());
         let limits = Limits { legs_max: options.worker_legs_max, busy_max: WORKER_BUSY_MAX };
         let ending = Arc::new(Ending::new());
         let mut state =
@@ -111,6 +110,7 @@ impl Base {
             gauges,
             mixing: mixing_gauges,
             canvases: canvas_gauges,
+            decodes_apart: !options.canvas_in_node,
             recording,
             events_in,
             numa_node: binding.numa_node,

@@ -5,6 +5,7 @@ use crate::screens::{
 };
 use crate::world::{Css, Process, Watched, eventually, free_port, local, signal};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -42,6 +43,18 @@ impl Stage {
     fn until_crashed(&self, times: u64, last: u32) -> u32 {
         eventually("the end is counted", || crashes(self.metrics).filter(|count| *count == times));
         eventually("another process composes", || composer(&self.node).filter(|next| *next != last))
+    }
+
+    /// The node can have no more descriptors than it has; gives what it was allowed before.
+    fn allow_no_descriptors(&self) -> Rlimit {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.node.id())).expect("proc(5)").count();
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        self.allow(Rlimit { current: Some(open as u64), maximum })
+    }
+
+    fn allow(&self, limit: Rlimit) -> Rlimit {
+        let node = Pid::from_raw(self.node.id() as i32);
+        prlimit(node, Resource::Nofile, limit).expect("its own user may set its limits")
     }
 
     fn count(&self, name: &str) -> u64 {
@@ -232,17 +245,12 @@ fn a_canvas_is_refused_where_no_process_can_be_started_for_it_and_nothing_else_c
     css.json(&["conf", "create", "--number", "8812"]);
     let (_camera, mut screen) = (Camera::join(css, "8812"), Screen::join(css, "8812", "screen"));
     screen.until(RED, 10);
-    // No more descriptors than it has.
-    let node = Pid::from_raw(stage.node.id() as i32);
-    let open = std::fs::read_dir(format!("/proc/{}/fd", stage.node.id())).expect("proc(5)").count() as u64;
-    let limit = getrlimit(Resource::Nofile);
-    let before = prlimit(node, Resource::Nofile, Rlimit { current: Some(open), maximum: limit.maximum });
-    let before = before.expect("a limit may be lowered");
+    let limit = stage.allow_no_descriptors();
     css.fails(&["conf", "video", "8812", SETTINGS], 1, "no process can be started to compose its pictures");
     assert_eq!(composer(&stage.node), None);
     let pictures = screen.look();
     screen.until(RED, pictures + 10);
-    prlimit(node, Resource::Nofile, before).expect("a limit may be raised as far as it was");
+    stage.allow(limit);
     css.json(&["conf", "video", "8812", SETTINGS]);
     eventually("pictures are composed", || {
         (stage.count("motet_canvas_encoded_pictures_total") > 10).then_some(())
@@ -258,4 +266,26 @@ fn a_node_composes_by_itself_where_it_is_told_to() {
         (Camera::join(&stage.css, "8813"), Screen::join(&stage.css, "8813", "screen"));
     screen.until(RED, 10);
     assert!(children(stage.node.id()).is_empty());
+}
+
+#[test]
+fn a_participants_picture_is_decoded_in_a_process_that_ends_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("text");
+    let stage = Stage::with(&["--recordings", path]);
+    let css = &stage.css;
+    css.json(&["conf", "create", "--number", "8814"]);
+    let _camera = Camera::join(css, "8814");
+    let file = format!("{path}/camera.png");
+    let snapshot = ["conf", "snapshot", "8814", &file, "--participant", "camera"];
+    let taken = eventually("there is a picture", || {
+        let taken = css.run(&[&snapshot[..], &["--json"]].concat());
+        taken.status.success().then(|| serde_json::from_slice::<Value>(&taken.stdout).expect("one document"))
+    });
+    assert_eq!((&taken["width"], &taken["height"]), (&160.into(), &90.into()));
+    assert!(children(stage.node.id()).is_empty());
+    let limit = stage.allow_no_descriptors();
+    css.fails(&snapshot, 1, "no process can be started to decode it");
+    stage.allow(limit);
+    css.json(&snapshot);
 }

@@ -3,8 +3,9 @@
 //! Whoever is asked for something answers in order, so that the reader waits for the canvas thread where there is an
 //! answer: it comes within a picture's time, and what comes meanwhile waits in the socket.
 
+use super::apart;
 use super::frame::{Came, Kind, put_parcel, put_picture, put_word};
-use super::word::{Hello, Order, Word};
+use super::word::{Errand, Hello, Order, Word};
 use crate::canvas::mark::Mark;
 use crate::canvas::{CanvasGauge, CanvasOptions, CanvasThread, Job};
 use crate::exchange::{Bell, Desk, Exchange};
@@ -34,8 +35,8 @@ const EVENTS_WAITING_MAX: usize = 1024;
 /// Of all processes the kernel ends this one first when memory is short (proc(5), oom_score_adj).
 const OUT_OF_MEMORY_FIRST: &str = "500";
 
-/// Composes pictures for a node, until that ends. Standard input is the socket to it, standard output the file in
-/// which it is marked whom is worked for.
+/// Composes pictures for a node until that ends, or decodes one. Standard input is the socket to it, standard output the
+/// file in which it is marked whom is worked for.
 ///
 /// # Errors
 /// When no node has started this process.
@@ -57,10 +58,17 @@ pub fn run_canvas_process() -> Result<()> {
         std::process::abort();
     }));
     let mut from = BufReader::new(socket.try_clone()?);
-    let hello: Hello = Came::read(&mut from)
+    let errand: Errand = Came::read(&mut from)
         .context("only a node starts this: it reads from it what is to be done")?
         .word()
         .map_err(|error| anyhow!(error))?;
+    let hello = match errand {
+        Errand::Compose(hello) => hello,
+        Errand::Decode { codec, unit } => {
+            apart::decode_for(&socket, &codec, &unit);
+            return Ok(());
+        }
+    };
     let (answers, waiting) = unbounded();
     let child = Child::start(hello, mark, socket, (answers, waiting));
     child?.read(from)

@@ -1,7 +1,7 @@
 //! A process for canvases, as the node has it: to start it, to write to it, to hear it, to end it.
 
 use super::frame::Came;
-use super::word::{Hello, Word};
+use super::word::{Errand, Hello, Word};
 use crate::canvas::mark;
 use crate::model::Id;
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
@@ -42,15 +42,7 @@ impl Link {
         let mark = memfd_create("canvas-mark", MemfdFlags::CLOEXEC);
         let mark = File::from(mark.map_err(|error| failed("no memory", error.into()))?);
         let theirs = mark.try_clone().map_err(|error| failed("no descriptor", error))?;
-        // The program as it runs here, also when its file was replaced meanwhile.
-        let process = Command::new("/proc/self/exe")
-            .arg0("motet")
-            .arg("canvas-process")
-            .stdin(Stdio::from(OwnedFd::from(other)))
-            .stdout(Stdio::from(theirs))
-            // What a service manager is told is the node's to say.
-            .env_remove("NOTIFY_SOCKET")
-            .spawn();
+        let process = spawn(other, Stdio::from(theirs));
         let process = process.map_err(|error| failed("cannot start the process", error))?;
         let (came, frames) = bounded(FRAMES_WAITING_MAX);
         let mut link = Link { process, socket, frames, reader: None, mark };
@@ -70,7 +62,7 @@ impl Link {
         let reader = std::thread::Builder::new().name(format!("canvas-{}-in", hello.index)).spawn(read);
         link.reader = Some(reader.map_err(|error| failed("cannot start a thread", error))?);
         let mut frame = Vec::new();
-        super::frame::put_word(&mut frame, hello)?;
+        super::frame::put_word(&mut frame, &Errand::Compose(hello.clone()))?;
         link.write(&frame)?;
         link.wait_for_start()?;
         Ok(link)
@@ -134,8 +126,16 @@ impl Drop for Link {
     }
 }
 
+/// Starts this program, as it runs here, also when its file was replaced meanwhile. It reads from its standard input.
+pub(super) fn spawn(input: UnixStream, output: Stdio) -> std::io::Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("motet").arg("canvas-process").stdin(Stdio::from(OwnedFd::from(input))).stdout(output);
+    // What a service manager is told is the node's to say.
+    command.env_remove("NOTIFY_SOCKET").spawn()
+}
+
 /// How a process ended, in words.
-fn told(status: ExitStatus) -> String {
+pub(super) fn told(status: ExitStatus) -> String {
     let core = if status.core_dumped() { ", with a core dump" } else { "" };
     match status.signal() {
         Some(signal) => format!("it was ended by signal {signal}{core}"),

@@ -4,13 +4,23 @@ use crate::canvas::{CanvasSnapshot, SceneStatus};
 use crate::mixing::MixingEvent;
 use crate::model::Id;
 use crate::plan::CanvasForm;
+use motet_codecs::video::VideoCodec;
 use motet_mixer::video::Still;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What the node says first.
+/// What a process is started for; the node says it first.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Errand {
+    /// To compose for a canvas thread.
+    Compose(Hello),
+    /// To decode one access unit, and no more (`apart.rs`).
+    Decode { codec: VideoCodec, unit: Vec<u8> },
+}
+
+/// A canvas thread.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
     /// Its place in the exchange, and how many there are.
@@ -56,6 +66,8 @@ pub(super) enum Word {
     Look(u64, Option<SceneStatus>),
     /// There is no picture to show. One that there is comes as a frame of its own.
     NoPicture(u64),
+    /// Why one access unit could not be decoded. What can is a frame of its own, too.
+    Undecoded(String),
     Event(MixingEvent),
     Shown(Box<CanvasSnapshot>),
 }
