@@ -4,6 +4,9 @@
 use super::Plane;
 use crate::simd;
 
+/// A line is fetched so many lines before it is read.
+pub(super) const LINES_AHEAD: usize = 4;
+
 /// Brings planes to half their size. Keeps its memory.
 ///
 /// Each new value is made of six old ones in a line, and of six lines: weights of -1, 2, 7, 7, 2 and -1 sixteenths, found
@@ -31,6 +34,9 @@ impl Halver {
             while read < (2 * number + 4).min(height) {
                 let line = &mut self.lines[read % 6];
                 line.resize(to.len(), 0);
+                if read + LINES_AHEAD < height {
+                    simd::prefetch(plane.line(read + LINES_AHEAD));
+                }
                 simd::halve_columns(plane.line(read), line);
                 read += 1;
             }

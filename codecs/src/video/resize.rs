@@ -1,6 +1,7 @@
 //! Any size to any other.
 
 use super::Plane;
+use super::halve::LINES_AHEAD;
 use crate::simd::{self, Columns, WHOLE};
 
 /// How far the filter reaches, in values of the longer line's measure.
@@ -54,8 +55,13 @@ impl Resizer {
     pub fn resize<'a>(&mut self, plane: &Plane<'_>, to: impl Iterator<Item = &'a mut [u8]>) {
         assert_eq!((plane.width(), plane.height()), self.from, "the resizer is for planes of another size");
         let stride = plane.stride();
+        let mut fetched = 0;
         for (number, to) in to.enumerate() {
             let rows = self.rows.as_ref().map(|rows| rows.at(number));
+            let read = rows.map_or(number + 1, |(start, weights)| start + weights.len());
+            let soon = (read + LINES_AHEAD).min(plane.height());
+            (fetched..soon).for_each(|line| simd::prefetch(plane.line(line)));
+            fetched = soon.max(fetched);
             match (rows, &self.columns) {
                 (None, None) => to.copy_from_slice(plane.line(number)),
                 (None, Some(columns)) => simd::filter_columns(plane.line(number), columns, to),
