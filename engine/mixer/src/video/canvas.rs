@@ -259,17 +259,18 @@ impl Canvas {
                 continue;
             }
             let content = shown.source.is_some_and(|id| sources.get(&id).is_some_and(|s| s.content));
-            let cell = (shown.rect.size(), if content { Fit::Letterbox } else { self.key.fit });
-            let tile = if shown.version > 0 {
+            let is_seen = if shown.version > 0 {
+                let fit = if content { Fit::Letterbox } else { self.key.fit };
+                let (cell, with) = ((shown.rect, fit, background), (look, tools.pool));
                 let copy = shown.copy.and_then(|id| sources.get_mut(&id));
-                copy.and_then(|copy| copy.tile(cell, look, tools.pool, stats))
+                copy.is_some_and(|copy| copy.draw(cell, &mut self.frame, with, stats))
             } else {
                 let source = shown.source.filter(|_| shown.still > 0).and_then(|id| sources.get(&id));
                 let still = source.and_then(|source| source.look.still.as_ref().or(self.key.still.as_ref()));
-                still.map(|still| tools.stills.tile(still, cell.0, tools.pool))
+                let still = still.map(|still| tools.stills.tile(still, shown.rect.size(), tools.pool));
+                draw_cell(&mut self.frame, shown.rect, still, background);
+                still.is_some()
             };
-            let is_seen = tile.is_some();
-            draw_cell(&mut self.frame, shown.rect, tile, background);
             if shown.border && is_seen {
                 draw_border(&mut self.frame, shown.rect);
             }
@@ -294,21 +295,25 @@ fn overlap(one: PixelRect, other: PixelRect) -> bool {
 }
 
 /// A picture in the middle of its cell, with bars around it where it does not fill it.
-fn draw_cell(frame: &mut Frame, cell: PixelRect, tile: Option<&Frame>, background: [u8; 3]) {
-    let filled = tile.is_some_and(|tile| tile.size() == cell.size());
-    if !filled {
-        fill(frame, cell, background);
-    }
-    let Some(tile) = tile else { return };
-    let (width, height) = (tile.size().width, tile.size().height);
-    let left = cell.left + (((cell.width - width) / 2) & !1);
-    let top = cell.top + (((cell.height - height) / 2) & !1);
-    let rect = PixelRect { left, top, width, height };
+pub(super) fn draw_cell(frame: &mut Frame, cell: PixelRect, tile: Option<&Frame>, background: [u8; 3]) {
+    let Some(tile) = tile else { return fill(frame, cell, background) };
+    let rect = bars(frame, cell, tile.size(), background);
     for (index, plane) in tile.picture().planes().iter().enumerate() {
         for (to, from) in area(frame.plane_mut(index), index, rect).zip(plane.lines()) {
             to.copy_from_slice(from);
         }
     }
+}
+
+/// Where a picture of this size is in its cell: in the middle. What is around it becomes the background.
+pub(super) fn bars(frame: &mut Frame, cell: PixelRect, size: PictureSize, background: [u8; 3]) -> PixelRect {
+    if size != cell.size() {
+        fill(frame, cell, background);
+    }
+    let PictureSize { width, height } = size;
+    let left = cell.left + (((cell.width - width) / 2) & !1);
+    let top = cell.top + (((cell.height - height) / 2) & !1);
+    PixelRect { left, top, width, height }
 }
 
 /// How thick the speaker's border is.

@@ -10,12 +10,12 @@ use super::source::Source;
 use super::still::Stills;
 use super::turns::Turns;
 use super::{
-    CANVASES_MAX, Font, LAYERS_MAX, OUTPUTS_MAX, OutputConfig, OutputId, SOURCES_MAX, SourceConfig, SourceId,
-    SourceShape, VideoCommand, VideoMixError, VideoOutbox, VideoStats,
+    CANVASES_MAX, Fit, Font, LAYERS_MAX, OUTPUTS_MAX, OutputConfig, OutputId, SOURCES_MAX, SourceConfig,
+    SourceId, SourceShape, VideoCommand, VideoMixError, VideoOutbox, VideoStats,
 };
-use motet_codecs::video::{FramePool, Picture};
+use motet_codecs::video::{FramePool, Picture, PictureSize};
 use motet_rtp::{RtpView, Time, WireSeq};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Frames whose memory is kept for others.
@@ -383,15 +383,18 @@ impl VideoMixer {
     /// Decides what is decoded: of each who is seen, the copies that cells need.
     fn see(&mut self) {
         let VideoMixer { canvases, sources, layers, .. } = self;
-        let mut seen = BTreeSet::new();
-        for (id, cell) in canvases.iter().flat_map(Canvas::seen) {
-            if sources.get(&id).is_some_and(|source| !source.look.off) {
-                let Choice { wanted, shown } = layers.choose(sources, id, cell);
-                seen.extend([wanted, shown]);
+        let mut seen: BTreeMap<SourceId, Vec<(PictureSize, Fit)>> = BTreeMap::new();
+        for (id, (size, fit)) in canvases.iter().flat_map(Canvas::seen) {
+            let Some(source) = sources.get(&id).filter(|source| !source.look.off) else { continue };
+            let cell = (size, if source.content { Fit::Letterbox } else { fit });
+            let Choice { wanted, shown } = layers.choose(sources, id, cell);
+            seen.entry(wanted).or_default().push(cell);
+            if shown != wanted {
+                seen.entry(shown).or_default().push(cell);
             }
         }
         for (id, source) in sources {
-            source.set_seen(seen.contains(id));
+            source.set_cells(seen.remove(id).unwrap_or_default());
         }
     }
 }

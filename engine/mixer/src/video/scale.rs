@@ -65,12 +65,26 @@ impl Scaler {
         self.from == from && self.crop == crop && self.to == to
     }
 
+    /// The size of what it makes.
+    pub fn to(&self) -> PictureSize {
+        self.to
+    }
+
     /// Writes the scaled picture over all of `frame`.
     ///
     /// # Panics
     /// When one of them is of another size than the scaler is for.
     pub fn scale(&mut self, picture: &Picture<'_>, frame: &mut Frame) {
-        assert_eq!((picture.size(), frame.size()), (self.from, self.to), "the scaler is for other sizes");
+        assert_eq!(frame.size(), self.to, "the scaler is for other sizes");
+        self.scale_at(picture, frame, (0, 0));
+    }
+
+    /// Writes the scaled picture to a part of `frame`, which begins at this column and line; both are even.
+    ///
+    /// # Panics
+    /// When `picture` is of another size than the scaler is for, or the part is not within `frame`.
+    pub fn scale_at(&mut self, picture: &Picture<'_>, frame: &mut Frame, (left, top): (u32, u32)) {
+        assert_eq!(picture.size(), self.from, "the scaler is for other sizes");
         let mut corner = (self.crop.left as usize, self.crop.top as usize);
         let mut part = self.crop.size();
         let mut picture = *picture;
@@ -80,10 +94,13 @@ impl Scaler {
             (corner, part, picture) = ((0, 0), half.size(), half.picture());
         }
         for (index, plane) in picture.planes().iter().enumerate() {
-            let (step, size, shift) =
-                if index == 0 { (&mut self.luma, part, 0) } else { (&mut self.chroma, part.chroma(), 1) };
-            let plane = within(plane, (corner.0 >> shift, corner.1 >> shift), size);
-            let lines = frame.plane_mut(index).lines();
+            let (step, sizes, shift) = match index {
+                0 => (&mut self.luma, (part, self.to), 0),
+                _ => (&mut self.chroma, (part.chroma(), self.to.chroma()), 1),
+            };
+            let plane = within(plane, (corner.0 >> shift, corner.1 >> shift), sizes.0);
+            let place = ((left >> shift) as usize, (top >> shift) as usize);
+            let lines = frame.plane_mut(index).area(place, (sizes.1.width as usize, sizes.1.height as usize));
             match step {
                 Step::Same => lines.zip(plane.lines()).for_each(|(to, from)| to.copy_from_slice(from)),
                 Step::Half(halver) => halver.halve(&plane, lines),

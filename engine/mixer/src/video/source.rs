@@ -1,5 +1,6 @@
 //! One source: its packets, its decoder, and its picture in every size in which it is seen.
 
+use super::canvas::{bars, draw_cell};
 use super::label::Name;
 use super::measure::{Measure, SourceShape};
 use super::{Fit, Layer, PixelRect, Scaler, SourceConfig, SourceId, SourceLook, VideoMixError, VideoStats};
@@ -29,8 +30,8 @@ pub(super) struct Source {
     receiving: Option<Receiving>,
     /// Goes up with each picture; 0: there is none.
     pub(super) version: u64,
-    /// Somebody sees it.
-    seen: bool,
+    /// The cells in which it is seen, each as often as there are of it.
+    cells: Vec<(PictureSize, Fit)>,
     /// Nothing can be decoded until a key frame comes.
     cold: bool,
     /// A key frame is to be asked for, and when it was last.
@@ -59,10 +60,10 @@ struct Receiving {
 struct Tile {
     cell: PictureSize,
     fit: Fit,
-    version: u64,
     looked_at: u64,
-    scaler: Option<Scaler>,
-    frame: Frame,
+    scaler: Scaler,
+    /// The picture of this version, if several cells have it.
+    kept: Option<(u64, Frame)>,
 }
 
 impl Source {
@@ -80,7 +81,7 @@ impl Source {
             codecs,
             receiving: None,
             version: 0,
-            seen: false,
+            cells: Vec::new(),
             cold: true,
             wants_key: false,
             asked: None,
@@ -126,7 +127,7 @@ impl Source {
             if let Some(measure) = &mut self.measure {
                 measure.add(now, unit.bytes.len());
             }
-            if !self.seen {
+            if self.cells.is_empty() {
                 self.cold = true;
                 let measure = self.measure.as_mut().filter(|_| unit.key_frame);
                 match measure.map(|measure| (measure, decoder.decode(unit.bytes))) {
@@ -188,7 +189,7 @@ impl Source {
 
     /// Whether it is decoded and has a picture.
     pub(super) fn is_ready(&self) -> bool {
-        self.seen && !self.cold && self.version > 0 && !self.silent
+        !self.cells.is_empty() && !self.cold && self.version > 0 && !self.silent
     }
 
     /// The picture that is seen of it, as `version`; 0: there is none.
@@ -207,53 +208,87 @@ impl Source {
         self.measure.as_ref()?.shape()
     }
 
-    /// Whether somebody sees it.
-    pub(super) fn set_seen(&mut self, seen: bool) {
-        self.wants_key |= seen && !self.seen && self.cold;
-        self.seen = seen;
+    /// The cells in which it is seen, each as often as there are of it; none: nobody sees it.
+    pub(super) fn set_cells(&mut self, cells: Vec<(PictureSize, Fit)>) {
+        self.wants_key |= !cells.is_empty() && self.cells.is_empty() && self.cold;
+        self.cells = cells;
     }
 
     /// Whether its sender is to be asked for a key frame now.
     pub(super) fn poll_key_frame(&mut self, now: Time) -> bool {
         let due = self.asked.is_none_or(|asked| now.since(asked) >= ASK_INTERVAL);
-        let asks = self.seen && self.wants_key && due;
+        let asks = !self.cells.is_empty() && self.wants_key && due;
         if asks {
             self.asked = Some(now);
         }
         asks
     }
 
-    /// The picture for a cell; none: there is none yet. `look` goes up with each canvas.
-    pub(super) fn tile(
+    /// Draws the picture into a cell of a canvas, with bars around it where it does not fill that; false: there is none
+    /// yet. `look` goes up with each canvas.
+    pub(super) fn draw(
         &mut self,
-        (cell, fit): (PictureSize, Fit),
+        (rect, fit, background): (PixelRect, Fit, [u8; 3]),
+        canvas: &mut Frame,
+        (look, pool): (u64, &FramePool),
+        stats: &mut VideoStats,
+    ) -> bool {
+        let cell = (rect.size(), fit);
+        if self.cells.iter().filter(|seen| **seen == cell).count() > 1 {
+            let tile = self.tile(cell, look, pool, stats);
+            draw_cell(canvas, rect, tile, background);
+            return tile.is_some();
+        }
+        // Nobody else has it in this size: it is made where it is seen.
+        let Some((picture, tile)) = self.sized(cell, look) else {
+            draw_cell(canvas, rect, None, background);
+            return false;
+        };
+        tile.kept = None;
+        let place = bars(canvas, rect, tile.scaler.to(), background);
+        tile.scaler.scale_at(&picture, canvas, (place.left, place.top));
+        stats.scaled += 1;
+        true
+    }
+
+    /// The picture for a cell, kept for others; none: there is none yet.
+    fn tile(
+        &mut self,
+        cell: (PictureSize, Fit),
         look: u64,
         pool: &FramePool,
         stats: &mut VideoStats,
     ) -> Option<&Frame> {
+        let version = self.version;
+        let (picture, tile) = self.sized(cell, look)?;
+        let to = tile.scaler.to();
+        let kept = tile.kept.take().filter(|(_, frame)| frame.size() == to);
+        let (held, mut frame) = kept.unwrap_or_else(|| (0, pool.take(to)));
+        if held == version {
+            stats.scales_shared += 1;
+        } else {
+            tile.scaler.scale(&picture, &mut frame);
+            stats.scaled += 1;
+        }
+        Some(&tile.kept.insert((version, frame)).1)
+    }
+
+    /// The picture, and what brings it to the size for a cell; none: there is no picture yet.
+    fn sized(&mut self, (cell, fit): (PictureSize, Fit), look: u64) -> Option<(Picture<'_>, &mut Tile)> {
         let picture = self.receiving.as_ref()?.decoder.picture()?;
         let (crop, to) = fitted(picture.size(), cell, fit);
+        let scaler = || Scaler::new(picture.size(), crop, to);
         let known = self.tiles.iter().position(|tile| (tile.cell, tile.fit) == (cell, fit));
         let index = known.unwrap_or_else(|| {
-            let frame = pool.take(to);
-            self.tiles.push(Tile { cell, fit, version: 0, looked_at: look, scaler: None, frame });
+            self.tiles.push(Tile { cell, fit, looked_at: look, scaler: scaler(), kept: None });
             self.tiles.len() - 1
         });
         let tile = &mut self.tiles[index];
         tile.looked_at = look;
-        if tile.version == self.version {
-            stats.scales_shared += 1;
-            return Some(&tile.frame);
+        if !tile.scaler.fits(picture.size(), crop, to) {
+            (tile.scaler, tile.kept) = (scaler(), None);
         }
-        if tile.frame.size() != to {
-            tile.frame = pool.take(to);
-        }
-        let scaler = tile.scaler.take().filter(|scaler| scaler.fits(picture.size(), crop, to));
-        let mut scaler = scaler.unwrap_or_else(|| Scaler::new(picture.size(), crop, to));
-        scaler.scale(&picture, &mut tile.frame);
-        (tile.scaler, tile.version) = (Some(scaler), self.version);
-        stats.scaled += 1;
-        Some(&tile.frame)
+        Some((picture, tile))
     }
 
     /// The picture as it was decoded; a smaller one if it is larger than `most`, or of a size that is not encoded.
@@ -274,9 +309,11 @@ impl Source {
         self.tile((room, Fit::Letterbox), look, pool, stats).map(Frame::picture)
     }
 
-    /// Forgets sizes that nobody has seen for a while.
+    /// Forgets sizes that nobody has seen for a while. Who sends a picture now and then is looked at as rarely.
     pub(super) fn forget_tiles(&mut self, look: u64) {
-        self.tiles.retain(|tile| look - tile.looked_at <= LOOKS_KEPT);
+        let cells = &self.cells;
+        self.tiles
+            .retain(|tile| cells.contains(&(tile.cell, tile.fit)) || look - tile.looked_at <= LOOKS_KEPT);
     }
 }
 

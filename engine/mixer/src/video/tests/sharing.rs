@@ -38,6 +38,29 @@ fn personal_canvases_share_tiles() {
     world.check(3, &[(20, 20, RED), (340, 20, GREEN), (20, 200, BLUE), (400, 250, BACKGROUND)]);
 }
 
+/// A picture that only one cell needs is scaled where it is seen; from when another one needs it, it is kept for both.
+#[test]
+fn cells_share_pictures_from_when_there_are_two_of_them() {
+    let mut world = World::with(&[RED, GREEN]);
+    let other = |id, background| OutputConfig { background, ..output(id, Layout::Equal(4)) };
+    let seen = [(20, 20, RED), (340, 20, GREEN)];
+    world.watch(other(0, BACKGROUND));
+    for (second, scaled, shared) in [(false, 10, 0), (true, 10, 10), (false, 10, 0)] {
+        if second {
+            world.watch(other(1, BLUE));
+        }
+        let before = *world.mixer.stats();
+        world.run(5);
+        let after = *world.mixer.stats();
+        assert_eq!((after.scaled - before.scaled, after.scales_shared - before.scales_shared), (scaled, shared));
+        world.check(0, &[seen[0], seen[1], (20, 200, BACKGROUND)]);
+        if second {
+            world.check(1, &[seen[0], seen[1], (20, 200, BLUE)]);
+            world.command(VideoCommand::RemoveOutput(OutputId(1)));
+        }
+    }
+}
+
 /// Those who left somebody out who is not seen anyway see the same.
 #[test]
 fn equal_pictures_are_composed_once() {
