@@ -37,7 +37,7 @@ pub(crate) use mark::Mark;
 use meter::CanvasShown;
 pub(crate) use meter::CanvasSnapshot;
 pub use process::run_canvas_process;
-pub(crate) use process::{ProcessOptions, decode_apart};
+pub(crate) use process::{Film, ProcessOptions, decode_apart};
 pub(crate) use scene::SceneStatus;
 pub(crate) use stills::{StillFolder, StillsByName};
 pub use voice::VoiceSettings;

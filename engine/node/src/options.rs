@@ -99,9 +99,9 @@ pub struct NodeOptions {
     #[arg(long, value_name = "CORE,...", value_delimiter = ',')]
     pub canvas_cores: Vec<usize>,
 
-    /// Compose pictures in the node's own process, where a crash inside a codec's library ends all that the node
-    /// relays. Without it each canvas thread has a process of its own, which is started with its first canvas, and
-    /// again at once when it ends
+    /// Compose pictures, decode those of snapshots and read files that are played in the node's own process, where a
+    /// crash inside a codec's library ends all that the node relays. Without it each canvas thread, snapshot and file
+    /// has a process of its own; a canvas thread's begins with its first canvas, and again at once when it ends
     #[arg(long)]
     pub canvas_in_node: bool,
 

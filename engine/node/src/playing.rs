@@ -3,16 +3,17 @@
 //! A leg plays a file as a terminal would send it: by RTP to the leg's own ports, from a thread of its own. So it is
 //! relayed, mixed, composed and recorded as any other participant, and a file that is slow, damaged or at its end
 //! harms nobody else. What the file holds is decoded and encoded anew, in the codecs that the leg was given, so that
-//! who joins, or lost something, gets a key frame.
+//! who joins, or lost something, gets a key frame. It is read and decoded in a process of its own, unless
+//! `--canvas-in-node` (`canvas/process/film.rs`).
 //!
 //! - `player.rs`: the thread;
 //! - `pictures.rs`, `sound.rs`: what it sends;
 //! - `socket.rs`: by which way.
 
+use crate::canvas::Film;
 use crate::model::{Codec, Id, MediaKind};
 use crate::worker::Clock;
 use crossbeam_channel::{Sender, unbounded};
-use motet_codecs::file::MediaFile;
 use motet_proto::media as wire;
 use player::Player;
 use std::net::SocketAddr;
@@ -74,7 +75,7 @@ pub(crate) struct Playing {
     pub(crate) leg: Id,
     /// As it was asked for.
     pub(crate) name: String,
-    pub(crate) file: MediaFile,
+    pub(crate) file: Film,
     pub(crate) from: Duration,
     pub(crate) repeat: bool,
     pub(crate) targets: Targets,

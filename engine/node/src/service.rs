@@ -1,11 +1,11 @@
 //! The `MediaNode` service: turns calls into changes of the state.
 
+use crate::canvas::Film;
 use crate::error::NodeError;
 use crate::events::Events;
 use crate::playing::Order;
 use crate::probe::Probes;
 use crate::run::Shared;
-use motet_codecs::file::MediaFile;
 use motet_proto::media::playback_order::Order as PlaybackOrder;
 use motet_proto::{media, node as wire};
 use std::pin::Pin;
@@ -148,12 +148,12 @@ impl MediaNode for Service {
         let order = match order {
             PlaybackOrder::Play(play) => {
                 let folder = self.shared.state.lock().await.check_playback(&request)?;
-                let name = play.file.clone();
+                let (name, apart) = (play.file.clone(), self.shared.decodes_apart);
                 // A disk takes its time.
                 let open = move || {
                     let in_play = |why: String| NodeError::invalid("order.play.file", why);
                     let path = folder.find(&name).map_err(|error| in_play(error.to_string()))?;
-                    MediaFile::open(path).map_err(|error| in_play(error.to_string()))
+                    Film::open(path, apart).map_err(in_play)
                 };
                 let file = tokio::task::spawn_blocking(open).await;
                 let file = file.map_err(|error| Status::internal(format!("opening failed: {error}")))??;

@@ -10,6 +10,8 @@
 //! on, so that another one can take its place (`restart.rs`): receivers see the same streams go on with a key frame.
 //! The first one is started when a canvas is about to be put (`Job::Ready`), and stays.
 //!
+//! Beside those there are processes for one thing: a picture (`apart.rs`), or a file that is played (`film.rs`).
+//!
 //! Workers never wait: what the process does not take in time stays in the parcels, of which there are so many, and is
 //! dropped and counted by who sends it. A process that takes or shows nothing for seconds is ended as one that crashed.
 
@@ -39,6 +41,7 @@ use word::{Hello, Order, Word};
 
 mod apart;
 mod child;
+mod film;
 mod frame;
 mod link;
 mod orders;
@@ -47,6 +50,7 @@ mod word;
 
 pub(crate) use apart::decode_apart;
 pub use child::run_canvas_process;
+pub(crate) use film::Film;
 
 /// Packets are handed over so often.
 const TAKE_INTERVAL: Duration = Duration::from_millis(5);
@@ -247,7 +251,7 @@ impl Proxy {
 
     fn take_word(&mut self, word: Word) {
         match word {
-            Word::Started(_) | Word::Undecoded(_) => {}
+            Word::Started(_) => {}
             Word::Put(ticket, done) => match self.waiting.remove(&ticket) {
                 Some((_, Waiting::Put(_, Some(waiting)))) => drop(waiting.send(done)),
                 Some((_, Waiting::Put(id, None) | Waiting::PutAgain(id))) if let Err(error) = done => {

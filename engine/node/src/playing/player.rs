@@ -3,10 +3,11 @@
 use super::pictures::PictureLine;
 use super::sound::SoundLine;
 use super::{Order, Playing, PlayingEvent, Shown};
+use crate::canvas::Film;
 use crate::model::Id;
 use crate::worker::Clock;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use motet_codecs::file::{FileError, MediaFile, MediaItem};
+use motet_codecs::file::MediaItem;
 use motet_rtp::Time;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -26,7 +27,7 @@ pub(super) struct Player {
     conference: Id,
     leg: Id,
     name: String,
-    file: MediaFile,
+    file: Film,
     repeat: bool,
     sound: Option<SoundLine>,
     pictures: Option<PictureLine>,
@@ -76,7 +77,7 @@ impl Player {
             looked_at: now,
         };
         if from > Duration::ZERO {
-            player.seek(now, from).map_err(|error| error.to_string())?;
+            player.seek(now, from)?;
         }
         player.show(now);
         Ok(player)
@@ -100,7 +101,7 @@ impl Player {
         }
     }
 
-    fn handle(&mut self, now: Time, order: Order) -> Result<(), FileError> {
+    fn handle(&mut self, now: Time, order: Order) -> Result<(), String> {
         match order {
             Order::Pause(paused) if paused != self.paused => {
                 self.base = (now, self.position(now));
@@ -119,7 +120,7 @@ impl Player {
         Ok(())
     }
 
-    fn seek(&mut self, now: Time, to: Duration) -> Result<(), FileError> {
+    fn seek(&mut self, now: Time, to: Duration) -> Result<(), String> {
         let to = self.file.duration().map_or(to, |duration| to.min(duration));
         self.file.seek(to)?;
         (self.base, self.read, self.ended) = ((now, to), false, false);
@@ -132,7 +133,7 @@ impl Player {
         Ok(())
     }
 
-    fn turn(&mut self) -> Result<(), FileError> {
+    fn turn(&mut self) -> Result<(), String> {
         let now = self.clock.now();
         // A machine that stood still for long is no reason to send all of that at once.
         let held_up = now.since(self.looked_at);
@@ -163,7 +164,7 @@ impl Player {
         Ok(())
     }
 
-    fn play(&mut self) -> Result<(), FileError> {
+    fn play(&mut self) -> Result<(), String> {
         self.fill()?;
         // To decode takes its time.
         let now = self.clock.now();
@@ -184,7 +185,7 @@ impl Player {
     }
 
     /// Decodes ahead.
-    fn fill(&mut self) -> Result<(), FileError> {
+    fn fill(&mut self) -> Result<(), String> {
         let until = self.position(self.clock.now()) + AHEAD;
         while !self.read {
             let sound = self.sound.as_ref().is_some_and(|line| line.end() < until);
@@ -215,7 +216,7 @@ impl Player {
     }
 
     /// The file is over.
-    fn end(&mut self, now: Time) -> Result<(), FileError> {
+    fn end(&mut self, now: Time) -> Result<(), String> {
         let at = self.position(now);
         let short = self.file.duration().filter(|duration| at + SHORT_BY < *duration);
         if self.repeat && short.is_none() {
@@ -231,10 +232,10 @@ impl Player {
         Ok(())
     }
 
-    fn fail(mut self, error: FileError) {
+    fn fail(mut self, error: String) {
         self.ended = true;
         self.show(self.clock.now());
-        self.tell(Some(error.to_string()));
+        self.tell(Some(error));
     }
 
     fn tell(&self, why: Option<String>) {

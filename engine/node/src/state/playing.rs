@@ -1,13 +1,13 @@
 //! What the state asks of players.
 
 use super::State;
+use crate::canvas::Film;
 use crate::error::NodeError;
 use crate::events::Events;
 use crate::mixing::prompts::PromptFolder;
 use crate::model::{Id, MediaKind};
 use crate::playing::{Order, PlayerHandle, Playing, PlayingEvent, Target, Targets, can_send};
 use crate::worker::Clock;
-use motet_codecs::file::MediaFile;
 use motet_proto::{media, node as wire};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl State {
         &mut self,
         request: &wire::PlaybackRequest,
         play: &media::PlayFile,
-        file: MediaFile,
+        file: Film,
     ) -> Result<media::PlaybackState, NodeError> {
         // All may have changed while it was opened.
         self.check_ours()?;

@@ -285,7 +285,7 @@ fn a_participants_picture_is_decoded_in_a_process_that_ends_with_it() {
     assert_eq!((&taken["width"], &taken["height"]), (&160.into(), &90.into()));
     assert!(children(stage.node.id()).is_empty());
     let limit = stage.allow_no_descriptors();
-    css.fails(&snapshot, 1, "no process can be started to decode it");
+    css.fails(&snapshot, 1, "no process can be started that decodes a picture");
     stage.allow(limit);
     css.json(&snapshot);
 }

@@ -1,7 +1,9 @@
 //! Pictures by command: files that are played, snapshots, and live output.
 
 use crate::phones::{Phone, until_heard};
-use crate::world::{Css, eventually, text};
+use crate::screens::{children, until_gone};
+use crate::world::{Css, Watched, eventually, signal, text};
+use rustix::process::Signal;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -94,4 +96,42 @@ fn a_film_is_heard_seen_and_delivered_while_it_plays() {
     let stopped = css.json(&["conf", "playback", "8801", "film", "--stop"]);
     assert_eq!(stopped["state"], "nothing");
     until_heard(&mut phones, &[("film", 440.0)], &[]);
+}
+
+#[test]
+fn a_file_is_read_in_a_process_whose_end_is_that_of_this_file_alone() {
+    let css = Css::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("text");
+    make_film(&folder.path().join("film.mp4"));
+    std::fs::write(folder.path().join("broken.mp4"), [7; 1000]).expect("a file");
+    let _control = css.start("embedded");
+    let node = css.start_node_with("n1", &["--metrics", "off", "--prompts", path]);
+    css.wait_for_nodes(1);
+    css.json(&["conf", "create", "--number", "8802"]);
+    css.fails(&["conf", "play", "8802", "broken.mp4", "--as", "broken"], 1, "is it whole?");
+    assert!(children(node.id()).is_empty());
+    let watch = Watched::start(css.command(&["conf", "watch", "8802", "--json"]));
+    let is_told = |what: &str, of: &str| {
+        eventually(what, || {
+            watch.lines().iter().any(|line| line.contains(what) && line.contains(of)).then_some(())
+        });
+    };
+    let play = |whose| css.json(&["conf", "play", "8802", "film.mp4", "--as", whose, "--repeat"]);
+    play("first");
+    let [first] = children(node.id())[..] else { panic!("one process") };
+    play("second");
+    is_told("participant-joined", "second");
+    signal(first, Signal::KILL);
+    let state = |whose: &str| css.json(&["conf", "playback", "8802", whose])["state"].clone();
+    eventually("the file has ended", || (state("first") == "ended").then_some(()));
+    is_told("playback-ended", "signal 9");
+    assert_eq!(state("second"), "playing");
+    let [second] = children(node.id())[..] else { panic!("one process") };
+    // It plays again by another one, and none outlives its node.
+    play("first");
+    let both = children(node.id());
+    assert!(both.len() == 2 && both.contains(&second), "{both:?}");
+    node.kill();
+    both.into_iter().for_each(until_gone);
 }

@@ -3,9 +3,9 @@
 //! Whoever is asked for something answers in order, so that the reader waits for the canvas thread where there is an
 //! answer: it comes within a picture's time, and what comes meanwhile waits in the socket.
 
-use super::apart;
 use super::frame::{Came, Kind, put_parcel, put_picture, put_word};
 use super::word::{Errand, Hello, Order, Word};
+use super::{apart, film};
 use crate::canvas::mark::Mark;
 use crate::canvas::{CanvasGauge, CanvasOptions, CanvasThread, Job};
 use crate::exchange::{Bell, Desk, Exchange};
@@ -35,7 +35,7 @@ const EVENTS_WAITING_MAX: usize = 1024;
 /// Of all processes the kernel ends this one first when memory is short (proc(5), oom_score_adj).
 const OUT_OF_MEMORY_FIRST: &str = "500";
 
-/// Composes pictures for a node until that ends, or decodes one. Standard input is the socket to it, standard output the
+/// Composes pictures for a node until that ends, or reads a file, or decodes one picture. Standard input is the socket to it, standard output the
 /// file in which it is marked whom is worked for.
 ///
 /// # Errors
@@ -44,8 +44,6 @@ pub fn run_canvas_process() -> Result<()> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned().context("there is no standard input")?;
     let mark = std::io::stdout().as_fd().try_clone_to_owned().context("there is no standard output")?;
     let (socket, mark) = (UnixStream::from(socket), Mark::new(File::from(mark)));
-    // It must not outlive its node, also while a codec does not come back.
-    let _ = set_parent_process_death_signal(Some(Signal::KILL));
     // A signal for all of a service, or of a terminal, is for the node, which ends this process when it ends.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _caught = runtime.block_on(async { catch_signals() })?;
@@ -65,13 +63,24 @@ pub fn run_canvas_process() -> Result<()> {
     let hello = match errand {
         Errand::Compose(hello) => hello,
         Errand::Decode { codec, unit } => {
+            end_with_parent();
             apart::decode_for(&socket, &codec, &unit);
             return Ok(());
         }
+        Errand::Read { path } => {
+            film::read_for(from, &socket, &path);
+            return Ok(());
+        }
     };
+    end_with_parent();
     let (answers, waiting) = unbounded();
     let child = Child::start(hello, mark, socket, (answers, waiting));
     child?.read(from)
+}
+
+/// This must not outlive its node, also while a codec does not come back. It ends with the thread that started it.
+fn end_with_parent() {
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
 }
 
 fn catch_signals() -> std::io::Result<[tokio::signal::unix::Signal; 2]> {

@@ -16,7 +16,7 @@ const HEAD: usize = 5;
 /// Bytes of a run before its parcel's.
 const RUN: usize = 28;
 /// Sides of a picture at most.
-const SIDE_MAX: u32 = 4096;
+const SIDE_MAX: u32 = 16_384;
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +181,11 @@ fn read_picture(bytes: &[u8]) -> Option<(u64, Frame)> {
     let (height, mut rest) = number(rest)?;
     let sides = 1..=SIDE_MAX;
     if !sides.contains(&width) || !sides.contains(&height) {
+        return None;
+    }
+    let (pixels, colours) = (width * height, width.div_ceil(2) * height.div_ceil(2));
+    // No memory is taken for what is not there.
+    if rest.len() as u32 != pixels + 2 * colours {
         return None;
     }
     let mut frame = FramePool::new(1).take(PictureSize::new(width, height));

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a process is started for; the node says it first.
 #[derive(Debug, Serialize, Deserialize)]
@@ -18,6 +19,40 @@ pub(super) enum Errand {
     Compose(Hello),
     /// To decode one access unit, and no more (`apart.rs`).
     Decode { codec: VideoCodec, unit: Vec<u8> },
+    /// To read a file that is played (`film.rs`).
+    Read { path: PathBuf },
+}
+
+/// What is asked of a process that reads a file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Request {
+    Read,
+    Seek(Duration),
+}
+
+/// What a process says that does not compose. A picture comes as a frame of its own, with its place in nanoseconds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Reply {
+    /// The file is open.
+    Opened(Held),
+    Sought,
+    Sound {
+        at: Duration,
+        rate_hz: u32,
+        samples: Vec<i16>,
+    },
+    /// All of the file was read.
+    End,
+    /// Why it cannot be done.
+    Failed(String),
+}
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Held {
+    pub(super) pictures: bool,
+    pub(super) sound: bool,
+    pub(super) duration: Option<Duration>,
 }
 
 /// A canvas thread.
@@ -66,8 +101,6 @@ pub(super) enum Word {
     Look(u64, Option<SceneStatus>),
     /// There is no picture to show. One that there is comes as a frame of its own.
     NoPicture(u64),
-    /// Why one access unit could not be decoded. What can is a frame of its own, too.
-    Undecoded(String),
     Event(MixingEvent),
     Shown(Box<CanvasSnapshot>),
 }
