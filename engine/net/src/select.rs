@@ -7,7 +7,7 @@ use crate::{
 };
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Which back end is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,6 +137,11 @@ impl Io for AnyIo {
     #[inline]
     fn gather(&mut self, time: Duration) {
         dispatch!(self, io => io.gather(time));
+    }
+
+    #[inline]
+    fn rest(&mut self, until: Option<Instant>) {
+        dispatch!(self, io => io.rest(until));
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 use crate::{Residence, SocketPair, Waker};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Names a socket of one [`Io`]. Chosen by the caller, who keeps the numbers small and dense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -198,6 +198,11 @@ pub trait Io {
     /// batches for who is in no hurry. Zero: a wait ends with the first packet. Where the kernel has no such
     /// waits (Linux before 6.12), and without io_uring, nothing changes.
     fn gather(&mut self, _time: Duration) {}
+
+    /// The next turn sends and then sleeps until then, or until the [`Waker`] is used, however many packets come: they
+    /// wait in their sockets, of which each has to hold what comes to it meanwhile. Its timeout ends the sleep, too. Where
+    /// the last one had more than a turn can look at, and without io_uring, nothing changes.
+    fn rest(&mut self, _until: Option<Instant>) {}
 
     /// A run of datagrams of the current turn; `index < Turn::received`.
     fn datagrams(&self, index: DatagramsIndex) -> Datagrams<'_>;

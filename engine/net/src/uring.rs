@@ -10,8 +10,10 @@
 //! io_uring_register_buf_ring(3).
 
 mod buffers;
+mod enter;
 mod inbound;
 mod measure;
+mod rest;
 mod send;
 mod setup;
 mod sockets;
@@ -31,9 +33,8 @@ use setup::{BUFFER_GROUP, SUBMISSIONS};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use token::Token;
-use wait::{ignore_harmless, timespec};
 
 /// io_uring with multishot receive.
 pub struct UringIo {
@@ -45,6 +46,10 @@ pub struct UringIo {
     enabled: bool,
     /// Microseconds that a wait lasts at least.
     gather_us: u32,
+    /// How long the next turn sleeps unless it is woken.
+    rest: Option<Instant>,
+    /// After the last rest there was more than could be looked at.
+    behind: bool,
     /// What came last was gathered.
     gathered: bool,
     /// Why an early send of a chunk failed; reported by the next turn.
@@ -101,7 +106,17 @@ impl UringIo {
             receive_header: setup::receive_header(),
             stats: IoStats::default(),
         };
-        Ok(Self { ring, state, options, enabled: false, gather_us: 0, gathered: false, failure: None })
+        Ok(Self {
+            ring,
+            state,
+            options,
+            enabled: false,
+            gather_us: 0,
+            rest: None,
+            behind: false,
+            gathered: false,
+            failure: None,
+        })
     }
 
     /// Makes the calling thread the ring's owner.
@@ -143,81 +158,6 @@ impl UringIo {
             unsafe { submission.push(&receive.user_data(token.pack())) }.expect("there is room");
         }
     }
-
-    /// Submits everything and waits: for the sends, and for `extra` completions more until the timeout.
-    /// Takes all completions.
-    fn enter(&mut self, extra: usize, timeout: Option<Duration>) -> io::Result<()> {
-        let want = self.state.outbound.lent() + extra;
-        let result = self.enter_once(want, timeout);
-        self.reap();
-        ignore_harmless(result)?;
-        // Usually nothing is left. Otherwise the kernel took only some of the submissions, or a send did
-        // not complete at once.
-        while self.state.outbound.lent() > 0 || !self.ring.submission().is_empty() {
-            let want = self.state.outbound.lent();
-            let result = self.enter_once(want, None);
-            self.reap();
-            ignore_harmless(result)?;
-        }
-        Ok(())
-    }
-
-    fn enter_once(&mut self, want: usize, timeout: Option<Duration>) -> io::Result<usize> {
-        let to_submit = self.ring.submission().len() as u32;
-        let timespec = timeout.map(timespec);
-        // What is sent is not waited for any longer than it takes.
-        let gather_us = if want > self.state.outbound.lent() { self.gather_us } else { 0 };
-        let mut args = types::SubmitArgs::new().min_wait_usec(gather_us);
-        if let Some(timespec) = &timespec {
-            args = args.timespec(timespec);
-        }
-        self.state.stats.system_calls += 1;
-        let flags = ENTER_GETEVENTS | ENTER_EXT_ARG;
-        // SAFETY: `args` has the layout of io_uring_getevents_arg and lives during the call, as does the
-        // timespec; what the submissions refer to is vouched for where they were pushed
-        // (io_uring_enter(2)).
-        unsafe { self.ring.submitter().enter(to_submit, want as u32, flags, Some(&args)) }
-    }
-
-    /// Takes all completions that are there.
-    fn reap(&mut self) {
-        let Self { ring, state, .. } = self;
-        for completion in ring.completion() {
-            state.on_completion(&completion);
-        }
-    }
-
-    /// [`UringIo::enter`], and forgets the chunk when all of it was sent.
-    fn transfer(&mut self, extra: usize, timeout: Option<Duration>) -> io::Result<()> {
-        let result = self.enter(extra, timeout);
-        if self.state.outbound.lent() == 0 {
-            self.state.finish_chunk();
-        }
-        result
-    }
-
-    /// Makes the submission queue empty, which it is unless the last turn failed.
-    fn settle(&mut self) -> io::Result<()> {
-        if self.ring.submission().is_empty() && self.state.outbound.lent() == 0 {
-            return Ok(());
-        }
-        let loaded = self.state.outbound.lent() > 0;
-        self.enter(0, Some(Duration::ZERO))?;
-        if loaded {
-            self.state.finish_chunk();
-        }
-        Ok(())
-    }
-
-    /// Ends all requests, so that the kernel writes to no buffer any more.
-    fn end_requests(&mut self) {
-        if self.enabled {
-            let _ = self
-                .ring
-                .submitter()
-                .register_sync_cancel(Some(timespec(CANCEL_WAIT_MAX)), types::CancelBuilder::any());
-        }
-    }
 }
 
 impl State {
@@ -242,6 +182,7 @@ impl State {
             }
             Some(Token::Wake) => {
                 self.woken = true;
+                self.waker.reset();
                 self.waker_polled = cqueue::more(flags);
             }
             Some(Token::Cancel) => {}
@@ -414,8 +355,13 @@ impl Io for UringIo {
         let at_once = self.state.paused || self.state.must_not_wait();
         let timeout = if at_once { Some(Duration::ZERO) } else { timeout };
         self.state.stalled = false;
-        self.transfer(wait::completions(timeout, self.gather_us), timeout)?;
-        self.gathered = self.gather_us > 0;
+        if self.rest_now(timeout)? {
+            self.look()?;
+            self.gathered = true;
+        } else {
+            self.transfer(wait::completions(timeout, self.gather_us), timeout)?;
+            self.gathered = self.gather_us > 0;
+        }
         let state = &mut self.state;
         state.outbound.begin_turn();
         let received = state.inbound.next_turn(&state.sockets);
@@ -431,6 +377,11 @@ impl Io for UringIo {
         if self.ring.params().is_feature_min_timeout() {
             self.gather_us = time.as_micros() as u32;
         }
+    }
+
+    #[inline]
+    fn rest(&mut self, until: Option<Instant>) {
+        self.rest = until;
     }
 
     #[inline]
@@ -486,10 +437,3 @@ impl Drop for UringIo {
         self.end_requests();
     }
 }
-
-/// Requests are cancelled at once; the bound only guards against a kernel that cannot.
-const CANCEL_WAIT_MAX: Duration = Duration::from_secs(1);
-/// IORING_ENTER_GETEVENTS: wait, and run deferred work (io_uring_enter(2)).
-const ENTER_GETEVENTS: u32 = 1;
-/// IORING_ENTER_EXT_ARG: the argument is a `struct io_uring_getevents_arg` (io_uring_enter(2)).
-const ENTER_EXT_ARG: u32 = 8;

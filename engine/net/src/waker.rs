@@ -2,7 +2,9 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::null;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Ends a worker's wait from another thread. Cheap to clone; waking twice is waking once.
 #[derive(Clone, Debug)]
@@ -31,6 +33,18 @@ impl Waker {
 
     pub(crate) fn descriptor(&self) -> RawFd {
         self.event.as_raw_fd()
+    }
+
+    /// Sleeps until it is woken, or was since [`Waker::reset`], or for so long. A signal may end it earlier.
+    pub(crate) fn rest(&self, time: Duration) {
+        let mut event = libc::pollfd { fd: self.event.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let time = libc::timespec {
+            tv_sec: time.as_secs().min(i32::MAX as u64) as libc::time_t,
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        // SAFETY: one live entry, a live timespec, and no signal mask (ppoll(2)). Whether it ended by the event, the
+        // time or a signal makes no difference to the caller.
+        let _ = unsafe { libc::ppoll(&raw mut event, 1, &raw const time, null()) };
     }
 
     /// Takes back what [`Waker::wake`] did.

@@ -12,6 +12,7 @@ on_both!(
     the_timeout_is_honoured,
     the_waker_ends_the_wait,
     a_wake_up_before_the_turn_is_not_lost,
+    a_rest_is_ended_by_the_waker_and_the_timeout_and_loses_nothing,
     a_packet_ends_the_wait_after_a_send,
     a_flood_is_bounded_per_turn,
     a_flood_does_not_starve_another_socket,
@@ -71,6 +72,50 @@ fn a_wake_up_before_the_turn_is_not_lost(open: Open<'_>) {
     io.waker().expect("a waker").wake();
     io.remove_socket(SocketId(0));
     assert!(io.turn(None).expect("a turn works").woken, "not even when a socket goes meanwhile");
+}
+
+fn a_rest_is_ended_by_the_waker_and_the_timeout_and_loses_nothing(open: Open<'_>) {
+    let mut io = open(Options::default());
+    let (at, peer) = (add(&mut io, 0), peer());
+    let to = peer.local_addr().expect("bound");
+    turn(&mut io, Duration::ZERO);
+    for n in 0..3u8 {
+        // What is queued leaves before the rest, which would be longer than the peer's patience.
+        io.queue(SocketId(0), to, &[n; 100], None);
+        io.rest(Some(Instant::now() + PATIENCE * 2));
+        let waker = io.waker().expect("a waker");
+        let other = std::thread::spawn({
+            let peer = peer.try_clone().expect("a second handle");
+            move || {
+                assert_eq!(read(&peer).0, [n; 100]);
+                (0..100u8).for_each(|n| assert_eq!(peer.send_to(&[n; 50], at).expect("loopback"), 50));
+                waker.wake();
+            }
+        });
+        let mut woken = false;
+        let mut came = Vec::new();
+        let start = Instant::now();
+        while !woken || came.len() < 100 {
+            let turn = io.turn(Some(PATIENCE * 2)).expect("a turn works");
+            woken |= turn.woken;
+            (0..turn.received)
+                .for_each(|run| came.extend(packets(&io.datagrams(DatagramsIndex(run as u32)))));
+        }
+        assert!(start.elapsed() < PATIENCE * 2, "{:?}", start.elapsed());
+        other.join().expect("no panic");
+        assert!(came.iter().map(|packet| packet.bytes[0]).eq(0..100), "all, in order");
+        // It holds for one turn, and one that was woken is not woken for ever.
+        assert!(!turn(&mut io, Duration::from_millis(10)).woken);
+    }
+    io.rest(Some(Instant::now() + PATIENCE * 2));
+    let start = Instant::now();
+    turn(&mut io, Duration::from_millis(5));
+    assert!(start.elapsed() < PATIENCE, "the timeout is honoured");
+    // A wake-up from before the rest counts.
+    io.waker().expect("a waker").wake();
+    io.rest(Some(Instant::now() + PATIENCE * 2));
+    assert!(io.turn(Some(PATIENCE * 2)).expect("a turn works").woken);
+    assert!(start.elapsed() < PATIENCE);
 }
 
 fn a_packet_ends_the_wait_after_a_send(open: Open<'_>) {

@@ -23,6 +23,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
+use std::time::Duration;
 
 /// Bytes of a parcel: the longest run of packets fits, and some hundred packets of a picture.
 pub const PARCEL_BYTES: usize = 128 * 1024;
@@ -124,6 +125,9 @@ impl Bell {
     }
 }
 
+/// How long what was promised for a look is waited for.
+const OWED_MAX: Duration = Duration::from_millis(10);
+
 /// Where the parcels of all workers meet.
 #[derive(Debug)]
 pub struct Exchange {
@@ -143,6 +147,8 @@ struct Station {
     open: OnceLock<Box<[ArrayQueue<Parcel>]>>,
     /// When it comes next for what is urgent, in nanoseconds; 0: nobody knows.
     comes_at: AtomicU64,
+    /// The look before which it hands over what came for it, in nanoseconds; 0: it has, or does not wait for one.
+    brings_for: AtomicU64,
 }
 
 impl Exchange {
@@ -156,6 +162,7 @@ impl Exchange {
             bell: OnceLock::new(),
             open: OnceLock::new(),
             comes_at: AtomicU64::new(0),
+            brings_for: AtomicU64::new(0),
         };
         Arc::new(Exchange { stations: std::iter::repeat_with(station).take(workers).collect() })
     }
@@ -263,19 +270,35 @@ impl Desk {
         self.exchange.stations[self.worker].comes_at.store(at, Ordering::Relaxed);
     }
 
-    /// When the next of those looks that this station has trunks to. None: nobody knows, or one of them is about to
-    /// look, or at work, and what it makes should not wait.
+    /// When the next of those looks that this station has trunks to and that come by themselves. None: nobody knows, or
+    /// one of them has not said, is about to look, or at work, and what it makes should not wait.
     pub fn next_look(&self, now: Time) -> Option<Time> {
         let mut next: Option<u64> = None;
         for (station, _) in self.exchange.stations.iter().zip(&self.joined).filter(|(_, trunks)| **trunks > 0)
         {
             match station.comes_at.load(Ordering::Relaxed) {
-                0 => {}
+                0 if station.open.get().is_none() => {}
+                0 => return None,
                 at if at <= now.as_nanos() => return None,
                 at => next = Some(next.map_or(at, |next| next.min(at))),
             }
         }
         next.map(Time::from_nanos)
+    }
+
+    /// This station sleeps and hands over what comes meanwhile shortly before this look. None: nothing is kept back.
+    pub fn promise(&self, look: Option<Time>) {
+        let look = look.map_or(0, Time::as_nanos);
+        self.exchange.stations[self.worker].brings_for.store(look, Ordering::Release);
+    }
+
+    /// Somebody whom this station has trunks to is late with what was promised for a look that has just come. A promise
+    /// that is older is no longer waited for: the worker is held up.
+    pub fn is_owed(&self, now: Time) -> bool {
+        let stations = self.exchange.stations.iter().zip(&self.joined).filter(|(_, trunks)| **trunks > 0);
+        let passed = |promised| now.as_nanos().checked_sub(promised).map(Duration::from_nanos);
+        let owed = |promised| promised > 0 && passed(promised).is_some_and(|passed| passed < OWED_MAX);
+        stations.into_iter().any(|(station, _)| owed(station.brings_for.load(Ordering::Acquire)))
     }
 
     /// What is packed from now on came at this time.

@@ -366,7 +366,7 @@ impl Loop {
             if let Some(end) = end {
                 if self.desk.is_looked_for(end) {
                     let came = payload.and_then(|slice| self.stamps.came(&mut self.io, slice.datagrams));
-                    self.desk.begin(came.map_or(now, |came| came.min(now)));
+                    self.desk.begin(came.map_or(now, |came| self.gathering.was_there(now, came)));
                 }
                 pack(&mut self.desk, &self.io, end, message.header, payload, message.segment_bytes);
                 continue;
@@ -382,8 +382,7 @@ impl Loop {
         if urgent {
             self.gathering.on_urgent(now);
         }
-        let gather = self.gathering.time(now, any, self.desk.next_look(now));
-        self.io.gather(gather);
+        self.gather(now, any);
     }
 
     /// Somebody waits for a message. Nobody does who comes by itself, nor for reports, nor on a worker for what

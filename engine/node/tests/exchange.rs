@@ -261,6 +261,23 @@ fn two_threads_lose_nothing_and_keep_the_order() {
 }
 
 #[test]
+fn what_is_promised_for_a_look_is_owed_from_then_on() {
+    let (near, mut far, exchange) = two_and_all();
+    exchange.set_looks(1);
+    let at = Time::from_millis;
+    assert!(!far.is_owed(at(5)));
+    near.promise(Some(at(20)));
+    assert!(!far.is_owed(at(19)) && far.is_owed(at(20)) && far.is_owed(at(25)));
+    assert!(!far.is_owed(at(30)), "the worker is held up, and mixing goes on");
+    near.promise(None);
+    assert!(!far.is_owed(at(25)));
+    near.promise(Some(at(40)));
+    far.close(PortId(70));
+    far.close(PortId(80));
+    assert!(!far.is_owed(at(40)), "it brings nothing for this one");
+}
+
+#[test]
 fn who_comes_by_itself_is_expected_by_those_with_trunks_to_it() {
     let (mut near, far, exchange) = two_and_all();
     exchange.set_looks(1);

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 /// Completions that end a wait for many.
 const GATHERED_MAX: usize = 64;
-
 /// Completions that a wait is for, which lasts `gather_us` at least.
 pub(super) fn completions(timeout: Option<Duration>, gather_us: u32) -> usize {
     match timeout {

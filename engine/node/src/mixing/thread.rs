@@ -29,6 +29,9 @@ const LATE_AFTER: Duration = Duration::from_millis(10);
 const JOBS_TIME: Duration = Duration::from_millis(2);
 /// Jobs done between two slots at most.
 const JOBS_PER_STEP: usize = 16;
+/// A worker that is late with what it brings is waited for so long, and so often, before each look.
+const LATE_WORKER: Duration = Duration::from_micros(200);
+const LATE_WORKER_WAITS: usize = 8;
 /// No conference has this port.
 const NOBODY: u32 = u32::MAX;
 
@@ -117,6 +120,7 @@ impl Loop {
                 self.show(now);
                 continue;
             }
+            self.wait_for_workers(now);
             self.take_packets();
             now = self.clock.now();
             // One slot at a time: jobs and the rules for overload have their turn however much is due.
@@ -134,8 +138,8 @@ impl Loop {
 
     /// Sleeps until something is due or a job comes, and does the jobs that wait. False: the end.
     fn wait(&mut self, now: Time) -> bool {
-        let until = self.look_at.min(self.show_at);
-        let mut until = self.schedule.next().map_or(until, |next| next.min(until));
+        // With conferences there is a turn each 20 ms at least, and the rest goes with it.
+        let mut until = self.schedule.next().unwrap_or(self.look_at.min(self.show_at));
         if self.fence.is_up() {
             until = self.fence.wake_at();
         }
@@ -163,6 +167,16 @@ impl Loop {
             }
         }
         true
+    }
+
+    /// Gives workers a little time that were woken late: they have what this look is for.
+    fn wait_for_workers(&self, now: Time) {
+        for _ in 0..LATE_WORKER_WAITS {
+            if !self.desk.is_owed(now) {
+                return;
+            }
+            std::thread::park_timeout(LATE_WORKER);
+        }
     }
 
     /// False: the end.

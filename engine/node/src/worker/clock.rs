@@ -28,6 +28,11 @@ impl Clock {
         monotonic()
     }
 
+    /// A moment as the standard library has it.
+    pub(super) fn instant(&self, at: Time) -> Instant {
+        self.origin + at.since(Time::ZERO)
+    }
+
     /// Time of day at a moment.
     pub(crate) fn wall(&self, now: Time) -> Ntp {
         self.ntp_origin.plus(now.since(Time::ZERO))

@@ -1,12 +1,14 @@
 //! What the loop does for trunks: brings in what other workers sent, and packs what goes to them.
 
 use super::Loop;
+use super::gathering::Pause;
 use crate::exchange::{Desk, Parcel, Run};
 use crate::plan::{OTHER_END, TrunkEnd};
 use motet_net::{AnyIo, DatagramsIndex, Io, Slice, Turn};
 use motet_relay::{Inbound, Payload, PortId};
 use motet_rtp::Time;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Parcels brought in between two batches at most: as many as one other worker may have on the way.
 const PARCELS_PER_TURN: usize = crate::exchange::PARCELS_MAX;
@@ -29,6 +31,17 @@ impl Arrivals {
 }
 
 impl Loop {
+    /// Says how long the next wait is to last at least, to the sockets and to those who look for what they bring.
+    pub(super) fn gather(&mut self, now: Time, any: bool) {
+        let (gather, until, look) = match self.gathering.pause(now, any, self.desk.next_look(now)) {
+            Pause::Gather(time) => (time, None, None),
+            Pause::Rest { until, look } => (Duration::ZERO, Some(until), look),
+        };
+        self.io.gather(gather);
+        self.io.rest(until.map(|until| self.clock.instant(until)));
+        self.desk.promise(look);
+    }
+
     /// Gives back what the last turn sent, and brings in what waits.
     pub(super) fn bring_in(&mut self) {
         while let Some(bytes) = self.io.returned() {

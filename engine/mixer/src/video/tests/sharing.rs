@@ -52,7 +52,10 @@ fn cells_share_pictures_from_when_there_are_two_of_them() {
         let before = *world.mixer.stats();
         world.run(5);
         let after = *world.mixer.stats();
-        assert_eq!((after.scaled - before.scaled, after.scales_shared - before.scales_shared), (scaled, shared));
+        assert_eq!(
+            (after.scaled - before.scaled, after.scales_shared - before.scales_shared),
+            (scaled, shared)
+        );
         world.check(0, &[seen[0], seen[1], (20, 200, BACKGROUND)]);
         if second {
             world.check(1, &[seen[0], seen[1], (20, 200, BLUE)]);
