@@ -198,10 +198,15 @@ impl CanvasThread {
             Err(TrySendError::Full(job)) => self.jobs.send(job).ok()?,
             Err(TrySendError::Disconnected(_)) => return None,
         }
+        self.wake();
+        Some(())
+    }
+
+    /// Has it look at what came now, and not only in a few milliseconds.
+    fn wake(&self) {
         if let Some(thread) = &self.thread {
             thread.thread().unpark();
         }
-        Some(())
     }
 }
 

@@ -292,8 +292,15 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode> {
     }
     let grpc = listener.as_fd().try_clone_to_owned().context("cannot share the listener")?;
     let (end_server, ended) = oneshot::channel::<()>();
+    // Whoever sees the node answer finds its metrics, too. After a take-over they wait for the process before, which has
+    // their port.
+    let early =
+        if options.take_over { None } else { Some(serve_status(metrics, false, address, &shared).await?) };
     let server = serve(listener, Arc::clone(&shared), events.clone(), ended).await?;
-    let status = serve_status(metrics, options.take_over, address, &shared).await?;
+    let status = match early {
+        Some(status) => status,
+        None => serve_status(metrics, true, address, &shared).await?,
+    };
     let mut tasks = JoinSet::new();
     tasks.spawn(forward_events(Arc::clone(&shared), told.workers, events.clone()));
     tasks.spawn(forward_mixing(Arc::clone(&shared), told.mixing, events.clone()));

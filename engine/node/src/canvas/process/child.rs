@@ -179,6 +179,8 @@ impl Child {
             desk.pack(end, &[], packets.bytes(&run), run.segment_bytes);
         }
         desk.flush();
+        // It has waited for some milliseconds in the node.
+        self.thread.wake();
     }
 
     fn do_order(&mut self, order: Order) -> Result<()> {
