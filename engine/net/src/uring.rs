@@ -46,7 +46,7 @@ pub struct UringIo {
     enabled: bool,
     /// Microseconds that a wait lasts at least.
     gather_us: u32,
-    /// How long the next turn sleeps unless it is woken.
+    /// Until when the next turn sleeps unless it is woken.
     rest: Option<Instant>,
     /// After the last rest there was more than could be looked at.
     behind: bool,
